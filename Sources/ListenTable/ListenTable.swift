@@ -1,0 +1,77 @@
+/// Everything that listens in a guest, or in a range of its ports, at one moment.
+package struct ListenTable: Equatable, Sendable {
+    /// Grows with every published change of one agent; meaningless across agent starts.
+    package var revision: UInt64
+    package var source: ListenSource
+    /// Sorted by port, address and interface, one entry a key.
+    package private(set) var listeners: [ListeningSocket]
+
+    /// Sorts `listeners` and merges those with the same key: the entry that knows its process wins.
+    package init(revision: UInt64, source: ListenSource, listeners: [ListeningSocket]) {
+        self.revision = revision
+        self.source = source
+        self.listeners = Self.normalised(listeners)
+    }
+
+    /// The ports that listen, sorted, without duplicates.
+    package var ports: [PortNumber] {
+        var result: [PortNumber] = []
+        for listener in listeners where result.last != listener.port { result.append(listener.port) }
+        return result
+    }
+
+    /// The part of the table whose ports lie in `range`.
+    package func restricted(to range: PortRange) -> ListenTable {
+        var copy = self
+        copy.listeners = listeners.filter { range.contains($0.port) }
+        return copy
+    }
+
+    /// The same listeners from the same source, whatever the revision.
+    package func sameContent(as other: ListenTable) -> Bool {
+        source == other.source && listeners == other.listeners
+    }
+
+    private static func normalised(_ listeners: [ListeningSocket]) -> [ListeningSocket] {
+        var result: [ListeningSocket] = []
+        result.reserveCapacity(listeners.count)
+        for listener in listeners.sorted(by: { $0.key < $1.key }) {
+            if let last = result.last, last.key == listener.key {
+                if last.process == nil { result[result.count - 1] = listener }
+            } else {
+                result.append(listener)
+            }
+        }
+        return result
+    }
+}
+
+/// Where a table comes from and how far it can be trusted.
+package struct ListenSource: Hashable, Sendable {
+    package var mode: ListenMode
+    package var push: PushLevel
+    /// Why the newest snapshot failed; the table is then the last good one. nil when all is well.
+    package var degraded: String?
+
+    package init(mode: ListenMode, push: PushLevel, degraded: String? = nil) {
+        self.mode = mode
+        self.push = push
+        self.degraded = degraded
+    }
+}
+
+/// What answers "which sockets listen".
+package enum ListenMode: String, Sendable, CaseIterable {
+    case netlink
+    case procfs
+}
+
+/// What says "look again", best first.
+package enum PushLevel: String, Sendable, CaseIterable {
+    /// The tracepoint `sock:inet_sock_set_state`: opens and closes within microseconds.
+    case tracepoint
+    /// The kernel's multicast of destroyed sockets: closes at once, opens by polling.
+    case destroy
+    /// A timer alone.
+    case poll
+}

@@ -1,0 +1,29 @@
+internal import Glibc
+
+/// A file descriptor with exactly one owner: it is closed once, when its owner goes away.
+package struct OwnedDescriptor: ~Copyable, Sendable {
+    /// The number, valid while this value lives. Never close it, never keep it longer.
+    package let rawValue: Int32
+
+    /// Takes ownership of an open descriptor.
+    package init(owning rawValue: Int32) {
+        self.rawValue = rawValue
+    }
+
+    deinit {
+        // EINTR needs no retry: Linux has released the number by then (close(2), NOTES).
+        _ = close(rawValue)
+    }
+
+    /// Gives up ownership: the caller closes the number from now on.
+    package consuming func release() -> Int32 {
+        let number = rawValue
+        discard self
+        return number
+    }
+
+    /// A second descriptor for the same open file (F_DUPFD_CLOEXEC).
+    package borrowing func duplicate() throws(SystemError) -> OwnedDescriptor {
+        OwnedDescriptor(owning: try SystemError.check("fcntl", fcntl(rawValue, F_DUPFD_CLOEXEC, 0)))
+    }
+}
