@@ -1,0 +1,238 @@
+internal import ListenTable
+
+/// Turns a parsed document into a `RumConfig`, section by section.
+struct ConfigParser {
+    typealias Section = ConfigReader.Section
+
+    private var reader: ConfigReader
+    private let root: Section
+    private let paths: PathResolver
+
+    /// `path` is the absolute path of the file; `file` is how the user named it.
+    init(root: TOMLTable, file: String, path: String, home: String?) {
+        reader = ConfigReader(file: file)
+        self.root = Section(path: "", line: nil, entries: root.entries)
+        paths = PathResolver(file: path, home: home)
+    }
+
+    /// The configuration, or every problem of the document.
+    mutating func parse() throws(ConfigErrors) -> RumConfig {
+        let sections = [
+            "name", "image", "boot", "resources", "ports", "auto_ports", "provision", "ssh", "advanced",
+        ]
+        reader.checkKeys(of: root, known: sections)
+        var config = RumConfig(name: parseName(), file: reader.file)
+        config.boot = parseBoot()
+        config.image = parseImage(isOptional: config.boot?.initrd != nil)
+        config.resources = parseResources()
+        config.ports = parsePorts()
+        config.autoPorts = parseAutoPorts()
+        config.provision = parseProvision()
+        config.ssh = parseSSH()
+        config.advanced = parseAdvanced()
+        guard reader.problems.isEmpty else { throw ConfigErrors(reader.problems) }
+        return config
+    }
+
+    private mutating func parseName() -> String {
+        if root.entries["name"] != nil {
+            return reader.value("name", in: root, expected: MachineName.rule) { name in
+                MachineName.isValid(name) ? name : nil
+            } ?? ""
+        }
+        let name = MachineName.derive(fromPath: paths.file)
+        if !MachineName.isValid(name) {
+            let found = name.isEmpty ? "none can be derived from the file's place" : "\"\(name)\" is no name"
+            reader.fail(
+                "name", in: root, "\(found); expected a key name with \(MachineName.rule)")
+        }
+        return name
+    }
+
+    // MARK: - What boots
+
+    private mutating func parseImage(isOptional: Bool) -> RumConfig.Image? {
+        let expected = "a URL (http or https) or the path of a qcow2 or raw file"
+        guard root.entries["image"] != nil else {
+            // An initrd can be the whole system; without one there is nothing to boot from.
+            if !isOptional {
+                reader.fail("image", in: root, "missing; expected [image] with base = \(expected)")
+            }
+            return nil
+        }
+        guard let section = reader.table("image", in: root, known: ["base", "sha256"]) else { return nil }
+        reader.require("base", in: section, expected: expected)
+        let base = reader.value("base", in: section, expected: expected, paths.imageSource)
+        let digest = reader.value("sha256", in: section, expected: "64 hexadecimal digits") { text in
+            text.utf8.count == 64 && text.allSatisfy { $0.isASCII && $0.isHexDigit } ? text.lowercased() : nil
+        }
+        return base.map { RumConfig.Image(base: $0, sha256: digest) }
+    }
+
+    private mutating func parseBoot() -> RumConfig.Boot? {
+        let keys = ["kernel", "initrd", "cmdline"]
+        guard let section = reader.table("boot", in: root, known: keys) else { return nil }
+        reader.require("kernel", in: section, expected: "the path of a Linux kernel")
+        let kernel = reader.value(
+            "kernel", in: section, expected: "the path of a Linux kernel", paths.resolve)
+        let initrd = reader.value("initrd", in: section, expected: "the path of an initrd", paths.resolve)
+        let commandLine = reader.value("cmdline", in: section, expected: "one line of text") { text in
+            text.unicodeScalars.allSatisfy { $0.value >= 32 && $0.value != 127 } ? text : nil
+        }
+        return kernel.map { RumConfig.Boot(kernel: $0, initrd: initrd, commandLine: commandLine ?? "") }
+    }
+
+    private mutating func parseResources() -> RumConfig.Resources {
+        var resources = RumConfig.Resources()
+        guard let section = reader.table("resources", in: root, known: ["cpus", "memory_mb", "disk"]) else {
+            return resources
+        }
+        resources.cpus = reader.integer("cpus", in: section, 1...288) ?? resources.cpus
+        resources.memoryMB = reader.integer("memory_mb", in: section, 64...16_777_216) ?? resources.memoryMB
+        let expected = "a size from 16M to 64T such as \"20G\" (units K, M, G, T)"
+        resources.disk =
+            reader.value("disk", in: section, expected: expected) { text in
+                ByteSize(text: text).flatMap { (1 << 24...1 << 46).contains($0.bytes) ? $0 : nil }
+            } ?? resources.disk
+        return resources
+    }
+
+    // MARK: - Ports
+
+    private static let bindExpectation =
+        "an IP address such as 127.0.0.1 or ::1, or localhost for both of them"
+    private static let ports = 1...65535
+
+    private mutating func parsePorts() -> [RumConfig.StaticPort] {
+        var ports: [(port: RumConfig.StaticPort, section: Section)] = []
+        for section in reader.tables("ports", in: root, known: ["host", "guest", "bind"]) {
+            reader.require("host", in: section, expected: "a host port")
+            reader.require("guest", in: section, expected: "a guest port")
+            let host = port("host", in: section)
+            let guest = port("guest", in: section)
+            let bind = reader.value("bind", in: section, expected: Self.bindExpectation, BindAddress.init)
+            guard let host, let guest else { continue }
+            let new = RumConfig.StaticPort(host: host, guest: guest, bind: bind ?? .loopback)
+            if let old = ports.first(where: { $0.port.host == host && $0.port.bind.collides(with: new.bind) })
+            {
+                let place = Self.place(of: "host", in: old.section)
+                reader.fail(
+                    "host", in: section, "host port \(host) is taken by \(place); expected a port used once")
+            }
+            ports.append((new, section))
+        }
+        checkOverlap(ports)
+        return ports.map(\.port)
+    }
+
+    /// A static host port inside the automatic range would be wanted twice.
+    private mutating func checkOverlap(_ ports: [(port: RumConfig.StaticPort, section: Section)]) {
+        guard case .table(let table)? = root.entries["auto_ports"]?.value, let node = table.entries["range"],
+            case .string(let text) = node.value, let range = PortRange(text: text)
+        else { return }
+        for (port, section) in ports where range.contains(port.host) {
+            let place = "auto_ports.range \(range) (line \(node.line))"
+            reader.fail(
+                "host", in: section, "host port \(port.host) lies in \(place); expected one outside it")
+        }
+    }
+
+    private static func place(of key: String, in section: Section) -> String {
+        section.line(of: key).map { "line \($0)" } ?? "another one"
+    }
+
+    private mutating func parseAutoPorts() -> RumConfig.AutoPorts? {
+        let keys = ["range", "bind", "ignore"]
+        guard let section = reader.table("auto_ports", in: root, known: keys) else { return nil }
+        let expected = "min-max such as \"5000-6000\", two ports from 1 to 65535 with min <= max"
+        reader.require("range", in: section, expected: expected)
+        let range = reader.value("range", in: section, expected: expected) { text in
+            text.contains("-") ? PortRange(text: text) : nil
+        }
+        let bind = reader.value("bind", in: section, expected: Self.bindExpectation, BindAddress.init)
+        let ignore = reader.integers("ignore", in: section, Self.ports)
+        guard let range else { return nil }
+        var autoPorts = RumConfig.AutoPorts(range: range)
+        autoPorts.bind = bind ?? .loopback
+        autoPorts.ignore = Set((ignore ?? []).compactMap { UInt16(exactly: $0).flatMap(PortNumber.init) })
+        return autoPorts
+    }
+
+    private mutating func port(_ key: String, in section: Section) -> PortNumber? {
+        reader.integer(key, in: section, Self.ports).flatMap { UInt16(exactly: $0) }.flatMap(PortNumber.init)
+    }
+
+    // MARK: - Inside the guest
+
+    private mutating func parseProvision() -> RumConfig.Provision {
+        var provision = RumConfig.Provision()
+        guard let section = reader.table("provision", in: root, known: ["system", "boot"]) else {
+            return provision
+        }
+        provision.system = script("system", in: section)
+        provision.boot = script("boot", in: section)
+        return provision
+    }
+
+    private mutating func script(_ key: String, in section: Section) -> String? {
+        guard let table = reader.table(key, in: section, known: ["script"]) else { return nil }
+        let expected = "a shell script"
+        reader.require("script", in: table, expected: expected)
+        return reader.string("script", in: table, expected: expected)
+    }
+
+    private mutating func parseSSH() -> RumConfig.SSH {
+        var ssh = RumConfig.SSH()
+        guard let section = reader.table("ssh", in: root, known: ["user", "authorized_keys"]) else {
+            return ssh
+        }
+        let userRule = "a user name: up to 32 of a-z, 0-9, '-' and '_', the first a letter or '_'"
+        ssh.user = reader.value("user", in: section, expected: userRule, Self.userName) ?? ssh.user
+        let keyRule = "a public key on one line, such as \"ssh-ed25519 AAAA... you@host\""
+        ssh.authorizedKeys =
+            reader.strings("authorized_keys", in: section, expected: keyRule, Self.isPublicKey) ?? []
+        return ssh
+    }
+
+    private static func userName(_ text: String) -> String? {
+        let isName = text.utf8.enumerated().allSatisfy { index, byte in
+            (97...122).contains(byte) || byte == UInt8(ascii: "_")
+                || index > 0 && ((48...57).contains(byte) || byte == UInt8(ascii: "-"))
+        }
+        return isName && (1...32).contains(text.utf8.count) ? text : nil
+    }
+
+    private static func isPublicKey(_ text: String) -> Bool {
+        let fields = text.split(separator: " ")
+        return fields.count >= 2 && text.unicodeScalars.allSatisfy { $0.value >= 32 }
+            && fields.contains { $0.hasPrefix("ssh-") || $0.hasPrefix("ecdsa-") || $0.hasPrefix("sk-") }
+    }
+
+    // MARK: - Advanced
+
+    private mutating func parseAdvanced() -> RumConfig.Advanced {
+        var advanced = RumConfig.Advanced()
+        let keys = ["libvirt_uri", "domain_type", "machine", "channel"]
+        guard let section = reader.table("advanced", in: root, known: keys) else { return advanced }
+        advanced.libvirtURI = reader.value(
+            "libvirt_uri", in: section, expected: "a libvirt URI such as qemu:///session"
+        ) { text in
+            let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            return parts.count == 2 && !parts[0].isEmpty && parts[1].hasPrefix("//") ? text : nil
+        }
+        advanced.domainType =
+            reader.value("domain_type", in: section, expected: "auto, kvm or qemu", RumConfig.DomainType.init)
+            ?? advanced.domainType
+        advanced.machine =
+            reader.value("machine", in: section, expected: "a QEMU machine type such as q35") { text in
+                let isType = text.utf8.allSatisfy { byte in
+                    (97...122).contains(byte) || (48...57).contains(byte) || "-._".utf8.contains(byte)
+                }
+                return isType && !text.isEmpty ? text : nil
+            } ?? advanced.machine
+        advanced.channel =
+            reader.value("channel", in: section, expected: "auto, vsock or tcp", RumConfig.Channel.init)
+            ?? advanced.channel
+        return advanced
+    }
+}

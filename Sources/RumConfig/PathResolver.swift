@@ -1,0 +1,30 @@
+/// Resolves the paths of a configuration file: relative ones against its folder, `~/` against the user's home.
+struct PathResolver {
+    /// The absolute path of the file.
+    let file: String
+    /// The user's home folder; nil leaves `~` unresolved.
+    let home: String?
+
+    /// The absolute form of `path`; nil when it is empty or holds a zero byte.
+    func resolve(_ path: String) -> String? {
+        guard !path.isEmpty, !path.utf8.contains(0) else { return nil }
+        if path.hasPrefix("/") { return path }
+        if path.hasPrefix("~/") { return home.map { $0 + path.dropFirst() } }
+        let folder = file[...(file.lastIndex(of: "/") ?? file.startIndex)]
+        return String(folder) + (path.hasPrefix("./") ? path.dropFirst(2) : path[...])
+    }
+
+    /// An http or https URL, or a path; nil for other schemes.
+    func imageSource(_ text: String) -> RumConfig.Image.Source? {
+        guard let mark = text.firstRange(of: "://") else { return resolve(text).map { .path($0) } }
+        let rest = text[mark.upperBound...]
+        guard !rest.isEmpty, text.unicodeScalars.allSatisfy({ $0.value > 32 && $0.value != 127 }) else {
+            return nil
+        }
+        switch text[..<mark.lowerBound].lowercased() {
+        case "http", "https": return .url(text)
+        case "file": return rest.hasPrefix("/") ? .path(String(rest)) : nil
+        default: return nil
+        }
+    }
+}

@@ -1,0 +1,58 @@
+/// The sample of the outside contract, with every key.
+let fullSample = """
+    name = "dev"
+
+    [image]
+    base = "https://example.org/cloud.img"
+    sha256 = "\(String(repeating: "0123456789abcdef", count: 4))"
+
+    [boot]
+    kernel = "vmlinuz"
+    initrd = "boot/initrd.img"
+    cmdline = "root=/dev/vda rw"
+
+    [resources]
+    cpus = 4
+    memory_mb = 1024
+    disk = "10G"
+
+    [[ports]]
+    host = 8080
+    guest = 80
+    bind = "0.0.0.0"
+
+    [[ports]]
+    host = 8443
+    guest = 443
+
+    [auto_ports]
+    range = "5000-6000"
+    bind = "localhost"
+    ignore = [5353, 5400]
+
+    [provision.system]
+    script = \"\"\"
+    apt-get update
+    host = "not a key"
+    \"\"\"
+
+    [provision.boot]
+    script = "true"
+
+    [ssh]
+    user = "me"
+    authorized_keys = ["ssh-ed25519 AAAA me@here"]
+
+    [advanced]
+    libvirt_uri = "qemu:///session"
+    domain_type = "kvm"
+    machine = "q35"
+    channel = "vsock"
+
+    """
+
+/// The least that is valid.
+let smallSample = """
+    [image]
+    base = "disk.img"
+    """
