@@ -10,8 +10,30 @@ let rules: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+let grpc: [Target.Dependency] = [
+    .product(name: "GRPCCore", package: "grpc-swift-2"),
+    // The core of the transport without TLS: neither BoringSSL is built.
+    .product(name: "GRPCNIOTransportHTTP2TransportServices", package: "grpc-swift-nio-transport"),
+    .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf"),
+    .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+]
+
 let package = Package(
     name: "rum",
+    platforms: [.macOS(.v15)],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
+        .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
+        .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
+        // Without the trait it needs no Foundation.
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    ],
     targets: [
         .target(name: "CSockets", cSettings: [.treatAllWarnings(as: .error)]),
         .target(name: "ListenTable", swiftSettings: rules),
@@ -19,6 +41,19 @@ let package = Package(
         .target(name: "ForwardProtocol", dependencies: ["ListenTable"], swiftSettings: rules),
         .target(
             name: "GuestChannel", dependencies: ["ForwardProtocol", "ListenTable", "Sockets"],
+            swiftSettings: rules),
+        .target(
+            name: "AgentAPI", dependencies: ["ForwardProtocol", "ListenTable"] + grpc, swiftSettings: rules),
+        .target(
+            name: "AgentService",
+            dependencies: [
+                "AgentAPI", "ForwardProtocol", "ListenTable", "Sockets",
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ] + grpc, swiftSettings: rules),
+        .target(
+            name: "AgentSession",
+            dependencies: ["AgentAPI", "ForwardProtocol", "ListenTable", "Sockets"] + grpc,
             swiftSettings: rules),
     ]
 )

@@ -1,0 +1,56 @@
+package import ListenTable
+
+/// Who an agent is and how well it sees: the answer to `Ping`.
+package struct AgentInfo: Hashable, Sendable {
+    package var version: String
+    package var hostname: String
+    /// New at every agent start.
+    package var instanceID: String
+    /// The kernel's boot id, new at every boot of the guest.
+    package var bootID: String
+    package var source: ListenSource
+    /// The guest's CLOCK_MONOTONIC when it answered, in nanoseconds.
+    package var monotonicTime: UInt64
+
+    package init(
+        version: String, hostname: String, instanceID: String, bootID: String, source: ListenSource,
+        monotonicTime: UInt64
+    ) {
+        self.version = version
+        self.hostname = hostname
+        self.instanceID = instanceID
+        self.bootID = bootID
+        self.source = source
+        self.monotonicTime = monotonicTime
+    }
+
+    package init(_ message: Rum_V1_PingResponse) {
+        self.init(
+            version: message.version, hostname: message.hostname, instanceID: message.instanceID,
+            bootID: message.bootID,
+            source: ListenSource(mode: message.mode, push: message.push, degraded: message.degraded),
+            monotonicTime: message.monotonicNs)
+    }
+
+    package var message: Rum_V1_PingResponse {
+        var message = Rum_V1_PingResponse()
+        message.version = version
+        message.hostname = hostname
+        message.instanceID = instanceID
+        message.bootID = bootID
+        message.mode = source.mode.rawValue
+        message.push = source.push.rawValue
+        message.degraded = source.degraded ?? ""
+        message.monotonicNs = monotonicTime
+        return message
+    }
+}
+
+extension ListenSource {
+    /// Reads the words of a message. A word that only a newer agent knows becomes the least capable one.
+    package init(mode: String, push: String, degraded: String) {
+        self.init(
+            mode: ListenMode(rawValue: mode) ?? .procfs, push: PushLevel(rawValue: push) ?? .poll,
+            degraded: degraded.isEmpty ? nil : degraded)
+    }
+}

@@ -1,0 +1,91 @@
+internal import FoundationEssentials
+package import ListenTable
+
+extension ListenTable {
+    /// Reads a message. Listeners with an impossible port or address, which no agent sends, are left out.
+    package init(_ message: Rum_V1_ListeningPortsResponse) {
+        self.init(
+            revision: message.revision,
+            source: ListenSource(mode: message.mode, push: message.push, degraded: message.degraded),
+            listeners: message.listeners.compactMap(ListeningSocket.init))
+    }
+
+    package var message: Rum_V1_ListeningPortsResponse {
+        var message = Rum_V1_ListeningPortsResponse()
+        message.ports = ports.map { UInt32($0.rawValue) }
+        message.listeners = listeners.map(\.message)
+        message.revision = revision
+        message.mode = source.mode.rawValue
+        message.push = source.push.rawValue
+        message.degraded = source.degraded ?? ""
+        return message
+    }
+}
+
+extension ListeningSocket {
+    package init?(_ message: Rum_V1_Listener) {
+        guard let port = UInt16(exactly: message.port).flatMap(PortNumber.init),
+            let address = IPAddress(networkBytes: message.address)
+        else { return nil }
+        self.init(
+            address: address, port: port, ipv6Only: message.ipv6Only, interfaceIndex: message.ifindex,
+            process: message.pid > 0 ? ListeningProcess(pid: message.pid, name: message.process) : nil,
+            listenedAt: message.listenedAtNs == 0 ? nil : message.listenedAtNs)
+    }
+
+    package var message: Rum_V1_Listener {
+        var message = Rum_V1_Listener()
+        message.address = Data(address.networkBytes)
+        message.port = UInt32(port.rawValue)
+        message.ipv6Only = ipv6Only
+        message.ifindex = interfaceIndex
+        if let process {
+            message.pid = process.pid
+            message.process = process.name
+        }
+        message.listenedAtNs = listenedAt ?? 0
+        return message
+    }
+}
+
+extension PortRange {
+    /// Reads the bounds of a request; nil unless 1 <= min <= max <= 65535.
+    package init?(_ message: Rum_V1_ListeningPortsRequest) {
+        guard let lower = UInt16(exactly: message.min).flatMap(PortNumber.init),
+            let upper = UInt16(exactly: message.max).flatMap(PortNumber.init)
+        else { return nil }
+        self.init(lower, upper)
+    }
+
+    package var message: Rum_V1_ListeningPortsRequest {
+        var message = Rum_V1_ListeningPortsRequest()
+        message.min = UInt32(lower.rawValue)
+        message.max = UInt32(upper.rawValue)
+        return message
+    }
+}
+
+extension IPAddress {
+    /// 4 or 16 bytes in network order; nil for any other length.
+    package init?(networkBytes bytes: some Collection<UInt8>) {
+        func number(_ part: some Sequence<UInt8>) -> UInt64 { part.reduce(0) { $0 << 8 | UInt64($1) } }
+        switch bytes.count {
+        case 4: self = .v4(UInt32(truncatingIfNeeded: number(bytes)))
+        case 16: self = .v6(number(bytes.prefix(8)), number(bytes.dropFirst(8)))
+        default: return nil
+        }
+    }
+
+    /// 4 or 16 bytes in network order.
+    package var networkBytes: [UInt8] {
+        func bytes<Number: FixedWidthInteger>(_ number: Number) -> [UInt8] {
+            stride(from: Number.bitWidth - 8, through: 0, by: -8).map {
+                UInt8(truncatingIfNeeded: number >> $0)
+            }
+        }
+        return switch self {
+        case .v4(let bits): bytes(bits)
+        case .v6(let high, let low): bytes(high) + bytes(low)
+        }
+    }
+}

@@ -1,0 +1,37 @@
+package import ForwardProtocol
+internal import GRPCCore
+internal import GRPCNIOTransportHTTP2TransportServices
+internal import NIOCore
+internal import NIOPosix
+package import Sockets
+
+/// Serves the agent's gRPC interface on sockets that already listen.
+package struct AgentServer: Sendable {
+    private let service: AgentService
+    private let token: MachineToken?
+    private let onlyHostOnVsock: Bool
+
+    /// - Parameters:
+    ///   - token: what every call must carry; nil asks for none.
+    ///   - onlyHostOnVsock: drop vsock peers other than the host (CID 2), which are other guests or local users.
+    package init(service: AgentService, token: MachineToken?, onlyHostOnVsock: Bool = true) {
+        self.service = service
+        self.token = token
+        self.onlyHostOnVsock = onlyHostOnVsock
+    }
+
+    /// Accepts and serves until the task is cancelled. Takes the descriptor over.
+    ///
+    /// - Throws: when the socket can't be served any more; connections that fail end alone.
+    package func serve(on listener: consuming OwnedDescriptor) async throws {
+        let factory = BoundListenerFactory(owning: listener, onlyHostOnVsock: onlyHostOnVsock)
+        var config = HTTP2ServerTransport.Custom<BoundListenerFactory>.Config.defaults
+        // Every message is one that somebody waits for; coalescing held the slowest percent back by 8 ms.
+        config.connection.flushCoalescing = nil
+        let interceptors = token.map { [TokenCheck(token: $0)] } ?? []
+        let server = GRPCServer(
+            transport: HTTP2ServerTransport.Custom(listenerFactory: factory, config: config),
+            services: [service], interceptors: interceptors)
+        try await server.serve()
+    }
+}

@@ -1,0 +1,86 @@
+internal import Glibc
+internal import GRPCNIOTransportHTTP2TransportServices
+internal import NIOCore
+internal import NIOPosix
+internal import Sockets
+internal import Synchronization
+
+/// Lets gRPC accept on a socket that is already bound, of any family.
+struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
+    let eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+    private let listener: HeldListener
+    private let onlyHostOnVsock: Bool
+
+    init(owning descriptor: consuming OwnedDescriptor, onlyHostOnVsock: Bool) {
+        listener = HeldListener(descriptor)
+        self.onlyHostOnVsock = onlyHostOnVsock
+    }
+
+    func makeListeningChannel(
+        listenerConfigurator: HTTP2ServerTransport.ListenerConfigurator,
+        connectionConfigurator: HTTP2ServerTransport.ConnectionConfigurator
+    ) async throws -> NIOAsyncChannel<HTTP2ServerTransport.ConnectionConfigurator.ConnectionChannel, Never> {
+        guard let socket = listener.take() else { throw SystemError(code: EBADF, operation: "listen") }
+        let onlyHostOnVsock = onlyHostOnVsock
+        return try await ServerBootstrap(group: eventLoopGroup)
+            .serverChannelInitializer { listenerConfigurator.configure(channel: $0) }
+            .bind(socket) { channel in
+                guard onlyHostOnVsock else { return configure(channel) }
+                return Self.peerContextID(of: channel).flatMap { cid in
+                    // VMADDR_CID_HOST; see vsock(7).
+                    guard let cid, cid != 2 else { return configure(channel) }
+                    return channel.eventLoop.makeFailedFuture(SystemError(code: EACCES, operation: "accept"))
+                }
+            }
+
+        @Sendable func configure(
+            _ channel: any Channel
+        ) -> EventLoopFuture<HTTP2ServerTransport.ConnectionConfigurator.ConnectionChannel> {
+            connectionConfigurator.configure(channel: channel, tls: .none)
+        }
+    }
+
+    /// The peer's CID on a vsock connection, nil on any other.
+    ///
+    /// NIO has no vsock peer address; SO_PEERNAME is getpeername(2) as a socket option (net/core/sock.c).
+    private static func peerContextID(of channel: any Channel) -> EventLoopFuture<UInt32?> {
+        guard let options = channel as? any SocketOptionProvider else {
+            return channel.eventLoop.makeSucceededFuture(nil)
+        }
+        return options.unsafeGetSocketOption(
+            level: .init(rawValue: SOL_SOCKET), name: .init(rawValue: SO_PEERNAME)
+        ).map { (address: VsockPeer) in
+            Int32(address.family) == AF_VSOCK ? address.cid : nil
+        }.flatMapErrorThrowing { _ in nil }
+    }
+}
+
+/// struct sockaddr_vm, as far as it matters: 16 bytes.
+private struct VsockPeer {
+    var family: UInt16 = 0
+    var reserved: UInt16 = 0
+    var port: UInt32 = 0
+    var cid: UInt32 = 0
+    var flagsAndPadding: UInt32 = 0
+}
+
+/// Holds the listening socket until gRPC asks for it.
+private final class HeldListener: Sendable {
+    private let descriptor: Mutex<Int32?>
+
+    init(_ descriptor: consuming OwnedDescriptor) {
+        self.descriptor = Mutex(descriptor.release())
+    }
+
+    deinit {
+        if let left = take() { _ = OwnedDescriptor(owning: left) }
+    }
+
+    /// The socket, which is the caller's from now on; nil the second time.
+    func take() -> Int32? {
+        descriptor.withLock { held in
+            defer { held = nil }
+            return held
+        }
+    }
+}
