@@ -1,0 +1,25 @@
+@preconcurrency internal import Dispatch
+internal import Glibc
+
+/// The signals that ask a program to end.
+package enum TerminationSignals {
+    /// Takes SIGINT, SIGTERM and SIGHUP away from their default action and delivers their numbers instead.
+    ///
+    /// Call it once, before anything that must be cleaned up exists. SIGPIPE is ignored from then on: a peer
+    /// that went away is an error of the write, not the end of the program.
+    package static func stream() -> AsyncStream<Int32> {
+        _ = signal(SIGPIPE, SIG_IGN)
+        return AsyncStream { continuation in
+            let sources = [SIGINT, SIGTERM, SIGHUP].map { number in
+                _ = signal(number, SIG_IGN)
+                let source = DispatchSource.makeSignalSource(signal: number)
+                source.setEventHandler { @Sendable in continuation.yield(number) }
+                source.activate()
+                return source
+            }
+            continuation.onTermination = { _ in
+                for source in sources { source.cancel() }
+            }
+        }
+    }
+}
