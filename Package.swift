@@ -56,5 +56,12 @@ let package = Package(
             name: "AgentSession",
             dependencies: ["AgentAPI", "ForwardProtocol", "ListenTable", "Sockets"] + grpc,
             swiftSettings: rules),
+        .testTarget(name: "AgentAPITests", dependencies: ["AgentAPI", "ListenTable"], swiftSettings: rules),
+        .testTarget(
+            name: "AgentSessionTests",
+            dependencies: [
+                "AgentAPI", "AgentService", "AgentSession", "ForwardProtocol", "ListenTable", "Sockets",
+            ]
+                + grpc, swiftSettings: rules),
     ]
 )

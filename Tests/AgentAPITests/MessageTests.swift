@@ -1,0 +1,55 @@
+import AgentAPI
+import ListenTable
+import Testing
+
+@Suite("Messages")
+struct MessageTests {
+    @Test("A table survives the way through its message")
+    func tableRoundTrip() throws {
+        let port = try #require(PortNumber(5001))
+        let table = ListenTable(
+            revision: 7, source: ListenSource(mode: .netlink, push: .tracepoint, degraded: "dump failed"),
+            listeners: [
+                ListeningSocket(address: .anyV4, port: port),
+                ListeningSocket(
+                    address: try #require(IPAddress(text: "fe80::1")), port: port, ipv6Only: true,
+                    interfaceIndex: 3, process: ListeningProcess(pid: 812, name: "python3"), listenedAt: 99),
+            ])
+        #expect(ListenTable(table.message) == table)
+        #expect(table.message.ports == [5001])
+    }
+
+    @Test("A listener with an impossible port or address is left out")
+    func impossibleListeners() {
+        var message = Rum_V1_ListeningPortsResponse()
+        for (port, length) in [(0, 4), (70_000, 4), (5001, 5), (5001, 0), (5002, 16)] {
+            var listener = Rum_V1_Listener()
+            listener.port = UInt32(port)
+            listener.address.append(contentsOf: [UInt8](repeating: 0, count: length))
+            message.listeners.append(listener)
+        }
+        #expect(ListenTable(message).listeners.map(\.port.rawValue) == [5002])
+    }
+
+    @Test("Words that only a newer agent knows become the least capable ones")
+    func unknownWords() {
+        let source = ListenSource(mode: "bpf", push: "telepathy", degraded: "")
+        #expect(source == ListenSource(mode: .procfs, push: .poll))
+    }
+
+    @Test(
+        "A range is refused unless 1 <= min <= max <= 65535", arguments: [(0, 1), (2, 1), (1, 65536), (0, 0)])
+    func badRanges(bounds: (UInt32, UInt32)) {
+        var request = Rum_V1_ListeningPortsRequest()
+        (request.min, request.max) = bounds
+        #expect(PortRange(request) == nil)
+    }
+
+    @Test("Addresses travel in network order")
+    func networkOrder() throws {
+        #expect(IPAddress.loopbackV4.networkBytes == [127, 0, 0, 1])
+        let address = try #require(IPAddress(text: "2001:db8::7"))
+        #expect(address.networkBytes.prefix(4) == [0x20, 0x01, 0x0d, 0xb8])
+        #expect(IPAddress(networkBytes: address.networkBytes) == address)
+    }
+}

@@ -1,0 +1,129 @@
+import AgentAPI
+import AgentSession
+import ForwardProtocol
+import Foundation
+import GRPCCore
+import ListenTable
+import Sockets
+import SwiftProtobuf
+import Testing
+
+@Suite("A connection to the agent's service", .timeLimit(.minutes(1)))
+struct AgentConnectionTests {
+    @Test("Ping tells who answers, and what time it is there")
+    func ping() async throws {
+        let (info, offset) = try await withAgent(ScriptedTables()) { try await $0.ping(timeout: .seconds(5)) }
+        #expect(info.instanceID == "one")
+        #expect(info.version == rumVersion)
+        #expect(info.source.push == .tracepoint)
+        // Both ends share one clock here.
+        #expect(offset.hostMinusGuest.magnitude <= offset.uncertainty)
+    }
+
+    @Test("ListeningPorts answers with the part of the table in the range")
+    func unary() async throws {
+        let table = try await withAgent(ScriptedTables([4999, 5001, 6001])) {
+            try await $0.listeningPorts(try #require(PortRange(text: "5000-6000")), timeout: .seconds(5))
+        }
+        #expect(table.ports.map(\.rawValue) == [5001])
+    }
+
+    @Test("The stream starts with the current table and brings each newer one; leaving ends it on both sides")
+    func stream() async throws {
+        let tables = ScriptedTables([5001])
+        let seen = Recorder<[UInt16]>()
+        try await withServer(tables) { directory in
+            try await AgentConnection.with(try StreamSocket.connect(to: directory.rpcAddress), token: nil) {
+                agent in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        try await agent.watchListeningPorts(.all) { seen.add($0.ports.map(\.rawValue)) }
+                    }
+                    try await eventually { seen.all.last == [5001] }
+                    tables.publish([5001, 5002])
+                    try await eventually { seen.all.last == [5001, 5002] }
+                    group.cancelAll()
+                }
+            }
+            try await eventually { tables.readers == 0 }
+        }
+    }
+
+    @Test("Without the right token every call is refused", arguments: [MachineToken?.none, .random()])
+    func wrongToken(shown: MachineToken?) async throws {
+        try await withAgent(ScriptedTables(), token: .random(), showing: shown) { agent in
+            let error = await #expect(throws: RPCError.self) { try await agent.ping(timeout: .seconds(5)) }
+            #expect(error?.code == .unauthenticated)
+        }
+    }
+
+    @Test("With the right token calls are served")
+    func rightToken() async throws {
+        let token = MachineToken.random()
+        let info = try await withAgent(ScriptedTables(), token: token, showing: token) {
+            try await $0.ping(timeout: .seconds(5)).0
+        }
+        #expect(info.hostname == "guest")
+    }
+
+    @Test("A command's input, both outputs and exit code pass through")
+    func exec() async throws {
+        let said = Recorder<Rum_V1_ExecOutput>()
+        let exit = try await withAgent(ScriptedTables()) { agent in
+            try await agent.exec { writer in
+                try await writer.write(Self.start("sh", "-c", "cat; echo no >&2; exit 7"))
+                try await writer.write(.with { $0.stdin = Data("yes\n".utf8) })
+                try await writer.write(.with { $0.stdinClosed = true })
+            } output: {
+                said.add($0)
+            }
+        }
+        #expect(exit.code == 7)
+        #expect(said.all.map(\.stdout).reduce(Data(), +) == Data("yes\n".utf8))
+        #expect(said.all.map(\.stderr).reduce(Data(), +) == Data("no\n".utf8))
+    }
+
+    @Test("A program that does not exist is exit code 127 with a reason")
+    func execNotFound() async throws {
+        let exit = try await withAgent(ScriptedTables()) { agent in
+            try await agent.exec { writer in
+                try await writer.write(Self.start("no-such-program-here"))
+            } output: { _ in
+            }
+        }
+        #expect(exit.code == 127)
+        #expect(exit.failure.contains("no-such-program-here"))
+    }
+
+    @Test("A signal reaches the command")
+    func execSignal() async throws {
+        let exit = try await withAgent(ScriptedTables()) { agent in
+            let ready = AsyncStream<Void>.makeStream()
+            return try await agent.exec { writer in
+                try await writer.write(Self.start("sh", "-c", "echo up; exec sleep 600"))
+                for await _ in ready.stream { break }
+                try await writer.write(.with { $0.signal = 15 })
+            } output: { _ in
+                ready.continuation.yield()
+            }
+        }
+        #expect(exit.code == 128 + 15)
+    }
+
+    @Test("Input that comes before a command is refused")
+    func execWithoutStart() async throws {
+        try await withAgent(ScriptedTables()) { agent in
+            let error = await #expect(throws: RPCError.self) {
+                try await agent.exec { writer in
+                    try await writer.write(.with { $0.stdinClosed = true })
+                } output: { _ in
+                }
+            }
+            #expect(error?.code == .invalidArgument)
+        }
+    }
+
+    private static func start(_ arguments: String...) -> Rum_V1_ExecInput {
+        .with { $0.start = .with { $0.arguments = arguments } }
+    }
+}

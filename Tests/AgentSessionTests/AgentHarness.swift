@@ -1,0 +1,125 @@
+import AgentService
+import AgentSession
+import ForwardProtocol
+import Glibc
+import ListenTable
+import Sockets
+import Synchronization
+
+/// Tables that a test publishes by hand.
+final class ScriptedTables: ListenTableProvider {
+    private struct State {
+        var table: ListenTable
+        var readers: [Int: AsyncStream<ListenTable>.Continuation] = [:]
+        var next = 0
+    }
+
+    private let state: Mutex<State>
+
+    init(_ ports: [UInt16] = []) { state = Mutex(State(table: Self.table(ports, revision: 1))) }
+
+    static func table(_ ports: [UInt16], revision: UInt64) -> ListenTable {
+        ListenTable(
+            revision: revision, source: ListenSource(mode: .netlink, push: .tracepoint),
+            listeners: ports.compactMap(PortNumber.init).map { ListeningSocket(address: .anyV4, port: $0) })
+    }
+
+    func publish(_ ports: [UInt16]) {
+        state.withLock { state in
+            state.table = Self.table(ports, revision: state.table.revision + 1)
+            for reader in state.readers.values { reader.yield(state.table) }
+        }
+    }
+
+    /// How many streams are being read.
+    var readers: Int { state.withLock { $0.readers.count } }
+
+    var source: ListenSource { state.withLock { $0.table.source } }
+
+    func current(in range: PortRange) async -> ListenTable {
+        state.withLock { $0.table.restricted(to: range) }
+    }
+
+    func tables(in range: PortRange) -> AsyncStream<ListenTable> {
+        AsyncStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
+            let id = state.withLock { state in
+                state.next += 1
+                state.readers[state.next] = continuation
+                continuation.yield(state.table)
+                return state.next
+            }
+            continuation.onTermination = { [weak self] _ in
+                self?.state.withLock { _ = $0.readers.removeValue(forKey: id) }
+            }
+        }
+    }
+}
+
+/// A directory for sockets that goes away with its owner.
+final class SocketDirectory: Sendable {
+    let path: String
+
+    init() throws {
+        var template = Array("/tmp/rum-test-XXXXXX\0".utf8CString.dropLast())
+        template.append(0)
+        guard mkdtemp(&template) != nil else { throw SystemError.current("mkdtemp") }
+        path = template.withUnsafeBytes { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+    }
+
+    deinit {
+        for name in ["2222.sock", "2223.sock"] { unlink("\(path)/\(name)") }
+        rmdir(path)
+    }
+
+    var rpcAddress: SocketAddress { .unix(path: "\(path)/2222.sock") }
+}
+
+/// Runs a service on a real unix socket while `body` runs.
+func withServer<Result: Sendable>(
+    _ tables: ScriptedTables, token: MachineToken? = nil,
+    _ body: @escaping @Sendable (SocketDirectory) async throws -> Result
+) async throws -> Result {
+    let directory = try SocketDirectory()
+    let listener = try StreamSocket.listen(on: directory.rpcAddress).release()
+    let service = AgentService(tables: tables, hostname: "guest", instanceID: "one", bootID: "boot")
+    let server = AgentServer(service: service, token: token)
+    return try await withThrowingTaskGroup(of: Result?.self) { group in
+        group.addTask {
+            try await server.serve(on: OwnedDescriptor(owning: listener))
+            return nil
+        }
+        group.addTask { try await body(directory) }
+        defer { group.cancelAll() }
+        while let result = try await group.next() {
+            if let result { return result }
+        }
+        throw CancellationError()
+    }
+}
+
+/// Waits for a condition that something outside the test makes true.
+func eventually(_ condition: @Sendable () -> Bool) async throws {
+    let deadline = ContinuousClock.now + .seconds(10)
+    while !condition() {
+        guard ContinuousClock.now < deadline else { throw SystemError(code: ETIMEDOUT, operation: "wait") }
+        try await Task.sleep(for: .milliseconds(1))
+    }
+}
+
+/// Connects to a service on a real unix socket while `body` runs.
+func withAgent<Result: Sendable>(
+    _ tables: ScriptedTables, token: MachineToken? = nil, showing shown: MachineToken? = nil,
+    _ body: @escaping @Sendable (AgentConnection) async throws -> Result
+) async throws -> Result {
+    try await withServer(tables, token: token) { directory in
+        try await AgentConnection.with(try StreamSocket.connect(to: directory.rpcAddress), token: shown, body)
+    }
+}
+
+/// Collects values from other tasks.
+final class Recorder<Value: Sendable>: Sendable {
+    private let values = Mutex<[Value]>([])
+
+    var all: [Value] { values.withLock { $0 } }
+    func add(_ value: Value) { values.withLock { $0.append(value) } }
+}
