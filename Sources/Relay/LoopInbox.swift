@@ -1,0 +1,102 @@
+internal import CSockets
+internal import Glibc
+internal import Sockets
+internal import Synchronization
+
+/// The side of an event loop that other threads may touch: its epoll instance, its listeners, its commands.
+final class LoopInbox: Sendable {
+    enum Command {
+        /// A connection that another loop has accepted; the descriptor is owned by the command.
+        case adopt(Int32, RelayListener)
+        /// Abort the connections of a listener that were accepted before a CLOCK_MONOTONIC time.
+        case reset(RelayListener, acceptedBefore: UInt64)
+        /// End; called when everything is closed.
+        case stop(@Sendable () -> Void)
+    }
+
+    private struct State {
+        var commands: [Command] = []
+        var listeners: [UInt64: RelayListener] = [:]
+        var nextListener: UInt64 = 0
+        var stopped = false
+    }
+
+    private let epoll: OwnedDescriptor
+    private let wake: OwnedDescriptor
+    private let state = Mutex(State())
+    /// Connections the loop holds or is about to.
+    let load = Atomic<Int>(0)
+
+    init() throws(SystemError) {
+        epoll = OwnedDescriptor(
+            owning: try SystemError.check("epoll_create1", epoll_create1(Int32(EPOLL_CLOEXEC))))
+        let flags = Int32(EFD_NONBLOCK | EFD_CLOEXEC)
+        wake = OwnedDescriptor(owning: try SystemError.check("eventfd", eventfd(0, flags)))
+        try watch(wake.rawValue, EPOLLIN.rawValue, .wake)
+    }
+
+    /// Adds a descriptor to the epoll instance. Closing the descriptor takes it out again.
+    func watch(_ fd: Int32, _ events: UInt32, _ token: EventToken) throws(SystemError) {
+        var event = epoll_event()
+        event.events = events
+        event.data.u64 = token.rawValue
+        _ = try SystemError.check("epoll_ctl", epoll_ctl(epoll.rawValue, EPOLL_CTL_ADD, fd, &event))
+    }
+
+    func ignore(_ fd: Int32) {
+        var event = epoll_event()
+        _ = epoll_ctl(epoll.rawValue, EPOLL_CTL_DEL, fd, &event)
+    }
+
+    /// epoll_wait(2): the number of events, 0 when interrupted.
+    func wait(_ events: UnsafeMutableBufferPointer<epoll_event>, milliseconds: Int32) -> Int {
+        max(0, Int(epoll_wait(epoll.rawValue, events.baseAddress, Int32(events.count), milliseconds)))
+    }
+
+    /// Returns false when the loop has ended; nothing will happen to the command then.
+    func post(_ command: Command) -> Bool {
+        let accepted = state.withLock { state in
+            if !state.stopped { state.commands.append(command) }
+            return !state.stopped
+        }
+        if accepted { eventfd_write(wake.rawValue, 1) }
+        return accepted
+    }
+
+    func takeCommands() -> [Command] {
+        var count: eventfd_t = 0
+        eventfd_read(wake.rawValue, &count)
+        return state.withLock { state in
+            defer { state.commands = [] }
+            return state.commands
+        }
+    }
+
+    /// Takes no commands and listeners any more; returns the ones that are left.
+    func stop() -> (commands: [Command], listeners: [RelayListener]) {
+        state.withLock { state in
+            state.stopped = true
+            defer { state.commands = [] }
+            return (state.commands, Array(state.listeners.values))
+        }
+    }
+
+    /// The token that the listener's events will carry.
+    func add(_ listener: RelayListener) throws(SystemError) -> EventToken {
+        try state.withLock { state throws(SystemError) in
+            guard !state.stopped else { throw SystemError(code: ESHUTDOWN, operation: "add listener") }
+            state.nextListener += 1
+            state.listeners[state.nextListener] = listener
+            return EventToken(listener: state.nextListener)
+        }
+    }
+
+    func remove(_ token: EventToken) {
+        guard let number = token.listener else { return }
+        _ = state.withLock { $0.listeners.removeValue(forKey: number) }
+    }
+
+    func listener(_ number: UInt64) -> RelayListener? {
+        state.withLock { $0.listeners[number] }
+    }
+}

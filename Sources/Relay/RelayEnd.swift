@@ -1,0 +1,150 @@
+internal import CSockets
+internal import Glibc
+internal import Sockets
+
+/// The kinds of stream socket that bytes move between.
+enum Transport: Int, CaseIterable {
+    case tcp, unix, vsock
+
+    init(_ address: SocketAddress) {
+        self =
+            switch address {
+            case .tcp: .tcp
+            case .unix: .unix
+            case .vsock: .vsock
+            }
+    }
+}
+
+/// How one call on a socket or pipe went.
+enum Transfer {
+    case moved(Int)
+    case wouldBlock
+    case failed(Int32)
+
+    /// Makes the system call, again while a signal interrupts it.
+    @inline(__always)
+    init(_ call: () -> Int) {
+        while true {
+            let result = call()
+            let code = errno
+            if result >= 0 {
+                self = .moved(result)
+            } else if code == EINTR {
+                continue
+            } else {
+                self = code == EAGAIN ? .wouldBlock : .failed(code)
+            }
+            return
+        }
+    }
+}
+
+/// One socket of a relayed connection, with what the event loop knows about it.
+struct RelayEnd: ~Copyable {
+    /// Leads to the other relay, not to the client or the server.
+    let isTunnel: Bool
+    private(set) var transport = Transport.tcp
+    private(set) var fd: Int32 = -1
+    private var descriptor: OwnedDescriptor?
+
+    /// Reading may give something; false only after EAGAIN, for edges are reported once.
+    var readable = false
+    /// Writing may take something; false only after EAGAIN.
+    var writable = false
+    /// The peer has shut down its side: an end of file follows the data.
+    private(set) var hungUp = false
+    /// This side has told the peer that nothing more will come.
+    private(set) var hasEnded = false
+    /// The peer is gone: nothing written will arrive.
+    var failed = false
+
+    init(isTunnel: Bool) { self.isTunnel = isTunnel }
+
+    var isOpen: Bool { fd >= 0 }
+
+    mutating func open(_ new: consuming OwnedDescriptor, _ transport: Transport) {
+        fd = new.rawValue
+        self.transport = transport
+        descriptor = consume new
+        readable = false
+        writable = true
+        hungUp = false
+        hasEnded = false
+        failed = false
+    }
+
+    /// Closes in order: what was written still arrives.
+    mutating func close() {
+        descriptor = nil
+        fd = -1
+    }
+
+    /// Closes so that a TCP peer gets a RST. Unix and vsock have none: their peers see a close.
+    mutating func reset() {
+        if transport == .tcp, isOpen { _ = csockets_reset_on_close(fd) }
+        close()
+    }
+
+    mutating func note(_ events: UInt32) {
+        if events & (EPOLLIN.rawValue | EPOLLRDHUP.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue) != 0 {
+            readable = true
+        }
+        if events & (EPOLLOUT.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue) != 0 { writable = true }
+        if events & (EPOLLRDHUP.rawValue | EPOLLHUP.rawValue) != 0 { hungUp = true }
+        if events & EPOLLERR.rawValue != 0 { failed = true }
+    }
+
+    /// Whether a connect has come through, has failed, or is still on its way (`wouldBlock`).
+    func connectProgress() -> Transfer {
+        let result = probe()
+        if case .failed(ENOTCONN) = result {
+            // A vsock socket says so while it connects and after it has failed.
+            if let error = StreamSocket.pendingError(fd) { return .failed(error.code) }
+            return .wouldBlock
+        }
+        return result
+    }
+
+    /// Finds out whether the peer has closed its socket, rather than shut down the side it writes to.
+    ///
+    /// Only of a tunnel, and only before this side has ended, does that mean that the connection was reset.
+    mutating func noteLoss() {
+        guard isTunnel, !hasEnded, !failed, case .failed = probe() else { return }
+        failed = true
+    }
+
+    /// Sends no bytes: it fails as a real send would.
+    private func probe() -> Transfer {
+        let fd = fd
+        return Transfer { send(fd, nil, 0, Int32(MSG_NOSIGNAL)) }
+    }
+
+    /// Reads; a short read clears `readable`, because new bytes raise a new edge (epoll(7)).
+    mutating func receive(_ bytes: UnsafeMutableRawBufferPointer, flags: Int32 = 0) -> Transfer {
+        let fd = fd
+        let result = Transfer { recv(fd, bytes.baseAddress, bytes.count, flags) }
+        switch result {
+        case .moved(let count) where count > 0 && count < bytes.count && !hungUp && flags == 0:
+            readable = false
+        case .wouldBlock:
+            readable = false
+        default:
+            break
+        }
+        return result
+    }
+
+    mutating func transmit(_ bytes: UnsafeRawBufferPointer) -> Transfer {
+        let fd = fd
+        let result = Transfer { send(fd, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL)) }
+        if case .wouldBlock = result { writable = false }
+        return result
+    }
+
+    /// Passes an end of file on.
+    mutating func shutdownWriting() {
+        _ = shutdown(fd, Int32(SHUT_WR))
+        hasEnded = true
+    }
+}

@@ -1,0 +1,67 @@
+package import Sockets
+internal import Synchronization
+
+/// Relays connections between listeners and what they lead to, on event loops with threads of their own.
+///
+/// One engine serves host and agent alike: a listener's role says how a connection is begun, then bytes move
+/// both ways with half-closes and resets passed on. All calls are safe from any thread, and none waits but
+/// `shutdown`. An engine that goes away ends as with `shutdown`.
+package final class RelayEngine: Sendable {
+    private let inboxes: [LoopInbox]
+    private let total = RelayTotal()
+    private let listenersAdded = Atomic<Int>(0)
+
+    /// Starts the event loops.
+    ///
+    /// - Parameter log: gets a line of text for what an operator should know; called on the loops' threads.
+    /// - Throws: when the kernel has no descriptors or threads left.
+    package init(
+        options: RelayOptions = RelayOptions(), log: @escaping @Sendable (String) -> Void = { _ in }
+    ) throws(SystemError) {
+        var inboxes: [LoopInbox] = []
+        for _ in 0..<max(1, options.loops) { inboxes.append(try LoopInbox()) }
+        self.inboxes = inboxes
+        let (peers, total) = (inboxes, total)
+        for (index, inbox) in inboxes.enumerated() {
+            do throws(SystemError) {
+                try DedicatedThread.start(name: "relay-\(index)") {
+                    RelayLoop(options, inbox: inbox, peers: peers, total: total, log: log).run()
+                }
+            } catch {
+                for started in inboxes[..<index] { _ = started.post(.stop {}) }
+                throw error
+            }
+        }
+    }
+
+    deinit {
+        for inbox in inboxes { _ = inbox.post(.stop {}) }
+    }
+
+    /// Connections open now, over all listeners.
+    package var activeConnections: Int { total.connections.load(ordering: .relaxed) }
+
+    /// Takes a listening, non-blocking socket over and accepts from it until the listener is closed.
+    package func listen(
+        on descriptor: consuming OwnedDescriptor, role: RelayRole
+    ) throws(SystemError) -> RelayListener {
+        let turn = listenersAdded.add(1, ordering: .relaxed).oldValue
+        let listener = try RelayListener(descriptor, role: role, inbox: inboxes[turn % inboxes.count])
+        try listener.start()
+        return listener
+    }
+
+    /// Closes every listener, aborts every connection and ends the threads; returns once that is done.
+    package func shutdown() async {
+        for inbox in inboxes {
+            await withCheckedContinuation { continuation in
+                if !inbox.post(.stop { continuation.resume() }) { continuation.resume() }
+            }
+        }
+    }
+}
+
+/// Connections of all loops of an engine.
+final class RelayTotal: Sendable {
+    let connections = Atomic<Int>(0)
+}

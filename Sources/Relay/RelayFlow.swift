@@ -1,0 +1,229 @@
+internal import CSockets
+internal import Glibc
+internal import Sockets
+
+/// One direction of a relayed connection: takes bytes from one end and gives them to the other.
+///
+/// Between turns it holds a pipe or a buffer only while the sink has not taken everything.
+struct RelayFlow {
+    enum State {
+        case open
+        /// The source has ended; what is held still has to go out.
+        case draining
+        /// The end of file has been passed on.
+        case ended
+    }
+
+    /// Why a turn stopped.
+    enum Turn {
+        /// Nothing to do before the next event.
+        case waiting
+        /// The turn's bytes are used up; there may be more.
+        case yielded
+        case ended
+        case sourceFailed
+        case sinkFailed
+    }
+
+    /// A read of this size makes the next ones bulk: worth a pipe.
+    private static let bulkRead = 32 << 10
+
+    private(set) var state = State.open
+    private var pipe: RelayPipe?
+    private var buffer: RelayBuffer?
+    private var isBulk = false
+
+    var isHolding: Bool { pipe != nil || buffer != nil }
+
+    /// Starts with bytes that came together with the handshake.
+    mutating func take(over leftover: RelayBuffer) { buffer = leftover }
+
+    /// Gives pipe and buffer back; the bytes in them are lost.
+    mutating func discard(_ resources: RelayResources) {
+        if let pipe { resources.pipes.give(pipe) }
+        if let buffer { resources.buffers.give(buffer) }
+        pipe = nil
+        buffer = nil
+    }
+
+    /// Moves bytes until either end blocks, ends or fails, or the turn's share is used up; `moved` grows by
+    /// what the sink took.
+    mutating func run(
+        from source: inout RelayEnd, to sink: inout RelayEnd, using resources: RelayResources,
+        moved: inout UInt64
+    ) -> Turn {
+        guard isBulk else {
+            var method = SpliceTrial.Method.copy
+            return move(&source, &sink, &method, resources, &moved)
+        }
+        let trial = resources.trial(from: source.transport, to: sink.transport)
+        let measured = trial.decision == nil
+        var method = trial.method
+        let before = moved
+        let start = measured ? Nanoseconds.threadCPU : 0
+        let turn = move(&source, &sink, &method, resources, &moved)
+        let bytes = Int(moved - before)
+        if measured {
+            let cost = Nanoseconds.threadCPU - start
+            resources.withTrial(from: source.transport, to: sink.transport) {
+                $0.record(method, bytes: bytes, cpuNanoseconds: cost)
+            }
+        }
+        if bytes < Self.bulkRead, turn != .yielded { isBulk = false }
+        return turn
+    }
+
+    private mutating func move(
+        _ source: inout RelayEnd, _ sink: inout RelayEnd, _ method: inout SpliceTrial.Method,
+        _ resources: RelayResources, _ moved: inout UInt64
+    ) -> Turn {
+        var share = resources.turnBytes
+        while true {
+            if let held = pipe?.count ?? buffer?.count, held > 0 {
+                guard sink.writable else { return .waiting }
+                switch writeOut(to: &sink) {
+                case .moved(let count):
+                    moved += UInt64(count)
+                    share -= count
+                case .wouldBlock: return .waiting
+                case .failed: return .sinkFailed
+                }
+                continue
+            }
+            switch state {
+            case .ended: return .ended
+            case .draining:
+                discard(resources)
+                sink.shutdownWriting()
+                state = .ended
+                return .ended
+            case .open: break
+            }
+            guard source.readable, sink.writable, share > 0 else {
+                discard(resources)
+                return source.readable && sink.writable ? .yielded : .waiting
+            }
+            if let failure = readIn(from: &source, to: &sink, &method, resources, &share, &moved) {
+                discard(resources)
+                return failure
+            }
+        }
+    }
+
+    private mutating func writeOut(to sink: inout RelayEnd) -> Transfer {
+        if let pipe {
+            let result = Transfer { csockets_splice(pipe.reader.rawValue, sink.fd, pipe.count) }
+            switch result {
+            // Nothing taken although bytes are there: as good as blocked, and no reason to spin.
+            case .moved(0), .wouldBlock:
+                sink.writable = false
+                return .wouldBlock
+            case .moved(let count): pipe.count -= count
+            case .failed: break
+            }
+            return result
+        }
+        guard let buffer else { return .moved(0) }
+        let result = sink.transmit(buffer.bytes)
+        if case .moved(let count) = result { buffer.consume(count) }
+        return result
+    }
+
+    /// Fills the empty carrier; returns the reason when the flow can't go on.
+    private mutating func readIn(
+        from source: inout RelayEnd, to sink: inout RelayEnd, _ method: inout SpliceTrial.Method,
+        _ resources: RelayResources, _ share: inout Int, _ moved: inout UInt64
+    ) -> Turn? {
+        if method == .splice, let ready = pipe ?? resources.pipes.take() {
+            pipe = ready
+            return spliceIn(ready, from: &source, to: sink.transport, &method, resources)
+        }
+        method = .copy
+        guard let ready = buffer ?? resources.buffers.take() else {
+            return passOn(from: &source, to: &sink, resources.scratch, &share, &moved)
+        }
+        buffer = ready
+        switch source.receive(ready.memory) {
+        case .moved(0): return end(&source)
+        case .moved(let count):
+            ready.fill(count)
+            if count >= Self.bulkRead { isBulk = true }
+        case .wouldBlock: break
+        case .failed: return .sourceFailed
+        }
+        return nil
+    }
+
+    private mutating func spliceIn(
+        _ ready: RelayPipe, from source: inout RelayEnd, to sink: Transport,
+        _ method: inout SpliceTrial.Method, _ resources: RelayResources
+    ) -> Turn? {
+        let fd = source.fd
+        switch Transfer({ csockets_splice(fd, ready.writer.rawValue, ready.capacity) }) {
+        case .moved(0):
+            // Not every zero is the end of file, but a peek of nothing is.
+            var byte: UInt8 = 0
+            let peeked = withUnsafeMutableBytes(of: &byte) { source.receive($0, flags: Int32(MSG_PEEK)) }
+            if case .moved(0) = peeked { return end(&source) }
+            if case .failed = peeked { return .sourceFailed }
+            if case .moved(1) = peeked { leavePipe(&method, resources) }
+        case .moved(let count): ready.count = count
+        // The pipe is empty, so it is the socket that has nothing.
+        case .wouldBlock: source.readable = false
+        case .failed(EINVAL):
+            resources.withTrial(from: source.transport, to: sink) { $0.reject() }
+            leavePipe(&method, resources)
+        case .failed: return .sourceFailed
+        }
+        return nil
+    }
+
+    /// Takes an end of file, which from a lost peer is a reset and must not look like an orderly end.
+    private mutating func end(_ source: inout RelayEnd) -> Turn? {
+        source.noteLoss()
+        if source.failed { return .sourceFailed }
+        state = .draining
+        return nil
+    }
+
+    /// Goes on by copying for the rest of the turn.
+    private mutating func leavePipe(_ method: inout SpliceTrial.Method, _ resources: RelayResources) {
+        discard(resources)
+        method = .copy
+    }
+
+    /// Moves bytes without holding any: peeks, sends, and takes from the source what the sink has taken.
+    private mutating func passOn(
+        from source: inout RelayEnd, to sink: inout RelayEnd, _ scratch: RelayBuffer, _ share: inout Int,
+        _ moved: inout UInt64
+    ) -> Turn? {
+        switch source.receive(scratch.memory, flags: Int32(MSG_PEEK)) {
+        case .moved(0): return end(&source)
+        case .wouldBlock: break
+        case .failed: return .sourceFailed
+        case .moved(let peeked):
+            switch sink.transmit(UnsafeRawBufferPointer(rebasing: scratch.memory[..<peeked])) {
+            case .wouldBlock: break
+            case .failed: return .sinkFailed
+            case .moved(let sent):
+                moved += UInt64(sent)
+                share -= sent
+                return drop(sent, from: &source, scratch)
+            }
+        }
+        return nil
+    }
+
+    /// Takes bytes that have been peeked at out of the source.
+    private func drop(_ count: Int, from source: inout RelayEnd, _ scratch: RelayBuffer) -> Turn? {
+        var left = count
+        while left > 0 {
+            let part = UnsafeMutableRawBufferPointer(rebasing: scratch.memory[..<left])
+            switch source.receive(part) {
+            case .moved(let taken) where taken > 0: left -= taken
+            default: return .sourceFailed
+            }
+        }
+        return nil
+    }
+}

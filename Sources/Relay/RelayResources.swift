@@ -1,0 +1,45 @@
+internal import Glibc
+
+/// What the connections of one loop share: pipes, buffers, and what is known about splice.
+final class RelayResources {
+    let turnBytes: Int
+    var pipes: PipePool
+    var buffers: BufferPool
+    /// For directions that found no buffer; holds nothing between calls.
+    let scratch: RelayBuffer
+    private var trials: [SpliceTrial]
+
+    init(_ options: RelayOptions) {
+        turnBytes = options.turnBytes
+        pipes = PipePool(limit: options.pipesPerLoop, pipeSize: options.pipeSize)
+        buffers = BufferPool(limit: options.buffersPerLoop, bufferSize: options.bufferSize)
+        scratch = RelayBuffer(size: 16 << 10)
+        let kinds = Transport.allCases.count
+        trials = Array(repeating: SpliceTrial(options.splice), count: kinds * kinds)
+    }
+
+    func trial(from source: Transport, to sink: Transport) -> SpliceTrial { trials[index(source, sink)] }
+
+    func withTrial(from source: Transport, to sink: Transport, _ body: (inout SpliceTrial) -> Void) {
+        body(&trials[index(source, sink)])
+    }
+
+    private func index(_ source: Transport, _ sink: Transport) -> Int {
+        source.rawValue * Transport.allCases.count + sink.rawValue
+    }
+}
+
+/// Reads the kernel's clocks, in nanoseconds.
+enum Nanoseconds {
+    /// CLOCK_MONOTONIC.
+    static var now: UInt64 { read(CLOCK_MONOTONIC) }
+
+    /// CPU time of the calling thread.
+    static var threadCPU: UInt64 { read(CLOCK_THREAD_CPUTIME_ID) }
+
+    private static func read(_ clock: clockid_t) -> UInt64 {
+        var time = timespec()
+        clock_gettime(clock, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+}

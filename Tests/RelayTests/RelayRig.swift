@@ -1,0 +1,189 @@
+import ForwardProtocol
+import Glibc
+import GuestChannel
+import ListenTable
+import Relay
+import Sockets
+import Testing
+
+/// How the host's relay reaches the guest's.
+enum Tunnel: String, CaseIterable, CustomTestStringConvertible {
+    case unix, tcp
+    var testDescription: String { rawValue }
+}
+
+/// A client, two relays and a server: client -> host relay -> tunnel -> guest relay -> server.
+final class RelayRig {
+    static let token = MachineToken.random()
+
+    let host: RelayEngine
+    let guest: RelayEngine
+    let hostListener: RelayListener
+    let guestListener: RelayListener
+    let server: Peer
+    private let directory: String
+
+    init(
+        _ tunnel: Tunnel, hostOptions: RelayOptions = RelayOptions(),
+        guestOptions: RelayOptions = RelayOptions(),
+        token: MachineToken = RelayRig.token, targets: [SocketAddress]? = nil,
+        log: @escaping @Sendable (String) -> Void = { _ in }
+    ) throws {
+        directory = try RelayRig.temporaryDirectory()
+        server = Peer(try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)))
+        let target = try StreamSocket.localAddress(server.fd)
+        host = try RelayEngine(options: hostOptions, log: log)
+        guest = try RelayEngine(options: guestOptions, log: log)
+        let answers = targets ?? [target]
+        let policy = GuestRelayPolicy(token: Self.token) { $0.rawValue == 7 ? [] : answers }
+        let agent: AgentAddress
+        switch tunnel {
+        case .unix:
+            agent = .unix(directory: directory)
+            guestListener = try guest.listen(
+                on: StreamSocket.listen(on: agent.socketAddress(for: .forward)), role: .guest(policy))
+        case .tcp:
+            guestListener = try guest.listen(
+                on: StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)), role: .guest(policy))
+            guard case .tcp(let ip, let port, _) = guestListener.address else { throw RigError.noPort }
+            agent = .tcp(ip, port: port - 1)
+        }
+        let preamble = ForwardPreamble(token: token, port: try #require(PortNumber(5001)))
+        hostListener = try host.listen(
+            on: StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)),
+            role: .host(agent: agent, preamble: preamble))
+    }
+
+    deinit { RelayRig.removeDirectory(directory) }
+
+    func end() async {
+        await host.shutdown()
+        await guest.shutdown()
+    }
+
+    func connect() throws -> Peer {
+        let peer = Peer(try StreamSocket.connect(to: hostListener.address))
+        try peer.wait(POLLOUT)
+        return peer
+    }
+
+    /// A client and the server's end of its connection.
+    func pair() throws -> (client: Peer, server: Peer) {
+        let client = try connect()
+        return (client, try server.accept())
+    }
+
+    static func temporaryDirectory() throws -> String {
+        var template = Array("/tmp/rum-relay-XXXXXX".utf8CString)
+        return try template.withUnsafeMutableBufferPointer { buffer in
+            let base = try #require(buffer.baseAddress)
+            return String(cString: try #require(mkdtemp(base)))
+        }
+    }
+
+    static func removeDirectory(_ path: String) {
+        unlink(path + "/2223.sock")
+        rmdir(path)
+    }
+}
+
+enum RigError: Error { case noPort, timedOut(String) }
+
+/// A plain non-blocking socket with calls that wait up to a deadline.
+final class Peer: Sendable {
+    private let descriptor: OwnedDescriptor
+    var fd: Int32 { descriptor.rawValue }
+
+    init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
+
+    func wait(_ events: Int32, milliseconds: Int32 = 10_000) throws {
+        var entry = pollfd(fd: fd, events: Int16(events), revents: 0)
+        guard poll(&entry, 1, milliseconds) == 1 else { throw RigError.timedOut("poll \(events)") }
+    }
+
+    func accept() throws -> Peer {
+        try wait(POLLIN)
+        let new = try SystemError.check("accept", Glibc.accept(fd, nil, nil))
+        _ = fcntl(new, F_SETFL, O_NONBLOCK)
+        return Peer(OwnedDescriptor(owning: new))
+    }
+
+    func write(_ bytes: [UInt8]) throws {
+        var sent = 0
+        while sent < bytes.count {
+            let count = bytes[sent...].withUnsafeBytes { send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            if count < 0 {
+                let error = SystemError.current("send")
+                guard error.code == EAGAIN else { throw error }
+                try wait(POLLOUT)
+            } else {
+                sent += count
+            }
+        }
+    }
+
+    /// Writes until the socket takes no more; the bytes that it took.
+    func fill(_ byte: UInt8 = 1, settle: Int32 = 200) throws -> Int {
+        let chunk = [UInt8](repeating: byte, count: 64 << 10)
+        var total = 0
+        while true {
+            let count = chunk.withUnsafeBytes { send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            if count < 0 {
+                let error = SystemError.current("send")
+                guard error.code == EAGAIN else { throw error }
+                do { try wait(POLLOUT, milliseconds: settle) } catch { return total }
+            } else {
+                total += count
+            }
+        }
+    }
+
+    /// Up to `limit` bytes as they come; empty at the end of file.
+    func readSome(_ limit: Int = 64 << 10) throws -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: limit)
+        while true {
+            let count = recv(fd, &bytes, limit, 0)
+            if count >= 0 { return Array(bytes[..<count]) }
+            let error = SystemError.current("recv")
+            guard error.code == EAGAIN else { throw error }
+            try wait(POLLIN)
+        }
+    }
+
+    func read(exactly wanted: Int) throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        while bytes.count < wanted {
+            let part = try readSome(wanted - bytes.count)
+            if part.isEmpty { return bytes }
+            bytes += part
+        }
+        return bytes
+    }
+
+    func readToEnd() throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        while true {
+            let part = try readSome()
+            if part.isEmpty { return bytes }
+            bytes += part
+        }
+    }
+
+    func shutdownWriting() { shutdown(fd, Int32(SHUT_WR)) }
+
+    /// Makes the coming close a RST.
+    func resetOnClose() {
+        var now = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
+    }
+
+    /// The errno with which reading ends, 0 for an end of file; what comes before is dropped.
+    func ending() throws -> Int32 {
+        do {
+            while try !readSome().isEmpty {}
+            return 0
+        } catch let error as SystemError {
+            return error.code
+        }
+    }
+}
