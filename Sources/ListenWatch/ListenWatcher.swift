@@ -1,0 +1,105 @@
+package import ListenTable
+internal import Sockets
+internal import Synchronization
+
+/// Knows which TCP sockets listen on this machine, and tells when that changes.
+///
+/// One thread of its own asks the kernel; every method here only reads what that thread has published, so none
+/// blocks. The namespace is that of the process, unless `ListenWatcherOptions.prepareThread` enters another.
+package final class ListenWatcher: Sendable {
+    private enum Phase {
+        case idle, started, stopped
+    }
+
+    private let options: ListenWatcherOptions
+    private let board: TableBoard
+    private let phase = Mutex(Phase.idle)
+    private let stopper = LoopStopper()
+
+    package init(options: ListenWatcherOptions = ListenWatcherOptions()) {
+        self.options = options
+        let source = ListenSource(
+            mode: options.mode ?? .netlink, push: .poll, degraded: "the watcher has not started")
+        board = TableBoard(ListenTable(revision: 0, source: source, listeners: []))
+    }
+
+    deinit { stop() }
+
+    /// Takes the first snapshot and starts to watch; when it returns, `current(in:)` is true.
+    ///
+    /// - Throws: when the chosen mode is not to be had, or when called twice.
+    package func start() async throws(ListenWatchError) {
+        let isFirst = phase.withLock { phase in
+            defer { if phase == .idle { phase = .started } }
+            return phase == .idle
+        }
+        guard isFirst else { throw ListenWatchError(description: "the watcher was started before") }
+        let (options, board, stopper) = (options, board, stopper)
+        let failure: ListenWatchError? = await withCheckedContinuation { started in
+            do {
+                try DedicatedThread.start(name: "listen-watch") {
+                    WatchLoop.run(options, board, stopper) { started.resume(returning: $0) }
+                }
+            } catch {
+                started.resume(returning: ListenWatchError(description: "\(error)"))
+            }
+        }
+        if let failure {
+            board.close()
+            throw failure
+        }
+    }
+
+    /// Ends the thread and every sequence of tables. The last table stays readable.
+    package func stop() {
+        phase.withLock { $0 = .stopped }
+        board.close()
+        stopper.stop()
+    }
+
+    /// The newest table of a port range.
+    package func current(in range: PortRange = .all) -> ListenTable {
+        board.table.restricted(to: range)
+    }
+
+    /// The present table of a port range at once, then each change of it; see `ListenTables`.
+    package func tables(in range: PortRange = .all) -> ListenTables {
+        ListenTables(board: board, range: range)
+    }
+
+    /// Mode, push level and health, as in the newest table.
+    package var source: ListenSource { board.table.source }
+}
+
+/// Reaches into the watcher's thread to end it.
+final class LoopStopper: Sendable {
+    private let state = Mutex<(waker: SharedWaker?, stopped: Bool)>((nil, false))
+
+    var isStopped: Bool { state.withLock { $0.stopped } }
+
+    /// Whom to wake on `stop`; wakes at once when that has been.
+    func attach(_ waker: SharedWaker?) {
+        let stopped = state.withLock { state in
+            state.waker = waker
+            return state.stopped
+        }
+        if stopped { waker?.wake() }
+    }
+
+    func stop() {
+        let waker = state.withLock { state in
+            state.stopped = true
+            return state.waker
+        }
+        waker?.wake()
+    }
+}
+
+/// A waker with several owners: the stopper and the process scanner.
+final class SharedWaker: Sendable {
+    private let waker: Waker
+
+    init(_ waker: consuming Waker) { self.waker = waker }
+
+    func wake() { waker.wake() }
+}

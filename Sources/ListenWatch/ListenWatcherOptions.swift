@@ -1,0 +1,33 @@
+package import ListenTable
+
+/// What a `ListenWatcher` may use, and where it reports.
+package struct ListenWatcherOptions: Sendable {
+    /// nil prefers netlink and falls back to procfs with a logged reason; an explicit mode never falls back.
+    package var mode: ListenMode?
+    /// The best source of hints to try; worse ones are used where it can't be had.
+    package var push: PushLevel = .tracepoint
+    /// The directory that holds `net/tcp`.
+    package var procRoot = "/proc"
+    /// The directory of processes, for naming the one behind a listener.
+    package var processRoot = "/proc"
+    /// How often to look at everything although hints say that nothing happened.
+    package var resyncInterval = Duration.seconds(10)
+    /// Look for the process of every listener before `start` returns, instead of slowly afterwards.
+    package var namesProcessesFirst = false
+    /// Where tracepoints are described.
+    package var tracefs = TraceFS.standard
+    /// The CPUs to listen on; asked again at every resync. nil asks the kernel.
+    package var onlineCPUs: (@Sendable () -> [Int32])?
+    /// Runs first on the watcher's thread; a failure ends `start`. For entering a network namespace.
+    package var prepareThread: @Sendable () throws -> Void = {}
+    /// Takes one line of text, without a line end, on the watcher's thread.
+    package var log: @Sendable (String) -> Void = { _ in }
+
+    package init() {}
+}
+
+/// Why a watcher could not start.
+package struct ListenWatchError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// What happened and what to do about it.
+    package let description: String
+}

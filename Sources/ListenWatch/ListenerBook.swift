@@ -1,0 +1,74 @@
+internal import ListenTable
+
+/// The listeners known so far, each with what is known of its process: the pure state that looks are merged into.
+struct ListenerBook {
+    struct Entry: Equatable {
+        var socket: ListeningSocket
+        var inode: UInt64
+        /// The descriptor through which `socket.process` was confirmed.
+        var holder: SocketHolder?
+    }
+
+    private(set) var entries: [ListeningSocket.Key: Entry] = [:]
+
+    /// All sockets, in no order.
+    var sockets: [ListeningSocket] { entries.values.map(\.socket) }
+
+    /// Replaces what is known of the ports in `coverage` by `rows`, a whole answer for them.
+    ///
+    /// `hint` explains a new socket. Returns the keys that appeared, and whether anything changed at all.
+    mutating func replace(
+        _ rows: [ObservedListener], in coverage: PortRange, hint: (ListeningSocket) -> ListenHint?
+    ) -> (appeared: [ListeningSocket.Key], changed: Bool) {
+        var seen: [ListeningSocket.Key: ObservedListener] = [:]
+        for row in rows where coverage.contains(row.socket.port) {
+            let key = row.socket.key
+            // Of REUSEPORT sockets, which share a key, the one already known stays the representative.
+            if seen[key] == nil || entries[key]?.inode == row.inode { seen[key] = row }
+        }
+        var appeared: [ListeningSocket.Key] = []
+        var changed = false
+        for key in Array(entries.keys) where coverage.contains(key.port) && seen[key] == nil {
+            entries[key] = nil
+            changed = true
+        }
+        for (key, row) in seen {
+            if let old = entries[key], old.inode == row.inode, old.socket.ipv6Only == row.socket.ipv6Only {
+                continue
+            }
+            add(row, hint(row.socket))
+            appeared.append(key)
+            changed = true
+        }
+        return (appeared, changed)
+    }
+
+    /// Adds one socket that a look-up found; a known key stays as it is. Returns its key when it is new.
+    mutating func add(found row: ObservedListener, hint: ListenHint) -> ListeningSocket.Key? {
+        guard entries[row.socket.key] == nil else { return nil }
+        add(row, hint)
+        return row.socket.key
+    }
+
+    /// Records the confirmed process of a socket; without effect when the key has another socket by now.
+    mutating func attribute(_ key: ListeningSocket.Key, inode: UInt64, to holder: SocketHolder?) -> Bool {
+        guard var entry = entries[key], entry.inode == inode, entry.holder != holder else { return false }
+        entry.holder = holder
+        entry.socket.process = holder?.process
+        entries[key] = entry
+        return true
+    }
+
+    /// Whether a listener with the hint's address and port is known, on whatever interface.
+    func shows(_ hint: ListenHint) -> Bool {
+        guard let port = hint.port else { return false }
+        if entries[ListeningSocket.Key(port: port, address: hint.address)] != nil { return true }
+        return entries.keys.contains { $0.port == port && $0.address == hint.address }
+    }
+
+    private mutating func add(_ row: ObservedListener, _ hint: ListenHint?) {
+        var socket = row.socket
+        socket.listenedAt = hint?.time.nanoseconds
+        entries[socket.key] = Entry(socket: socket, inode: row.inode)
+    }
+}

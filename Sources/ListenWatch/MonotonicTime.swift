@@ -1,0 +1,24 @@
+internal import Glibc
+
+/// A moment of CLOCK_MONOTONIC, the clock that stamps tracepoint events.
+struct MonotonicTime: Hashable, Comparable {
+    let nanoseconds: UInt64
+
+    static var now: MonotonicTime {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return MonotonicTime(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
+    }
+
+    static func < (left: MonotonicTime, right: MonotonicTime) -> Bool { left.nanoseconds < right.nanoseconds }
+
+    static func + (time: MonotonicTime, delay: Duration) -> MonotonicTime {
+        let (seconds, attoseconds) = delay.components
+        let added = seconds * 1_000_000_000 + attoseconds / 1_000_000_000
+        return MonotonicTime(nanoseconds: time.nanoseconds &+ UInt64(max(0, added)))
+    }
+
+    static func - (later: MonotonicTime, earlier: MonotonicTime) -> Duration {
+        .nanoseconds(Int64(later.nanoseconds) - Int64(earlier.nanoseconds))
+    }
+}

@@ -1,0 +1,100 @@
+internal import Glibc
+internal import ListenTable
+internal import Sockets
+internal import Synchronization
+
+/// Finds the processes behind sockets that no event explained, by reading every process's descriptors on a thread
+/// of the lowest priority, with pauses. It sleeps when nobody asks.
+final class ProcessScanner: Sendable {
+    /// A socket whose holder was found.
+    struct Finding {
+        var inode: UInt64
+        var holder: SocketHolder
+    }
+
+    private struct State {
+        var wanted: Set<UInt64> = []
+        var found: [Finding] = []
+        var isRunning = false
+        var isStopped = false
+    }
+
+    private let holders: SocketHolders
+    private let waker: SharedWaker
+    private let state = Mutex(State())
+
+    init(holders: SocketHolders, waker: SharedWaker) {
+        self.holders = holders
+        self.waker = waker
+    }
+
+    /// Asks for these sockets. Each is looked for once; one that nobody holds is not asked for again.
+    func find(_ inodes: some Sequence<UInt64>) {
+        let mustStart = state.withLock { state in
+            state.wanted.formUnion(inodes)
+            guard !state.wanted.isEmpty, !state.isRunning, !state.isStopped else { return false }
+            state.isRunning = true
+            return true
+        }
+        guard mustStart else { return }
+        do {
+            // A thread only while there is work: most agents scan once in their life.
+            try DedicatedThread.start(name: "process-scan") { [self] in run() }
+        } catch {
+            state.withLock { $0.isRunning = false }
+        }
+    }
+
+    /// The findings since the last call.
+    func takeFindings() -> [Finding] {
+        state.withLock { state in
+            defer { state.found = [] }
+            return state.found
+        }
+    }
+
+    func stop() { state.withLock { $0.isStopped = true } }
+
+    private func run() {
+        setpriority(Int32(PRIO_PROCESS.rawValue), 0, 19)
+        while let wanted = nextTask() {
+            let found = Self.scan(holders, for: wanted) { [self] in
+                // A tenth of one core at most while it runs; a scan of a big machine may take a minute.
+                usleep(useconds_t(clamping: max(1000, $0.components.attoseconds / 1_000_000_000_000 * 9)))
+                return !state.withLock { $0.isStopped }
+            }
+            state.withLock { $0.found += found }
+            if !found.isEmpty { waker.wake() }
+        }
+    }
+
+    private func nextTask() -> Set<UInt64>? {
+        state.withLock { state in
+            if state.wanted.isEmpty || state.isStopped {
+                state.isRunning = false
+                return nil
+            }
+            defer { state.wanted = [] }
+            return state.wanted
+        }
+    }
+
+    /// Reads the descriptors of every process until all of `wanted` are found. `pause` is told how long each
+    /// process took and ends the scan by returning false.
+    static func scan(
+        _ holders: SocketHolders, for wanted: Set<UInt64>, pause: (Duration) -> Bool = { _ in true }
+    ) -> [Finding] {
+        var wanted = wanted
+        var found: [Finding] = []
+        for pid in holders.processes() where !wanted.isEmpty {
+            let start = MonotonicTime.now
+            for (inode, descriptor) in holders.sockets(of: pid) where wanted.contains(inode) {
+                guard let holder = holders.confirmed(pid: pid, descriptor: descriptor) else { continue }
+                wanted.remove(inode)
+                found.append(Finding(inode: inode, holder: holder))
+            }
+            guard pause(MonotonicTime.now - start) else { break }
+        }
+        return found
+    }
+}

@@ -1,0 +1,62 @@
+internal import ListenTable
+internal import Synchronization
+
+/// Where the watcher's thread puts the newest table and everybody else finds it.
+final class TableBoard: Sendable {
+    private struct State {
+        var table: ListenTable
+        var subscribers: [UInt64: AsyncStream<ListenTable>.Continuation] = [:]
+        var nextSubscriber: UInt64 = 0
+        var isClosed = false
+    }
+
+    private let state: Mutex<State>
+
+    init(_ table: ListenTable) {
+        state = Mutex(State(table: table))
+    }
+
+    var table: ListenTable { state.withLock { $0.table } }
+    var isClosed: Bool { state.withLock { $0.isClosed } }
+
+    /// Replaces the table and hands it to every subscriber, straight from the calling thread.
+    func publish(_ table: ListenTable) {
+        let subscribers = state.withLock { state in
+            state.table = table
+            return Array(state.subscribers.values)
+        }
+        for subscriber in subscribers { subscriber.yield(table) }
+    }
+
+    /// The present table and all later ones; of those that wait unread only the newest is kept.
+    func subscribe() -> AsyncStream<ListenTable> {
+        let (stream, continuation) = AsyncStream.makeStream(
+            of: ListenTable.self, bufferingPolicy: .bufferingNewest(1))
+        let id: UInt64? = state.withLock { state in
+            guard !state.isClosed else { return nil }
+            // Under the lock, so that no later table can come before this one.
+            continuation.yield(state.table)
+            state.nextSubscriber += 1
+            state.subscribers[state.nextSubscriber] = continuation
+            return state.nextSubscriber
+        }
+        guard let id else {
+            continuation.finish()
+            return stream
+        }
+        continuation.onTermination = { [weak self] _ in
+            _ = self?.state.withLock { $0.subscribers.removeValue(forKey: id) }
+        }
+        return stream
+    }
+
+    /// Ends every subscription, now and later.
+    func close() {
+        let subscribers = state.withLock { state in
+            state.isClosed = true
+            defer { state.subscribers = [:] }
+            return Array(state.subscribers.values)
+        }
+        for subscriber in subscribers { subscriber.finish() }
+    }
+}

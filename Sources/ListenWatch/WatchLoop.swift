@@ -1,0 +1,286 @@
+internal import ListenTable
+internal import Sockets
+
+/// The watcher's thread: reads hints, asks the kernel about what they concern, publishes what changed.
+///
+/// Nothing here is shared with other threads but the board, the stopper and the scanner.
+final class WatchLoop {
+    /// The least time between two dumps, whatever happens.
+    private static let dumpGap = Duration.milliseconds(1)
+    /// Single questions that are cheaper than a dump, allowed once in each `dumpGap`.
+    private static let lookupsPerGap = 4
+    /// New listeners whose process is named before they are published; the scanner names the others.
+    private static let namedAtOnce = 8
+
+    private let options: ListenWatcherOptions
+    private let board: TableBoard
+    private let scanner: ProcessScanner
+    private let holders: SocketHolders
+    private let poller: Poller
+    private var sources: WatchSources
+    private var dirty = DirtyPorts()
+    private var book = ListenerBook()
+
+    private var degraded: String?
+    private var nextScheduled = MonotonicTime.now
+    private var mayDumpAt = MonotonicTime.now
+    private var lookupsLeft = WatchLoop.lookupsPerGap
+
+    /// Runs until `stopper` says so. `started` is called once: with nil after the first snapshot, or with the
+    /// reason why there is nothing to run.
+    static func run(
+        _ options: ListenWatcherOptions, _ board: TableBoard, _ stopper: LoopStopper,
+        started: (ListenWatchError?) -> Void
+    ) {
+        let loop: WatchLoop
+        let waker: SharedWaker
+        do {
+            try options.prepareThread()
+            let poller = try Poller()
+            waker = SharedWaker(try poller.makeWaker())
+            loop = try WatchLoop(options, board, poller, waker)
+        } catch {
+            return started(ListenWatchError(description: "\(error)"))
+        }
+        stopper.attach(waker)
+        defer { stopper.attach(nil) }
+        WatchThread.prefer()
+        started(nil)
+        while !stopper.isStopped { loop.turn() }
+        loop.scanner.stop()
+    }
+
+    private init(
+        _ options: ListenWatcherOptions, _ board: TableBoard, _ poller: Poller, _ waker: SharedWaker
+    ) throws {
+        self.options = options
+        self.board = board
+        self.poller = poller
+        holders = SocketHolders(root: options.processRoot)
+        scanner = ProcessScanner(holders: holders, waker: waker)
+        sources = try WatchSources(options)
+        try self.poller.watch(sources.descriptors)
+        // The hints are on before the first snapshot, so nothing falls between.
+        let first = try sources.snapshotter.listeners(in: .all)
+        _ = book.replace(first, in: .all) { _ in nil }
+        nextScheduled = .now + sources.interval(changed: true, cost: .zero)
+        nameOlderListeners()
+        publish()
+    }
+
+    /// One sleep and all the work that is due after it.
+    private func turn() {
+        var now = MonotonicTime.now
+        // Work that is due but must wait for the next dump: more hints would only wake us for nothing.
+        let isHeldBack = dirty.nextDue.map { $0 <= now } ?? false
+        let deadline = isHeldBack ? mayDumpAt : min(dirty.nextDue ?? nextScheduled, nextScheduled)
+        let healthy = poller.wait(until: deadline, onlyTime: isHeldBack && deadline > now)
+        if !healthy { stepDown(because: "its descriptor reports an error") }
+        takeHints()
+        now = .now
+        if now >= nextScheduled { scheduledLook(now) }
+        while let look = dirty.look(now: now, mayDump: now >= mayDumpAt, lookups: lookupsLeft) {
+            take(look)
+            now = .now
+        }
+        takeFindings()
+    }
+
+    private func takeHints() {
+        var batch = HintBatch()
+        do {
+            try sources.hints?.drain(into: &batch)
+        } catch {
+            stepDown(because: error.description)
+        }
+        let now = MonotonicTime.now
+        for hint in batch.hints { dirty.mark(hint, now: now) }
+        if batch.lost { dirty.lookAtAll(after: [.zero], now: now) }
+        if batch.lost || batch.nearlyFull { dirty.lookAtAll(after: DirtyPorts.trailing, now: now) }
+    }
+
+    /// Asks the kernel and merges the answer.
+    private func take(_ look: DirtyPorts.Look) {
+        let start = MonotonicTime.now
+        do {
+            let changed: Bool
+            switch look {
+            case .owners(let hints): changed = try lookUp(hints)
+            case .ports(let range): changed = try dump(range)
+            case .all: changed = try dump(.all)
+            }
+            dirty.answered(look, now: .now) { book.shows($0) }
+            if changed || (degraded != nil && look == .all) {
+                degraded = nil
+                publish()
+            }
+        } catch {
+            failed(error)
+        }
+        if case .owners = look {
+            lookupsLeft -= 1
+        } else {
+            let end = MonotonicTime.now
+            // A table of many thousands takes its own time to read: at most a fifth of it is spent on that.
+            mayDumpAt = end + max(Self.dumpGap, (end - start) * 4)
+            lookupsLeft = Self.lookupsPerGap
+        }
+    }
+
+    private func lookUp(_ hints: [ListenHint]) throws(SnapshotFailed) -> Bool {
+        var appeared: [ListeningSocket.Key] = []
+        for hint in hints {
+            guard let port = hint.port,
+                let row = try sources.snapshotter.listener(at: hint.address, port: port)
+            else { continue }
+            if let key = book.add(found: row, hint: hint) { appeared.append(key) }
+        }
+        name(appeared)
+        return !appeared.isEmpty
+    }
+
+    private func dump(_ range: PortRange) throws(SnapshotFailed) -> Bool {
+        let rows = try sources.snapshotter.listeners(in: range)
+        let (appeared, changed) = book.replace(rows, in: range) { dirty.hint(for: $0) }
+        name(appeared)
+        return changed
+    }
+
+    /// The look that no hint asked for: the poll, or the correction of what hints missed.
+    private func scheduledLook(_ now: MonotonicTime) {
+        refreshSources()
+        let hadHints = !dirty.isEmpty
+        let start = MonotonicTime.now
+        var changed = false
+        do {
+            changed = try dump(.all)
+            dirty.answered(.all, now: .now) { book.shows($0) }
+            let recovered = degraded != nil
+            degraded = nil
+            let renamed = checkHolders()
+            if changed || recovered || renamed { publish() }
+            if recovered { options.log("snapshots work again") }
+        } catch {
+            failed(error)
+        }
+        let end = MonotonicTime.now
+        mayDumpAt = end + Self.dumpGap
+        nextScheduled = end + sources.interval(changed: changed, cost: end - start)
+        if changed, !hadHints, sources.missedByHints() {
+            stepDown(because: "sockets changed without an event")
+        }
+    }
+
+    private func refreshSources() {
+        do {
+            if try sources.hints?.refresh() ?? false { watchSources() }
+        } catch {
+            stepDown(because: error.description)
+        }
+    }
+
+    /// Keeps the last table and says that it may be old.
+    private func failed(_ error: SnapshotFailed) {
+        if degraded == nil { options.log("snapshot failed, keeping the last table: \(error)") }
+        let isNews = degraded != error.description
+        degraded = error.description
+        if sources.fallBack(after: error) {
+            options.log("\(error); falling back to procfs")
+            watchSources()
+            nextScheduled = .now
+        } else {
+            // Everything is in doubt until a look at everything succeeds.
+            dirty = DirtyPorts()
+            nextScheduled = .now + .milliseconds(100)
+        }
+        if isNews { publish() }
+    }
+
+    private func stepDown(because reason: String) {
+        sources.stepDown(because: reason)
+        watchSources()
+        nextScheduled = .now
+        publish()
+    }
+
+    private func watchSources() {
+        do {
+            try poller.watch(sources.descriptors)
+        } catch {
+            sources.stepDown(because: "\(error)")
+        }
+    }
+
+    private func publish() {
+        var source = sources.source
+        source.degraded = degraded
+        let next = ListenTable(
+            revision: board.table.revision + 1, source: source, listeners: book.sockets)
+        if !next.sameContent(as: board.table) || next.revision == 1 { board.publish(next) }
+    }
+
+    // MARK: Processes
+
+    /// Names the processes of new listeners from their events; what those don't prove is left to the scanner.
+    private func name(_ keys: [ListeningSocket.Key]) {
+        var unknown: [UInt64] = []
+        for (index, key) in keys.enumerated() {
+            guard let entry = book.entries[key], entry.inode != 0 else { continue }
+            let holder = index < Self.namedAtOnce ? holder(of: entry) : nil
+            if let holder {
+                _ = book.attribute(key, inode: entry.inode, to: holder)
+            } else {
+                unknown.append(entry.inode)
+            }
+        }
+        if !unknown.isEmpty { scanner.find(unknown) }
+    }
+
+    private func holder(of entry: ListenerBook.Entry) -> SocketHolder? {
+        let callers = [dirty.hint(for: entry.socket)?.pid] + dirty.unboundHints.reversed().map(\.pid)
+        for case let pid? in callers {
+            if let holder = holders.holder(of: entry.inode, pid: pid) { return holder }
+        }
+        return nil
+    }
+
+    private func nameOlderListeners() {
+        let inodes = Set(book.entries.values.map(\.inode).filter { $0 != 0 })
+        guard !inodes.isEmpty else { return }
+        if options.namesProcessesFirst {
+            attribute(ProcessScanner.scan(holders, for: inodes))
+        } else {
+            scanner.find(inodes)
+        }
+    }
+
+    private func takeFindings() {
+        if attribute(scanner.takeFindings()) { publish() }
+    }
+
+    @discardableResult
+    private func attribute(_ findings: [ProcessScanner.Finding]) -> Bool {
+        guard !findings.isEmpty else { return false }
+        let byInode = Dictionary(findings.map { ($0.inode, $0.holder) }) { first, _ in first }
+        var changed = false
+        for (key, entry) in book.entries where entry.holder == nil {
+            guard let holder = byInode[entry.inode], holders.stillHolds(holder, inode: entry.inode) else {
+                continue
+            }
+            changed = book.attribute(key, inode: entry.inode, to: holder) || changed
+        }
+        return changed
+    }
+
+    /// Forgets processes that no longer hold their socket: a child may have inherited it, without an event.
+    private func checkHolders() -> Bool {
+        var orphaned: [UInt64] = []
+        for (key, entry) in book.entries {
+            guard let holder = entry.holder, !holders.stillHolds(holder, inode: entry.inode) else { continue }
+            _ = book.attribute(key, inode: entry.inode, to: nil)
+            orphaned.append(entry.inode)
+        }
+        if !orphaned.isEmpty { scanner.find(orphaned) }
+        return !orphaned.isEmpty
+    }
+}

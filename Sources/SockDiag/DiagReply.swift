@@ -1,0 +1,92 @@
+internal import CNetlink
+internal import Glibc
+package import ListenTable
+internal import Sockets
+
+/// Reads the kernel's answer, one datagram at a time.
+package enum DiagReply {
+    /// Whether more datagrams of this answer will come.
+    package enum Progress: Hashable, Sendable {
+        case more
+        case done
+    }
+
+    /// Appends the listeners of one datagram to `rows`.
+    ///
+    /// Messages with another sequence number are left over from a question whose answer was abandoned, and are
+    /// passed over. - Throws: `.failed` with the errno of an ERROR or DONE message; `.cutMessage`.
+    package static func decode(
+        _ datagram: UnsafeRawBufferPointer, sequence: UInt32, into rows: inout [ObservedListener]
+    ) throws(SockDiagError) -> Progress {
+        var messages = NetlinkMessages(datagram)
+        while let message = try messages.next() {
+            guard message.sequence == sequence else { continue }
+            switch Int32(message.type) {
+            case NLMSG_DONE, NLMSG_ERROR:
+                guard message.payload.count >= MemoryLayout<Int32>.size else { throw .cutMessage }
+                let code = message.payload.loadUnaligned(as: Int32.self)
+                guard code == 0 else {
+                    throw .failed(SystemError(code: -code, operation: "NETLINK_SOCK_DIAG"))
+                }
+                return .done
+            case TCPDIAG_GETSOCK, Int32(SOCK_DIAG_BY_FAMILY):
+                if let row = try row(message.payload) { rows.append(row) }
+            default:
+                continue
+            }
+        }
+        return .more
+    }
+
+    /// The local ends in one datagram of the multicast of destroyed sockets; those without a port are left out.
+    package static func destroyed(
+        _ datagram: UnsafeRawBufferPointer
+    ) -> [(address: IPAddress, port: PortNumber)] {
+        var messages = NetlinkMessages(datagram)
+        var result: [(address: IPAddress, port: PortNumber)] = []
+        // A cut datagram is a hint like any other, as far as it goes.
+        while let message = try? messages.next() {
+            guard Int32(message.type) == SOCK_DIAG_BY_FAMILY,
+                message.payload.count >= MemoryLayout<inet_diag_msg>.size
+            else { continue }
+            let socket = message.payload.loadUnaligned(as: inet_diag_msg.self)
+            if let port = PortNumber(UInt16(bigEndian: socket.id.idiag_sport)), let address = address(socket)
+            {
+                result.append((address, port))
+            }
+        }
+        return result
+    }
+
+    /// nil for a socket that does not listen: a look-up may find a connection.
+    private static func row(_ payload: UnsafeRawBufferPointer) throws(SockDiagError) -> ObservedListener? {
+        guard payload.count >= MemoryLayout<inet_diag_msg>.size else { throw .cutMessage }
+        let message = payload.loadUnaligned(as: inet_diag_msg.self)
+        guard message.idiag_state == UInt8(TCP_LISTEN),
+            let port = PortNumber(UInt16(bigEndian: message.id.idiag_sport)),
+            let address = address(message)
+        else { return nil }
+        var socket = ListeningSocket(address: address, port: port, interfaceIndex: message.id.idiag_if)
+        var attributes = NetlinkAttributes(
+            UnsafeRawBufferPointer(rebasing: payload[MemoryLayout<inet_diag_msg>.size...]))
+        while let attribute = try attributes.next() {
+            if attribute.type == UInt16(INET_DIAG_SKV6ONLY), let flag = attribute.payload.first {
+                socket.ipv6Only = flag != 0
+            }
+        }
+        return ObservedListener(socket: socket, inode: UInt64(message.idiag_inode))
+    }
+
+    private static func address(_ message: inet_diag_msg) -> IPAddress? {
+        withUnsafeBytes(of: message.id.idiag_src) {
+            switch Int32(message.idiag_family) {
+            case AF_INET: .v4(UInt32(bigEndian: $0.loadUnaligned(as: UInt32.self)))
+            case AF_INET6:
+                .v6(
+                    UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self)),
+                    UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
+            default: nil
+            }
+        }
+    }
+}

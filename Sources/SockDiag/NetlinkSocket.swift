@@ -1,0 +1,60 @@
+internal import CNetlink
+internal import Glibc
+package import Sockets
+
+/// Carries netlink messages to the kernel and back. The second implementation replays recorded answers.
+package protocol NetlinkTransport: AnyObject {
+    func send(_ message: [UInt8]) throws(SystemError)
+    /// Waits for one datagram and returns its length in `buffer`.
+    ///
+    /// - Throws: EAGAIN when the time limit ran out, ENOBUFS when the kernel dropped data, ENOSPC when the
+    ///   datagram did not fit.
+    func receive(into buffer: UnsafeMutableRawBufferPointer) throws(SystemError) -> Int
+}
+
+/// A netlink socket of libmnl, in the network namespace of the thread that opened it.
+package final class NetlinkSocket: NetlinkTransport {
+    private let socket: OpaquePointer
+
+    /// Opens and binds. `groups` are multicast groups by number; `timeout` limits each `receive`, in
+    /// milliseconds, and nil makes `receive` return at once.
+    package init(bus: Int32, groups: [UInt32] = [], timeout: Int? = 1000) throws(SystemError) {
+        guard let opened = mnl_socket_open2(bus, Int32(SOCK_CLOEXEC.rawValue)) else {
+            throw .current("netlink socket")
+        }
+        socket = opened
+        // Groups above 31 do not fit the bind mask; all of ours are below.
+        let mask = groups.reduce(UInt32(0)) { $0 | 1 << ($1 - 1) }
+        _ = try SystemError.check("netlink bind", mnl_socket_bind(socket, mask, MNL_SOCKET_AUTOPID))
+        if let timeout {
+            let limit = timeval(tv_sec: timeout / 1000, tv_usec: timeout % 1000 * 1000)
+            try StreamSocket.setOption(descriptor, SOL_SOCKET, SO_RCVTIMEO, limit, "SO_RCVTIMEO")
+        } else {
+            let flags = try SystemError.check("fcntl", fcntl(descriptor, F_GETFL))
+            _ = try SystemError.check("fcntl", fcntl(descriptor, F_SETFL, flags | O_NONBLOCK))
+        }
+    }
+
+    deinit { mnl_socket_close(socket) }
+
+    /// The descriptor, for epoll; valid while this object lives.
+    package var descriptor: Int32 { mnl_socket_get_fd(socket) }
+
+    package func send(_ message: [UInt8]) throws(SystemError) {
+        while true {
+            let sent = message.withUnsafeBytes { mnl_socket_sendto(socket, $0.baseAddress, $0.count) }
+            if sent >= 0 { return }
+            let error = SystemError.current("netlink send")
+            if error.code != EINTR { throw error }
+        }
+    }
+
+    package func receive(into buffer: UnsafeMutableRawBufferPointer) throws(SystemError) -> Int {
+        while true {
+            let received = mnl_socket_recvfrom(socket, buffer.baseAddress, buffer.count)
+            if received >= 0 { return received }
+            let error = SystemError.current("netlink receive")
+            if error.code != EINTR { throw error }
+        }
+    }
+}
