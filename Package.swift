@@ -38,7 +38,10 @@ let package = Package(
         .target(name: "CSockets", cSettings: [.treatAllWarnings(as: .error)]),
         .target(name: "ListenTable", swiftSettings: rules),
         .target(name: "Sockets", dependencies: ["CSockets", "ListenTable"], swiftSettings: rules),
-        .target(name: "Signals", swiftSettings: rules),
+        .target(
+            name: "CommandMain",
+            dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: rules),
         .target(name: "ForwardProtocol", dependencies: ["ListenTable"], swiftSettings: rules),
         .target(
             name: "GuestChannel", dependencies: ["ForwardProtocol", "ListenTable", "Sockets"],

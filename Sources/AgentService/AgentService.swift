@@ -32,7 +32,7 @@ package struct AgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
     package func listeningPorts(
         request: Rum_V1_ListeningPortsRequest, context: ServerContext
     ) async throws -> Rum_V1_ListeningPortsResponse {
-        await tables.current(in: try range(of: request)).message
+        tables.current(in: try range(of: request)).message
     }
 
     package func watchListeningPorts(
@@ -41,11 +41,7 @@ package struct AgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
         context: ServerContext
     ) async throws {
         let range = try range(of: request)
-        try await untilCancelled(context) {
-            for await table in tables.tables(in: range) {
-                try await response.write(table.message)
-            }
-        }
+        try await untilCancelled(context) { try await Self.send(tables, in: range, to: response) }
     }
 
     package func exec(
@@ -56,6 +52,13 @@ package struct AgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
         try await untilCancelled(context) {
             try await GuestCommand.run(input: request, output: response)
         }
+    }
+
+    private static func send(
+        _ tables: some ListenTableProvider, in range: PortRange,
+        to response: RPCWriter<Rum_V1_ListeningPortsResponse>
+    ) async throws {
+        for await table in tables.tables(in: range) { try await response.write(table.message) }
     }
 
     private func range(of request: Rum_V1_ListeningPortsRequest) throws(RPCError) -> PortRange {

@@ -36,7 +36,7 @@ final class ScriptedTables: ListenTableProvider {
 
     var source: ListenSource { state.withLock { $0.table.source } }
 
-    func current(in range: PortRange) async -> ListenTable {
+    func current(in range: PortRange) -> ListenTable {
         state.withLock { $0.table.restricted(to: range) }
     }
 
