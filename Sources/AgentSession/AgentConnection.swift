@@ -40,7 +40,8 @@ package struct AgentConnection: Sendable {
         var options = CallOptions.defaults
         options.timeout = timeout
         let asked = MonotonicClock.now
-        let info = AgentInfo(try await agent.ping(Rum_V1_PingRequest(), metadata: metadata, options: options))
+        let answer = try await agent.ping(Rum_V1_PingRequest(), metadata: metadata, options: options)
+        let info = AgentInfo(answer)
         let offset = ClockOffset(asked: asked, guest: info.monotonicTime, answered: MonotonicClock.now)
         return (info, offset)
     }
