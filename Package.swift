@@ -44,8 +44,29 @@ let package = Package(
             swiftSettings: rules),
         .target(name: "ForwardProtocol", dependencies: ["ListenTable"], swiftSettings: rules),
         .target(
-            name: "GuestChannel", dependencies: ["ForwardProtocol", "ListenTable", "Sockets"],
+            name: "GuestChannel", dependencies: ["CSockets", "ForwardProtocol", "ListenTable", "Sockets"],
             swiftSettings: rules),
+
+        // The watcher: which sockets listen in this guest.
+        .target(
+            name: "CNetlink", cSettings: [.treatAllWarnings(as: .error)],
+            linkerSettings: [.linkedLibrary("mnl")]),
+        .target(name: "ProcNet", dependencies: ["ListenTable", "Sockets"], swiftSettings: rules),
+        .target(
+            name: "SockDiag", dependencies: ["CNetlink", "ListenTable", "Sockets"], swiftSettings: rules),
+        .target(
+            name: "ListenWatch",
+            dependencies: ["CNetlink", "CSockets", "ListenTable", "ProcNet", "SockDiag", "Sockets"],
+            swiftSettings: rules),
+
+        // The data path, one engine for both ends.
+        .target(
+            name: "Relay",
+            dependencies: ["CSockets", "ForwardProtocol", "GuestChannel", "ListenTable", "Sockets"],
+            swiftSettings: rules),
+        .target(name: "GuestForward", dependencies: ["Relay", "Sockets"], swiftSettings: rules),
+
+        // The control path.
         .target(
             name: "AgentAPI", dependencies: ["ForwardProtocol", "ListenTable"] + grpc, swiftSettings: rules),
         .target(
@@ -59,6 +80,13 @@ let package = Package(
             name: "AgentSession",
             dependencies: ["AgentAPI", "ForwardProtocol", "ListenTable", "Sockets"] + grpc,
             swiftSettings: rules),
+        .executableTarget(
+            name: "rum-agent",
+            dependencies: [
+                "AgentAPI", "AgentService", "CommandMain", "ForwardProtocol", "GuestChannel", "GuestForward",
+                "ListenTable", "ListenWatch", "Relay", "Sockets",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: rules),
         .testTarget(name: "AgentAPITests", dependencies: ["AgentAPI", "ListenTable"], swiftSettings: rules),
         .testTarget(
             name: "AgentSessionTests",

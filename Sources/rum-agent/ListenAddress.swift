@@ -1,0 +1,48 @@
+import ArgumentParser
+import ForwardProtocol
+import GuestChannel
+import ListenTable
+import Sockets
+
+/// Where the daemon listens: `vsock`, `unix:DIR` or `tcp:HOST[:PORT]`.
+struct ListenAddress: ExpressibleByArgument, Hashable, CustomStringConvertible {
+    let description: String
+    private let place: Place
+
+    private enum Place: Hashable {
+        case vsock
+        case reached(AgentAddress)
+    }
+
+    static let vsock = ListenAddress(description: "vsock", place: .vsock)
+
+    private init(description: String, place: Place) {
+        self.description = description
+        self.place = place
+    }
+
+    init?(argument: String) {
+        if argument == "vsock" {
+            self = .vsock
+            return
+        }
+        guard let address = try? AgentAddress(text: argument) else { return nil }
+        switch address {
+        case .unix, .tcp: self.init(description: argument, place: .reached(address))
+        case .vsock, .hybrid: return nil
+        }
+    }
+
+    /// Whether anybody but the host's own tools may connect, so that a token is the only guard.
+    var isTCP: Bool {
+        if case .reached(.tcp) = place { true } else { false }
+    }
+
+    func socketAddress(for port: AgentPort) -> SocketAddress {
+        switch place {
+        // VMADDR_CID_ANY: whatever CID this guest has, now and after a migration (vsock(7)).
+        case .vsock: .vsock(cid: UInt32.max, port: port.rawValue)
+        case .reached(let address): address.socketAddress(for: port)
+        }
+    }
+}

@@ -1,0 +1,51 @@
+import AgentAPI
+import ArgumentParser
+import CommandMain
+import ListenTable
+import ListenWatch
+
+@main
+struct RumAgent: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rum-agent",
+        abstract: "Tells a rum host what listens in this guest, and connects it there.",
+        discussion: """
+            Without a subcommand it is the daemon. It needs root for the kernel's tracepoint; without it, \
+            changes are found by polling.
+            """,
+        version: rumVersion,
+        subcommands: [ServeCommand.self, ListCommand.self, WatchCommand.self],
+        defaultSubcommand: ServeCommand.self)
+
+    static func main() async { await runToExit() }
+}
+
+extension ListenMode: ExpressibleByArgument {}
+
+/// How to find listeners, common to all subcommands.
+struct WatchOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "netlink asks the kernel's sock_diag, procfs reads /proc/net/tcp and tcp6.",
+            discussion: "Without it: netlink, and procfs where sock_diag is refused. With it: no fallback."))
+    var mode: ListenMode?
+
+    /// Starts a watcher, or ends the command with the reason.
+    func startedWatcher(
+        namesProcessesFirst: Bool = false, log: @escaping @Sendable (String) -> Void
+    ) async throws -> ListenWatcher {
+        var options = ListenWatcherOptions()
+        options.mode = mode
+        options.namesProcessesFirst = namesProcessesFirst
+        options.log = log
+        let watcher = ListenWatcher(options: options)
+        do {
+            try await watcher.start()
+        } catch {
+            let other = mode == .netlink ? ListenMode.procfs : .netlink
+            throw CommandFailure(
+                error.description, hint: mode.map { _ in "try --mode=\(other.rawValue), or no --mode" })
+        }
+        return watcher
+    }
+}

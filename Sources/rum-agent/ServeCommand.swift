@@ -1,0 +1,129 @@
+import AgentService
+import ArgumentParser
+import CommandMain
+import ForwardProtocol
+import Glibc
+import GuestForward
+import ListenTable
+import ListenWatch
+import Relay
+import Sockets
+
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve", abstract: "Run the daemon (the default).")
+
+    @OptionGroup var watch: WatchOptions
+
+    @Option(
+        help: ArgumentHelp(
+            "Where to listen; may be given more than once.",
+            discussion: "vsock, unix:DIR or tcp:HOST[:PORT]. RPC on 2222, forwards on 2223.",
+            valueName: "address"))
+    var listen: [ListenAddress] = [.vsock]
+
+    @Option(
+        help: ArgumentHelp(
+            "A file with the machine's token, 64 hexadecimal digits, which every caller must show.",
+            valueName: "file"))
+    var tokenFile: String?
+
+    func validate() throws {
+        guard Set(listen).count == listen.count else {
+            throw ValidationError("--listen: the same address was given twice")
+        }
+        if tokenFile == nil, let open = listen.first(where: \.isTCP) {
+            throw ValidationError(
+                "--listen \(open): over tcp anybody could connect, so --token-file is required")
+        }
+    }
+
+    func run() async throws {
+        let signals = TerminationSignals.stream()
+        let token = try tokenFile.map(Self.readToken)
+        let watcher = try await watch.startedWatcher { Self.log($0) }
+        let engine = try RelayEngine(log: { Self.log($0) })
+        let targets = try DialTargets(mode: watcher.source.mode)
+        let forwarder = GuestForwarder(
+            engine: engine,
+            policy: GuestRelayPolicy(token: token ?? .none) { port in
+                do {
+                    return try targets.resolve(port)
+                } catch {
+                    Self.log("port \(port): \(error)")
+                    return []
+                }
+            })
+        let server = AgentServer(
+            service: AgentService(
+                tables: watcher, hostname: GuestIdentity.hostname, instanceID: GuestIdentity.newInstanceID(),
+                bootID: GuestIdentity.bootID), token: token)
+        defer {
+            forwarder.close()
+            watcher.stop()
+            for address in listen { ServiceSocket.remove(address.socketAddress(for: .rpc)) }
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for address in listen {
+                let rpc = try listeningSocket(address)
+                _ = try Self.bind(address) { () throws(SystemError) in
+                    try forwarder.listen(on: address.socketAddress(for: .forward))
+                }
+                group.addTask { try await server.serve(on: OwnedDescriptor(owning: rpc)) }
+                Self.log("listening on \(address)")
+            }
+            Self.log("mode \(watcher.source.mode.rawValue), push \(watcher.source.push.rawValue)")
+            group.addTask {
+                for await number in signals {
+                    Self.log("ending on signal \(number)")
+                    return
+                }
+            }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+        await engine.shutdown()
+    }
+
+    /// Opens the RPC socket of an address; the number is the caller's.
+    private func listeningSocket(_ address: ListenAddress) throws -> Int32 {
+        try Self.bind(address) { () throws(SystemError) in
+            try ServiceSocket.listen(on: address.socketAddress(for: .rpc)).release()
+        }
+    }
+
+    private static func bind<Result>(
+        _ address: ListenAddress, _ body: () throws(SystemError) -> Result
+    ) throws(CommandFailure) -> Result {
+        do throws(SystemError) {
+            return try body()
+        } catch {
+            let hint =
+                switch error.code {
+                case EADDRINUSE: "another rum-agent serves it; stop that one, or choose another --listen"
+                case EAFNOSUPPORT, ENODEV: "this guest has no vsock device; use --listen tcp:HOST or unix:DIR"
+                case ENOENT: "make the directory first"
+                default: "choose another --listen"
+                }
+            throw CommandFailure("cannot listen on \(address): \(error)", hint: hint)
+        }
+    }
+
+    private static func readToken(_ path: String) throws(CommandFailure) -> MachineToken {
+        let hint = "write the 64 hexadecimal digits of the machine's token into it, readable by root only"
+        let text: String
+        do throws(SystemError) {
+            text = try SmallFile.text(of: path)
+        } catch {
+            throw CommandFailure("cannot read the token file \(path): \(error.reason)", hint: hint)
+        }
+        guard let token = MachineToken(text: text) else {
+            throw CommandFailure("\(path) does not hold a token", hint: hint)
+        }
+        return token
+    }
+
+    private static func log(_ line: String) { StandardError.line("rum-agent: \(line)") }
+}
+
+extension ListenWatcher: ListenTableProvider {}

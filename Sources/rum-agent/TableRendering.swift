@@ -1,0 +1,106 @@
+import ArgumentParser
+import FoundationEssentials
+import ListenTable
+
+extension PortRange: ExpressibleByArgument {
+    package init?(argument: String) { self.init(text: argument) }
+}
+
+/// How a table is printed.
+struct TableRendering: ParsableArguments {
+    @Option(help: ArgumentHelp("Only ports of this range.", valueName: "min-max"))
+    var range = PortRange.all
+
+    @Flag(help: "Print JSON, one object a line.")
+    var json = false
+
+    /// A table for people, or one line of JSON.
+    func text(of table: ListenTable) -> String {
+        if json { return jsonText(of: table) }
+        let rows = table.listeners.map { listener in
+            [
+                "\(listener.port)", Self.address(listener), listener.process.map { "\($0.pid)" } ?? "-",
+                listener.process?.name ?? "-",
+            ]
+        }
+        let all = [["PORT", "ADDRESS", "PID", "PROCESS"]] + rows
+        let widths = (0..<3).map { column in all.map { $0[column].count }.max() ?? 0 }
+        return all.map { row in
+            zip(row, widths).map { $0.padding(to: $1) }.joined(separator: "  ") + "  " + row[3]
+        }.joined(separator: "\n")
+    }
+
+    /// One line of either kind.
+    func lineText(of table: ListenTable) -> String {
+        if json { return jsonText(of: table) }
+        let listeners = table.listeners.map { listener in
+            "\(Self.address(listener)):\(listener.port)" + (listener.process.map { " (\($0.name))" } ?? "")
+        }
+        return "\(table.revision): "
+            + (listeners.isEmpty ? "nothing listens" : listeners.joined(separator: ", "))
+    }
+
+    private func jsonText(of table: ListenTable) -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        // Strings and numbers always encode.
+        let data = (try? encoder.encode(TableDocument(table))) ?? Data()
+        return String(decoding: data, as: UTF8.self)
+    }
+
+    private static func address(_ listener: ListeningSocket) -> String {
+        let text = listener.address.isV6 ? "[\(listener.address)]" : "\(listener.address)"
+        return listener.interfaceIndex == 0 ? text : "\(text)%\(listener.interfaceIndex)"
+    }
+}
+
+extension String {
+    fileprivate func padding(to width: Int) -> String {
+        self + String(repeating: " ", count: max(0, width - count))
+    }
+}
+
+/// The JSON of `list` and `watch`.
+private struct TableDocument: Encodable {
+    struct Listener: Encodable {
+        var address: String
+        var port: UInt16
+        var ipv6_only: Bool
+        var ifindex: UInt32
+        var pid: Int32?
+        var process: String?
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: Key.self)
+            try container.encode(address, forKey: .address)
+            try container.encode(port, forKey: .port)
+            try container.encode(ipv6_only, forKey: .ipv6_only)
+            try container.encode(ifindex, forKey: .ifindex)
+            // null, not absent, when nobody knows.
+            try container.encode(pid, forKey: .pid)
+            try container.encode(process, forKey: .process)
+        }
+
+        enum Key: CodingKey {
+            case address, port, ipv6_only, ifindex, pid, process
+        }
+    }
+
+    var revision: UInt64
+    var mode: String
+    var push: String
+    var degraded: String?
+    var listeners: [Listener]
+
+    init(_ table: ListenTable) {
+        revision = table.revision
+        mode = table.source.mode.rawValue
+        push = table.source.push.rawValue
+        degraded = table.source.degraded
+        listeners = table.listeners.map {
+            Listener(
+                address: $0.address.description, port: $0.port.rawValue, ipv6_only: $0.ipv6Only,
+                ifindex: $0.interfaceIndex, pid: $0.process?.pid, process: $0.process?.name)
+        }
+    }
+}
