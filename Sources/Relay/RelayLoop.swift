@@ -316,10 +316,3 @@ final class RelayLoop {
         stopped?()
     }
 }
-
-extension Duration {
-    var wholeNanoseconds: UInt64 {
-        let (seconds, attoseconds) = components
-        return UInt64(max(0, seconds)) * 1_000_000_000 + UInt64(max(0, attoseconds) / 1_000_000_000)
-    }
-}

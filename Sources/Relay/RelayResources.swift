@@ -1,5 +1,3 @@
-internal import Glibc
-
 /// What the connections of one loop share: pipes, buffers, and what is known about splice.
 final class RelayResources {
     let turnBytes: Int
@@ -26,20 +24,5 @@ final class RelayResources {
 
     private func index(_ source: Transport, _ sink: Transport) -> Int {
         source.rawValue * Transport.allCases.count + sink.rawValue
-    }
-}
-
-/// Reads the kernel's clocks, in nanoseconds.
-enum Nanoseconds {
-    /// CLOCK_MONOTONIC.
-    static var now: UInt64 { read(CLOCK_MONOTONIC) }
-
-    /// CPU time of the calling thread.
-    static var threadCPU: UInt64 { read(CLOCK_THREAD_CPUTIME_ID) }
-
-    private static func read(_ clock: clockid_t) -> UInt64 {
-        var time = timespec()
-        clock_gettime(clock, &time)
-        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 }

@@ -1,0 +1,62 @@
+package import ListenTable
+package import Relay
+package import Sockets
+
+/// Opens host ports for forwards.
+package protocol ForwardBinder: Sendable {
+    /// Binds and listens; once it returns, clients can connect. Must not wait.
+    func bind(_ forward: WantedForward.Key) throws(BindFailure) -> any BoundForward
+
+    /// Who holds the addresses that could not be bound. May take long; called outside of everything else.
+    func holders(of addresses: [HostAddress]) async -> [HostAddress: PortHolder]
+}
+
+/// An open host port; it is closed by `close` alone.
+package protocol BoundForward: Sendable {
+    /// Stops listening before it returns; live connections go on.
+    func close()
+    /// Aborts the connections that were accepted before a CLOCK_MONOTONIC time in nanoseconds.
+    func resetConnections(acceptedBefore time: UInt64)
+    var counters: RelayCounters { get }
+}
+
+/// An address and a port of this host.
+package struct HostAddress: Hashable, Sendable {
+    package var address: IPAddress
+    package var port: PortNumber
+
+    package init(address: IPAddress, port: PortNumber) {
+        self.address = address
+        self.port = port
+    }
+}
+
+/// Why a host port could not be opened.
+package struct BindFailure: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The one of the wanted addresses that was refused.
+    package var address: HostAddress
+    package var error: SystemError
+
+    package init(address: HostAddress, error: SystemError) {
+        self.address = address
+        self.error = error
+    }
+
+    /// Somebody else holds the port; it can be expected to come free.
+    package var isBusy: Bool { error.isAddressInUse }
+
+    package var description: String { "\(HostBind(address.address).with(address.port)): \(error)" }
+}
+
+/// A process of this host that holds a port.
+package struct PortHolder: Hashable, Sendable, CustomStringConvertible {
+    package var name: String
+    package var pid: Int32
+
+    package init(name: String, pid: Int32) {
+        self.name = name
+        self.pid = pid
+    }
+
+    package var description: String { "\(name) (pid \(pid))" }
+}

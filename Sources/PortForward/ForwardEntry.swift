@@ -1,0 +1,47 @@
+internal import ListenTable
+internal import Relay
+internal import Sockets
+
+/// A forward that is wanted, with what became of it.
+struct ForwardEntry {
+    enum State {
+        case open(any BoundForward, latencyMicroseconds: UInt64?)
+        case blocked(Blocked)
+    }
+
+    struct Blocked {
+        var failure: BindFailure
+        /// The holder has been looked for and the user told.
+        var isAnnounced = false
+        var holder: PortHolder?
+        /// When to try again: CLOCK_MONOTONIC nanoseconds.
+        var retryAt: UInt64
+
+        var reason: String {
+            let place = "\(HostBind(failure.address.address).with(failure.address.port))"
+            guard failure.isBusy else {
+                let text = "\(place): \(failure.error.reason)"
+                guard failure.error.isPermission, failure.address.port.rawValue < 1024 else { return text }
+                return text + " (a port below 1024: see net.ipv4.ip_unprivileged_port_start)"
+            }
+            return "\(place) is held by \(holder?.description ?? "another process")"
+        }
+    }
+
+    let id: UInt64
+    var wanted: WantedForward
+    var state: State
+
+    var snapshot: ForwardSnapshot {
+        switch state {
+        case .open(let bound, let latency):
+            ForwardSnapshot(
+                id: id, forward: wanted.key, state: .open, listener: wanted.listener, reason: nil,
+                latencyMicroseconds: latency, counters: bound.counters)
+        case .blocked(let blocked):
+            ForwardSnapshot(
+                id: id, forward: wanted.key, state: .blocked, listener: wanted.listener,
+                reason: blocked.reason, latencyMicroseconds: nil, counters: RelayCounters())
+        }
+    }
+}
