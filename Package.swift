@@ -40,7 +40,10 @@ let package = Package(
         .target(name: "Sockets", dependencies: ["CSockets", "ListenTable"], swiftSettings: rules),
         .target(
             name: "CommandMain",
-            dependencies: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "ForwardProtocol", "Sockets",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: rules),
         .target(name: "ForwardProtocol", dependencies: ["ListenTable"], swiftSettings: rules),
         .target(
@@ -80,6 +83,28 @@ let package = Package(
             name: "AgentSession",
             dependencies: ["AgentAPI", "ForwardProtocol", "ListenTable", "Sockets"] + grpc,
             swiftSettings: rules),
+        .target(
+            name: "PortForward",
+            dependencies: ["ForwardProtocol", "GuestChannel", "ListenTable", "ProcNet", "Relay", "Sockets"],
+            swiftSettings: rules),
+        .target(
+            name: "ForwardSession",
+            dependencies: [
+                "AgentAPI", "AgentSession", "ForwardProtocol", "GuestChannel", "ListenTable", "PortForward",
+                "Relay",
+            ], swiftSettings: rules),
+
+        // The host's configuration and machine.
+        .target(name: "RumConfig", dependencies: ["ListenTable"], swiftSettings: rules),
+
+        .executableTarget(
+            name: "rum",
+            dependencies: [
+                "AgentAPI", "AgentSession", "CommandMain", "ForwardProtocol", "ForwardSession",
+                "GuestChannel",
+                "ListenTable", "PortForward", "Relay", "RumConfig", "Sockets",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: rules),
         .executableTarget(
             name: "rum-agent",
             dependencies: [

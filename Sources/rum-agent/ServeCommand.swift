@@ -40,7 +40,7 @@ struct ServeCommand: AsyncParsableCommand {
 
     func run() async throws {
         let signals = TerminationSignals.stream()
-        let token = try tokenFile.map(Self.readToken)
+        let token = try tokenFile.map(TokenFile.read)
         let watcher = try await watch.startedWatcher { Self.log($0) }
         let engine = try RelayEngine(log: { Self.log($0) })
         let targets = try DialTargets(mode: watcher.source.mode)
@@ -107,20 +107,6 @@ struct ServeCommand: AsyncParsableCommand {
                 }
             throw CommandFailure("cannot listen on \(address): \(error)", hint: hint)
         }
-    }
-
-    private static func readToken(_ path: String) throws(CommandFailure) -> MachineToken {
-        let hint = "write the 64 hexadecimal digits of the machine's token into it, readable by root only"
-        let text: String
-        do throws(SystemError) {
-            text = try SmallFile.text(of: path)
-        } catch {
-            throw CommandFailure("cannot read the token file \(path): \(error.reason)", hint: hint)
-        }
-        guard let token = MachineToken(text: text) else {
-            throw CommandFailure("\(path) does not hold a token", hint: hint)
-        }
-        return token
     }
 
     private static func log(_ line: String) { StandardError.line("rum-agent: \(line)") }

@@ -1,0 +1,48 @@
+# Every target does its own set-up: `make demo` and `make test` work on a fresh Debian 12 with Swift.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+SWIFT_SOURCES = $$(git ls-files '*.swift' ':!:*/Generated/*')
+
+.PHONY: help build test demo lint format protos bundle clean bench-watch bench-relay
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Compile rum and rum-agent for use (release)
+	scripts/setup-packages build
+	scripts/build-release
+
+test: ## Run all tests: unit, live kernel, and a real guest end to end
+	scripts/setup-packages build test demo
+	swift build --quiet --build-tests
+	swift test --skip-build
+	scripts/demo
+
+demo: ## Boot a real guest, forward a port of it, and show every step
+	scripts/setup-packages build demo
+	scripts/demo
+
+lint: ## Check format and style of all Swift code
+	swift format lint --strict --parallel $(SWIFT_SOURCES)
+
+format: ## Format all Swift code in place
+	swift format --in-place --parallel $(SWIFT_SOURCES)
+
+protos: ## Regenerate the gRPC code from proto/
+	scripts/setup-packages build
+	scripts/protos
+
+bundle: ## Build the guest agent as a bundle that runs in any x86-64 Linux guest
+	scripts/setup-packages build
+	scripts/agent-bundle
+
+bench-watch: ## Measure the watcher beside what others do
+	scripts/setup-packages build bench
+	scripts/bench-watch
+
+bench-relay: ## Measure the relay beside socat, HAProxy and a C reference
+	scripts/setup-packages build bench
+	scripts/bench-relay
+
+clean: ## Remove build products (caches outside the tree stay)
+	rm -rf .build .build-*

@@ -1,0 +1,69 @@
+internal import AgentAPI
+internal import AgentSession
+package import ForwardProtocol
+package import GuestChannel
+package import PortForward
+package import Relay
+internal import Synchronization
+
+/// Forwards the ports of one guest: follows its agent's tables and keeps the host's open ports in step with them.
+package final class ForwardSession: Sendable {
+    private let reconciler: ForwardReconciler
+    private let follower: AgentFollower
+    private let status = Mutex(AgentStatus.notYetReached)
+
+    /// - Parameters:
+    ///   - token: the machine's; nil where the agent asks for none.
+    ///   - alwaysPoll: poll even where the agent offers the stream.
+    ///   - engine: moves the bytes; it is not shut down here.
+    ///   - emit: gets every event, in order; must not wait.
+    package init(
+        agent: AgentAddress, token: MachineToken?, policy: ForwardPolicy, alwaysPoll: Bool = false,
+        engine: RelayEngine, emit: @escaping @Sendable (ForwardEvent) -> Void
+    ) {
+        reconciler = ForwardReconciler(
+            policy: policy, binder: RelayBinder(engine: engine, agent: agent, token: token ?? .none),
+            emit: emit)
+        follower = AgentFollower(token: token, range: policy.autoPorts?.range, alwaysPoll: alwaysPoll) {
+            try await GuestDialer(address: agent).dial(.rpc)
+        }
+    }
+
+    /// Opens the static forwards; whether the guest is up does not matter.
+    package func openStaticForwards() async { await reconciler.start() }
+
+    /// Follows the agent until the task is cancelled, then closes every forward.
+    package func run() async {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.reconciler.run() }
+            await self.follower.run { await self.take($0) }
+            group.cancelAll()
+        }
+        await reconciler.stop()
+    }
+
+    /// What is known about the agent.
+    package var agent: AgentStatus { status.withLock { $0 } }
+
+    /// Every forward there is or should be: static ones first, then by host port.
+    package var forwards: [ForwardSnapshot] {
+        get async { await reconciler.forwards }
+    }
+
+    private func take(_ event: AgentEvent) async {
+        switch event {
+        case .connected(let info, let delivery):
+            status.withLock { $0 = .connected(info, delivery) }
+            await reconciler.agentConnected(instanceID: info.instanceID, bootID: info.bootID)
+        case .table(let table, let offset):
+            await reconciler.apply(table, hostMinusGuest: offset.hostMinusGuest)
+        case .alive(let info, _):
+            status.withLock {
+                if case .connected(_, let delivery) = $0 { $0 = .connected(info, delivery) }
+            }
+        case .lost(let reason):
+            status.withLock { $0 = .lost(reason: reason) }
+            await reconciler.agentLost(reason: reason)
+        }
+    }
+}

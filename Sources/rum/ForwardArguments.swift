@@ -1,0 +1,55 @@
+import ArgumentParser
+import GuestChannel
+import ListenTable
+import PortForward
+
+extension AgentAddress: ExpressibleByArgument {
+    package init?(argument: String) { try? self.init(text: argument) }
+}
+
+extension PortRange: ExpressibleByArgument {
+    package init?(argument: String) { self.init(text: argument) }
+}
+
+extension PortNumber: ExpressibleByArgument {
+    package init?(argument: String) { self.init(text: argument) }
+}
+
+extension HostBind: ExpressibleByArgument {
+    package init?(argument: String) {
+        if argument == Self.localhost.text {
+            self = .localhost
+        } else if let address = IPAddress(text: argument) {
+            self.init(address)
+        } else {
+            return nil
+        }
+    }
+}
+
+/// `[BIND:]HOST:GUEST`; an IPv6 BIND is in brackets.
+struct StaticForward: ExpressibleByArgument {
+    let bind: HostBind
+    let host: PortNumber
+    let guest: PortNumber
+
+    init?(argument: String) {
+        var parts = argument.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count >= 2, let guest = PortNumber(text: parts.removeLast()),
+            let host = PortNumber(text: parts.removeLast())
+        else { return nil }
+        var bind = HostBind.loopback
+        if !parts.isEmpty {
+            var text = parts.joined(separator: ":")
+            let isBracketed = text.hasPrefix("[") && text.hasSuffix("]")
+            // Without brackets, nobody could tell where an IPv6 address ends.
+            guard isBracketed || !text.contains(":") else { return nil }
+            if isBracketed { text = String(text.dropFirst().dropLast()) }
+            guard let given = HostBind(argument: text) else { return nil }
+            bind = given
+        }
+        self.bind = bind
+        self.host = host
+        self.guest = guest
+    }
+}

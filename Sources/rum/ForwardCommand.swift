@@ -1,0 +1,80 @@
+import ArgumentParser
+import CommandMain
+import ForwardProtocol
+import ForwardSession
+import GuestChannel
+import ListenTable
+import PortForward
+import Relay
+import RumConfig
+import Sockets
+
+struct ForwardCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "forward",
+        abstract: "Forward ports of any machine that runs rum-agent, whoever started it.")
+
+    @Option(
+        help: ArgumentHelp(
+            "Where the agent is: vsock:CID, unix:DIR, hybrid:PATH or tcp:HOST[:PORT].", valueName: "address"))
+    var agent: AgentAddress
+
+    @Option(
+        help: ArgumentHelp("Forward guest ports of this range while something listens.", valueName: "min-max")
+    )
+    var auto: PortRange?
+
+    @Option(help: ArgumentHelp("A port of --auto to leave alone; may be repeated.", valueName: "port"))
+    var ignore: [PortNumber] = []
+
+    @Option(help: ArgumentHelp("Always forward this port; may be repeated.", valueName: "[bind:]host:guest"))
+    var port: [StaticForward] = []
+
+    @Option(help: ArgumentHelp("Where --auto binds: an address, or localhost for 127.0.0.1 and ::1."))
+    var bind = HostBind.loopback
+
+    @Flag(help: "Ask for the ports each second even where the agent offers a stream.")
+    var poll = false
+
+    @Option(
+        help: ArgumentHelp(
+            "A file with the machine's token, where the agent asks for one.", valueName: "file"))
+    var tokenFile: String?
+
+    @OptionGroup var output: EventOutput
+
+    func validate() throws {
+        if auto == nil, port.isEmpty {
+            throw ValidationError("nothing to forward: give --auto MIN-MAX, --port HOST:GUEST, or both")
+        }
+        if auto == nil, !ignore.isEmpty || poll {
+            throw ValidationError("--ignore and --poll are about --auto, which is missing")
+        }
+        if case .tcp = agent, tokenFile == nil {
+            throw ValidationError("an agent reached over tcp asks for a token: give --token-file")
+        }
+        var hosts: Set<String> = []
+        for forward in port {
+            for address in forward.bind.addresses where !hosts.insert("\(address) \(forward.host)").inserted {
+                throw ValidationError("--port: host port \(forward.host) is given twice")
+            }
+            if let auto, auto.contains(forward.host), !ignore.contains(forward.host) {
+                throw ValidationError(
+                    "--port: host port \(forward.host) lies in --auto \(auto); --ignore it there")
+            }
+        }
+    }
+
+    func run() async throws {
+        let signals = TerminationSignals.stream()
+        let token = try tokenFile.map(TokenFile.read)
+        let policy = ForwardPolicy(
+            staticPorts: port.map { .init(bind: $0.bind, host: $0.host, guest: $0.guest) },
+            autoPorts: auto.map { .init(range: $0, bind: bind, ignore: Set(ignore)) })
+        let engine = try RelayEngine.forHost(output)
+        let session = ForwardSession(
+            agent: agent, token: token, policy: policy, alwaysPoll: poll, engine: engine, emit: output.print)
+        await session.openStaticForwards()
+        try await Foreground.run(until: signals) { await session.run() }
+    }
+}
