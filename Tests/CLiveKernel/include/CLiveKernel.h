@@ -1,0 +1,22 @@
+// What tests and benchmarks do to their own threads: namespaces, capabilities, system-call filters.
+#ifndef CLIVEKERNEL_H
+#define CLIVEKERNEL_H
+
+/// unshare(2) of the calling thread's network namespace; brings the new one's loopback interface up.
+int clivekernel_new_network(void);
+/// setns(2) of the calling thread into the network namespace behind `fd`.
+int clivekernel_enter_network(int fd);
+/// Takes one capability, by number, out of the calling thread's effective, permitted and inheritable sets.
+int clivekernel_drop_capability(int capability);
+/// From now on socket(2) of this family fails with EACCES on the calling thread (seccomp(2)).
+int clivekernel_forbid_sockets(int family);
+/// The calling thread's CPU time in nanoseconds, or that of process `pid` when it is not 0.
+long long clivekernel_cpu_time(int pid);
+/// Forks a child that holds `fd`, and nothing else, as descriptor 3 until it is killed. Returns its pid.
+int clivekernel_fork_holding(int fd);
+/// Mounts a detached tracefs and returns its root directory.
+int clivekernel_tracefs(void);
+/// Binds the calling thread to one CPU.
+int clivekernel_pin(int cpu);
+
+#endif

@@ -1,0 +1,42 @@
+internal import CLiveKernel
+internal import Glibc
+package import Sockets
+
+/// What a test takes away from its thread.
+package enum KernelControl {
+    /// CAP_PERFMON and CAP_SYS_ADMIN, either of which opens tracepoints (capabilities(7)).
+    package static func dropPerfCapabilities() throws(SystemError) {
+        for capability in [Int32(38), 21] {
+            _ = try SystemError.check("capset", clivekernel_drop_capability(capability))
+        }
+    }
+
+    /// Makes socket(AF_NETLINK) fail with EACCES on the calling thread.
+    package static func forbidNetlink() throws(SystemError) {
+        _ = try SystemError.check("seccomp", clivekernel_forbid_sockets(AF_NETLINK))
+    }
+
+    /// A tracefs mounted nowhere; readable as `/proc/self/fd/N`.
+    package static func detachedTracefs() throws(SystemError) -> OwnedDescriptor {
+        OwnedDescriptor(owning: try SystemError.check("fsmount", clivekernel_tracefs()))
+    }
+
+    /// Forks a child that holds a copy of the descriptor until `kill`ed.
+    package static func forkHolding(_ descriptor: Int32) throws(SystemError) -> Int32 {
+        try SystemError.check("fork", clivekernel_fork_holding(descriptor))
+    }
+
+    /// Ends a child made by `forkHolding`.
+    package static func end(child pid: Int32) {
+        kill(pid, SIGKILL)
+        waitpid(pid, nil, 0)
+    }
+
+    /// Binds the calling thread to one CPU.
+    package static func pin(cpu: Int32) throws(SystemError) {
+        _ = try SystemError.check("sched_setaffinity", clivekernel_pin(cpu))
+    }
+
+    /// CPU time used by the calling thread, or by a whole process, in nanoseconds.
+    package static func cpuTime(pid: Int32 = 0) -> Int64 { Int64(clivekernel_cpu_time(pid)) }
+}

@@ -1,0 +1,110 @@
+import Foundation
+import ListenTable
+import ProcNet
+import Testing
+
+/// The captures of fixtures/procnet: `NAME.tcp`, `NAME.tcp6` where there is one, and `NAME.expected`.
+@Suite("Captures of /proc/net/tcp and tcp6")
+struct ProcNetFixtureTests {
+    static let folder = URL(filePath: #filePath).deletingLastPathComponent()
+        .appending(path: "../../fixtures/procnet").standardizedFileURL
+
+    static let names: [String] = {
+        let files = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
+        return files.filter { $0.hasSuffix(".expected") }.map { String($0.dropLast(".expected".count)) }.sorted()
+    }()
+
+    @Test("The folder has captures of every kind")
+    func folderIsThere() {
+        #expect(Self.names.count >= 16)
+    }
+
+    @Test("A capture gives the listeners that were open, in pieces of any size", arguments: names)
+    func capture(_ name: String) throws {
+        let expected = try text("\(name).expected")
+        for size in [1, 7, 150, 1 << 20] {
+            #expect(try result(name, pieces: size) == expected, "read in pieces of \(size) bytes")
+        }
+    }
+
+    @Test("The reader gives the same as the parser when the captures stand in a proc root", arguments: names)
+    func reader(_ name: String) throws {
+        let root = FileManager.default.temporaryDirectory.appending(path: "procnet-\(UUID())")
+        try FileManager.default.createDirectory(
+            at: root.appending(path: "net"), withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: root) }
+        for family in ProcNetFamily.allCases {
+            let file = Self.folder.appending(path: "\(name).\(family.rawValue)")
+            guard FileManager.default.fileExists(atPath: file.path) else { continue }
+            try FileManager.default.copyItem(at: file, to: root.appending(path: "net/\(family.rawValue)"))
+        }
+        let result = Result { () throws(ProcNetError) in try ProcNetReader(root: root.path).listeners() }
+        #expect(try text("\(name).expected") == describe(result))
+    }
+
+    @Test("Only ports of the range are reported")
+    func range() throws {
+        let only = try #require(PortRange(text: "10010-10012"))
+        let found = try parse(try data("rows-2000.tcp"), .v4, range: only).get()
+        #expect(found.map(\.socket.port.description).sorted() == ["10010", "10011", "10012"])
+    }
+
+    @Test("A listener's inode is field 9")
+    func inode() throws {
+        let bytes = try data("ipv4-with-connections.tcp")
+        let rows = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+        let row = try #require(rows.first { $0.contains(" 00000000:138A ") })
+        let inode = try #require(UInt64(row.split(separator: " ")[9]))
+        let found = try parse(bytes, .v4).get()
+        #expect(found.first { $0.socket.port.rawValue == 5002 }?.inode == inode)
+    }
+
+    private func result(_ name: String, pieces: Int) throws -> String {
+        var found: [ObservedListener] = []
+        for family in ProcNetFamily.allCases {
+            guard let bytes = try? data("\(name).\(family.rawValue)") else { continue }
+            switch parse(bytes, family, pieces: pieces) {
+            case .success(let rows): found += rows
+            case .failure(let error): return describe(.failure(error))
+            }
+        }
+        return describe(.success(found))
+    }
+
+    private func parse(
+        _ bytes: [UInt8], _ family: ProcNetFamily, pieces: Int = 1 << 16, range: PortRange = .all
+    ) -> Result<[ObservedListener], ProcNetError> {
+        do {
+            var parser = ProcNetParser(family: family, range: range)
+            var start = 0
+            while start < bytes.count {
+                let end = min(start + pieces, bytes.count)
+                try parser.feed(bytes.span.extracting(start..<end))
+                start = end
+            }
+            return .success(try parser.finish())
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// In the form of the `.expected` files; a key reported twice shows twice.
+    private func describe(_ result: Result<[ObservedListener], ProcNetError>) -> String {
+        switch result {
+        case .success(let rows):
+            rows.map { ($0.socket.port, $0.socket.address.description) }
+                .sorted { ($0.0, $0.1) < ($1.0, $1.1) }
+                .map { "\($0.0) \($0.1)\n" }.joined()
+        case .failure(.malformedLine(let number)): "malformed line \(number)\n"
+        case .failure(let error): "\(error)"
+        }
+    }
+
+    private func data(_ file: String) throws -> [UInt8] {
+        Array(try Data(contentsOf: Self.folder.appending(path: file)))
+    }
+
+    private func text(_ file: String) throws -> String {
+        String(decoding: try data(file), as: UTF8.self)
+    }
+}
