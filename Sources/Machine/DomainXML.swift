@@ -1,0 +1,105 @@
+/// What libvirt is told about a machine; `document` is a pure function of it.
+///
+/// Format: https://libvirt.org/formatdomain.html.
+package struct DomainXML: Hashable, Sendable {
+    package var name: String
+    /// Kept for the life of the machine, so that libvirt updates its definition instead of refusing the name.
+    package var uuid: String
+    package var accelerator: Accelerator.Kind
+    /// The QEMU machine type, such as `q35`.
+    package var machine: String
+    package var cpus: Int
+    package var memoryMB: Int
+    package var kernel: Kernel?
+    /// The path of the root disk, a qcow2 file; nil when the initrd is the whole system.
+    package var disk: String?
+    /// The path of the NoCloud image.
+    package var seed: String
+    /// Where the serial console is recorded.
+    package var consoleLog: String
+    /// Whether the guest gets a vsock device, with a CID that libvirt chooses at every start.
+    package var hasVsock: Bool
+
+    /// A kernel that is booted without boot loader.
+    package struct Kernel: Hashable, Sendable {
+        package var path: String
+        package var initrd: String?
+        package var commandLine: String
+    }
+
+    /// The whole document, ending in a new line.
+    package var document: String { domain.document() }
+
+    private var domain: XMLElement {
+        XMLElement(
+            "domain", ["type": accelerator.rawValue],
+            children: [
+                XMLElement("name", text: name),
+                XMLElement("uuid", text: uuid),
+                XMLElement("memory", ["unit": "MiB"], text: "\(memoryMB)"),
+                XMLElement("vcpu", text: "\(cpus)"),
+                os,
+                XMLElement("features", children: [XMLElement("acpi"), XMLElement("apic")]),
+                // TCG has no host CPU to pass through; `maximum` is everything it can emulate.
+                XMLElement("cpu", ["mode": accelerator == .kvm ? "host-passthrough" : "maximum"]),
+                XMLElement("clock", ["offset": "utc"]),
+                XMLElement("on_poweroff", text: "destroy"),
+                XMLElement("on_reboot", text: "restart"),
+                XMLElement("on_crash", text: "destroy"),
+                XMLElement("devices", children: devices),
+            ])
+    }
+
+    private var os: XMLElement {
+        var children = [XMLElement("type", ["arch": "x86_64", "machine": machine], text: "hvm")]
+        if let kernel {
+            children.append(XMLElement("kernel", text: kernel.path))
+            if let initrd = kernel.initrd { children.append(XMLElement("initrd", text: initrd)) }
+            if !kernel.commandLine.isEmpty {
+                children.append(XMLElement("cmdline", text: kernel.commandLine))
+            }
+        } else {
+            children.append(XMLElement("boot", ["dev": "hd"]))
+        }
+        return XMLElement("os", children: children)
+    }
+
+    private var devices: [XMLElement] {
+        var devices: [XMLElement] = []
+        if let disk { devices.append(Self.disk(disk, format: "qcow2", target: "vda")) }
+        // A virtio disk, since cloud kernels lack AHCI and with it SATA cdroms.
+        devices.append(Self.disk(seed, format: "raw", target: "vdb", isReadOnly: true))
+        devices += [
+            XMLElement("controller", ["type": "usb", "model": "none"]),
+            XMLElement("interface", ["type": "user"], children: [XMLElement("model", ["type": "virtio"])]),
+            XMLElement(
+                "serial", ["type": "pty"],
+                children: [XMLElement("log", ["file": consoleLog, "append": "on"])]),
+            XMLElement(
+                "console", ["type": "pty"], children: [XMLElement("target", ["type": "serial", "port": "0"])]),
+            XMLElement(
+                "rng", ["model": "virtio"],
+                children: [XMLElement("backend", ["model": "random"], text: "/dev/urandom")]),
+        ]
+        if hasVsock {
+            let cid = XMLElement("cid", ["auto": "yes"])
+            devices.append(XMLElement("vsock", ["model": "virtio"], children: [cid]))
+        }
+        devices.append(XMLElement("memballoon", ["model": "none"]))
+        return devices
+    }
+
+    private static func disk(
+        _ path: String, format: String, target: String, isReadOnly: Bool = false
+    ) -> XMLElement {
+        var disk = XMLElement(
+            "disk", ["type": "file", "device": "disk"],
+            children: [
+                XMLElement("driver", ["name": "qemu", "type": format]),
+                XMLElement("source", ["file": path]),
+                XMLElement("target", ["dev": target, "bus": "virtio"]),
+            ])
+        if isReadOnly { disk.children.append(XMLElement("readonly")) }
+        return disk
+    }
+}

@@ -1,0 +1,14 @@
+internal import Dispatch
+
+/// Runs an actor's work on a queue of its own, where blocking calls hold up nobody else.
+///
+/// libvirt keeps its last error per thread. A job runs on one thread from start to end, so an error that is
+/// read before the next `await` is the right one.
+final class LibvirtExecutor: SerialExecutor {
+    private let queue = DispatchQueue(label: "libvirt")
+
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        queue.async { job.runSynchronously(on: self.asUnownedSerialExecutor()) }
+    }
+}

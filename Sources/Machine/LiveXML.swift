@@ -1,0 +1,32 @@
+/// Finds single values in the XML that libvirt itself has written.
+///
+/// libvirt writes attributes in single quotes, escapes what XML reserves and never uses comments or CDATA here, so
+/// a search does what a parser would.
+enum LiveXML {
+    /// The CID of a running domain's vsock device: `<cid auto='yes' address='3'/>`.
+    static func vsockCID(_ domain: String) -> UInt32? {
+        element("cid", in: domain).flatMap { attribute("address", of: $0) }.flatMap { UInt32($0) }
+    }
+
+    /// The user as which the daemon runs QEMU, from its capabilities: `<baselabel type='kvm'>+64055:+109</baselabel>`
+    /// of the `dac` model.
+    static func qemuUser(_ capabilities: String) -> UInt32? {
+        guard let model = capabilities.firstRange(of: "<model>dac</model>") else { return nil }
+        let rest = capabilities[model.upperBound...]
+        guard let label = rest.firstRange(of: "<baselabel"), let end = rest.firstRange(of: "</secmodel>"),
+            label.lowerBound < end.lowerBound
+        else { return nil }
+        let digits = rest[label.upperBound...].drop { $0 != ">" }.dropFirst().drop { $0 == "+" }
+        return UInt32(digits.prefix { $0.isNumber })
+    }
+
+    private static func element(_ name: String, in text: String) -> Substring? {
+        guard let start = text.firstRange(of: "<\(name) ") else { return nil }
+        return text[start.upperBound...].prefix { $0 != ">" }
+    }
+
+    private static func attribute(_ name: String, of element: Substring) -> Substring? {
+        guard let start = element.firstRange(of: "\(name)='") else { return nil }
+        return element[start.upperBound...].prefix { $0 != "'" }
+    }
+}

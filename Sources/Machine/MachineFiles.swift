@@ -1,0 +1,111 @@
+internal import FoundationEssentials
+package import ForwardProtocol
+internal import Glibc
+internal import Sockets
+
+/// Where a machine keeps its files, and where images are cached.
+package struct MachineFiles: Hashable, Sendable {
+    /// The machine's own folder; only its owner may look into it.
+    package let directory: String
+    /// Downloaded images, shared by all machines.
+    package let cache: String
+
+    /// `machine` names the folder under `$RUM_HOME/machines`, or `${XDG_DATA_HOME:-~/.local/share}/rum/machines`;
+    /// the cache is `$RUM_CACHE`, or `${XDG_CACHE_HOME:-~/.cache}/rum`.
+    package init(machine: String, environment: [String: String]) {
+        func value(_ name: String) -> String? { environment[name].flatMap { $0.hasPrefix("/") ? $0 : nil } }
+        let home = value("HOME") ?? "/root"
+        let root = value("RUM_HOME") ?? (value("XDG_DATA_HOME") ?? home + "/.local/share") + "/rum"
+        directory = "\(root)/machines/\(machine)"
+        cache = value("RUM_CACHE") ?? (value("XDG_CACHE_HOME") ?? home + "/.cache") + "/rum"
+    }
+
+    package var token: String { directory + "/token" }
+    package var consoleLog: String { directory + "/console.log" }
+    /// The private key that the guest's user accepts; `rum ssh` uses it.
+    package var sshKey: String { directory + "/id_ed25519" }
+    var lock: String { directory + "/lock" }
+    var record: String { directory + "/machine.json" }
+    var disk: String { directory + "/disk.qcow2" }
+    var seed: String { directory + "/seed.iso" }
+
+    package var exists: Bool { Self.exists(record) }
+
+    /// The secret shared with the guest's agent.
+    package func readToken() throws(MachineError) -> MachineToken {
+        let text = try Self.read(token)
+        if let token = MachineToken(text: text) { return token }
+        throw MachineError(.files, "\(token) holds no token", hint: "Run `rum destroy`, then `rum up`.")
+    }
+}
+
+extension MachineFiles {
+    static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    static func failure(_ verb: String, _ path: String, _ error: SystemError) -> MachineError {
+        let hint =
+            switch error.code {
+            case ENOSPC, EDQUOT: "Free some disk space, or move the files with RUM_HOME or RUM_CACHE."
+            case EACCES, EPERM, EROFS: "Check the owner and mode of the folders above it."
+            default: "Check the path and try again."
+            }
+        return MachineError(
+            error.code == EACCES || error.code == EPERM ? .permission : .files,
+            "cannot \(verb) \(path): \(error.reason)", hint: hint)
+    }
+
+    /// Makes the folder at `path` and those above it, with mode 0700 unless they exist.
+    static func makeDirectory(_ path: String, mode: mode_t = 0o700) throws(MachineError) {
+        var partial = ""
+        for part in path.split(separator: "/") {
+            partial += "/\(part)"
+            if mkdir(partial, mode) != 0, errno != EEXIST {
+                throw failure("create", partial, .current("mkdir"))
+            }
+        }
+    }
+
+    /// The whole content of the small file at `path`.
+    static func read(_ path: String) throws(MachineError) -> String {
+        do {
+            return try SmallFile.text(of: path)
+        } catch {
+            throw failure("read", path, error)
+        }
+    }
+
+    /// Writes a file so that at `path` there is either the old or the whole new content.
+    static func write(_ content: [UInt8], to path: String, mode: mode_t = 0o600) throws(MachineError) {
+        let temporary = path + ".new"
+        do {
+            unlink(temporary)
+            let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC
+            let file = OwnedDescriptor(owning: try SystemError.check("open", open(temporary, flags, mode)))
+            var rest = content[...]
+            while !rest.isEmpty {
+                let count = rest.withUnsafeBytes { Glibc.write(file.rawValue, $0.baseAddress, $0.count) }
+                rest = rest.dropFirst(try SystemError.check("write", count))
+            }
+            _ = try SystemError.check("rename", rename(temporary, path))
+        } catch {
+            unlink(temporary)
+            throw failure("write", path, error)
+        }
+    }
+
+    /// Renames a file, replacing what is at `path`.
+    static func move(_ source: String, to path: String) throws(MachineError) {
+        if rename(source, path) != 0 { throw failure("create", path, .current("rename")) }
+    }
+
+    /// Removes a file, or a folder with all that is in it; nothing there is fine.
+    static func remove(_ path: String) throws(MachineError) {
+        guard exists(path) else { return }
+        do {
+            try FileManager.default.removeItem(atPath: path)
+        } catch {
+            throw MachineError(
+                .files, "cannot remove \(path)", hint: "Remove it by hand to see why: rm -r '\(path)'")
+        }
+    }
+}

@@ -1,0 +1,50 @@
+internal import FoundationEssentials
+
+/// What is remembered about a machine between commands, as machine.json in its folder.
+struct MachineRecord: Codable, Hashable, Sendable {
+    /// libvirt's UUID of the domain.
+    var uuid: String
+    /// cloud-init's instance id: new for every fresh disk, so that first-boot work is done again.
+    var instanceID: String
+    /// The rum.toml it belongs to, as an absolute path.
+    var configFile: String
+    /// Why the last start chose what it did, for the user.
+    var accelerator: String?
+    var channel: String?
+    /// The state of the base image when the disk was made on top of it.
+    var base: BaseStamp?
+
+    /// A new machine's.
+    init(configFile: String) {
+        self.configFile = configFile
+        uuid = UUID().uuidString.lowercased()
+        instanceID = Self.newInstanceID()
+    }
+
+    static func newInstanceID() -> String { "rum-\(UUID().uuidString.lowercased())" }
+
+    /// The record in `files`; nil when there is no machine yet.
+    static func load(_ files: MachineFiles) throws(MachineError) -> MachineRecord? {
+        guard files.exists else { return nil }
+        let text = try MachineFiles.read(files.record)
+        do {
+            return try JSONDecoder().decode(MachineRecord.self, from: Data(text.utf8))
+        } catch {
+            throw MachineError(
+                .files, "\(files.record) is damaged",
+                hint: "Run `rum destroy`, then `rum up` for a new machine.")
+        }
+    }
+
+    func save(_ files: MachineFiles) throws(MachineError) {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        do {
+            try MachineFiles.write(Array(try encoder.encode(self)) + [10], to: files.record)
+        } catch let error as MachineError {
+            throw error
+        } catch {
+            throw MachineError(.files, "cannot encode \(files.record): \(error)", hint: "Report this.")
+        }
+    }
+}

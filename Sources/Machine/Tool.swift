@@ -1,0 +1,61 @@
+internal import Subprocess
+
+/// A program of the host that the machine's files are made with.
+struct Tool: Sendable {
+    let name: String
+    /// The Debian package that has it.
+    let package: String
+
+    static let qemuImg = Tool(name: "qemu-img", package: "qemu-utils")
+    static let curl = Tool(name: "curl", package: "curl")
+    static let sha256sum = Tool(name: "sha256sum", package: "coreutils")
+    static let xorriso = Tool(name: "xorriso", package: "xorriso")
+    static let genisoimage = Tool(name: "genisoimage", package: "genisoimage")
+    static let sshKeygen = Tool(name: "ssh-keygen", package: "openssh-client")
+
+    /// How a program ended.
+    struct Outcome: Sendable {
+        let succeeded: Bool
+        let exitCode: Int32?
+        let output: String
+        /// The last line of standard error, or a sentence about the exit.
+        let complaint: String
+    }
+
+    /// Runs the program to its end; it is killed when the task is cancelled.
+    ///
+    /// Throws only when it cannot be started.
+    func outcome(of arguments: [String]) async throws(MachineError) -> Outcome {
+        do {
+            let result = try await run(
+                .name(name), arguments: Arguments(arguments), output: .string(limit: 1 << 20),
+                error: .string(limit: 1 << 20))
+            let errors = result.standardError.split(separator: "\n")
+            var exitCode: Int32?
+            if case .exited(let code) = result.terminationStatus { exitCode = code }
+            return Outcome(
+                succeeded: result.terminationStatus.isSuccess, exitCode: exitCode,
+                output: result.standardOutput,
+                complaint: errors.last.map(String.init) ?? "it ended with \(result.terminationStatus)")
+        } catch let error as SubprocessError where error.code == .executableNotFound {
+            throw MachineError(
+                .missingTool, "\(name) is not installed",
+                hint: "Install it, on Debian with: apt install \(package)")
+        } catch {
+            throw MachineError(
+                .tool, "\(name) cannot be run: \(error)", hint: "Run \(name) by hand to see why.")
+        }
+    }
+
+    /// Runs the program and returns its standard output; a failure becomes an error with its last words.
+    @discardableResult
+    func output(of arguments: [String]) async throws(MachineError) -> String {
+        let outcome = try await outcome(of: arguments)
+        guard outcome.succeeded else {
+            throw MachineError(
+                .tool, "\(name) failed: \(outcome.complaint)",
+                hint: "Run it by hand to see more: \(([name] + arguments).joined(separator: " "))")
+        }
+        return outcome.output
+    }
+}

@@ -1,0 +1,240 @@
+internal import Glibc
+internal import GuestChannel
+internal import ListenTable
+package import RumConfig
+
+/// The machine of one rum.toml: its files, its libvirt domain, and the way to its agent.
+///
+/// Commands of several processes may work on one machine; those that change it take turns.
+package struct VirtualMachine: Sendable {
+    package let config: RumConfig
+    package let files: MachineFiles
+    /// libvirt's name for it.
+    package let domain: String
+    let hypervisor: Hypervisor
+    /// The archive of the agent that the guest installs, a tar.gz file.
+    let agentBundle: String
+    let environment: [String: String]
+
+    /// Nothing is touched or connected yet.
+    ///
+    /// `environment` is the process's: RUM_HOME, RUM_CACHE and the XDG variables place the files,
+    /// RUM_DOMAIN_TYPE (kvm or qemu) overrides `advanced.domain_type`, LIBVIRT_DEFAULT_URI stands in for
+    /// `advanced.libvirt_uri`.
+    package init(config: RumConfig, agentBundle: String, environment: [String: String]) {
+        self.config = config
+        self.agentBundle = agentBundle
+        self.environment = environment
+        files = MachineFiles(machine: config.name, environment: environment)
+        domain = "rum-\(config.name)"
+        let standard = geteuid() == 0 ? "qemu:///system" : "qemu:///session"
+        hypervisor = Hypervisor(
+            uri: config.advanced.libvirtURI ?? environment["LIBVIRT_DEFAULT_URI"] ?? standard)
+    }
+
+    package var libvirtURI: String { hypervisor.uri }
+
+    // MARK: - Commands
+
+    /// Creates and starts the machine as far as it is not, and opens the way to its agent.
+    ///
+    /// A machine that runs is left alone, whatever the configuration says by now. With `reset` it is stopped and
+    /// starts from a fresh disk. What fails on the way of creating a machine is undone.
+    package func up(
+        reset: Bool = false, progress: @escaping MachineProgress
+    ) async throws(MachineError) -> RunningMachine {
+        try await exclusively(progress) { () async throws(MachineError) in
+            try await hypervisor.open()
+            let known = try MachineRecord.load(files)
+            var record = known ?? MachineRecord(configFile: configFile)
+            try await checkOwnership(of: record)
+            if reset, known != nil {
+                progress(MachineStep("Resetting \(config.name)"))
+                try await hypervisor.stopAndForget(domain)
+                try MachineFiles.remove(files.disk)
+                record.instanceID = MachineRecord.newInstanceID()
+                record.base = nil
+            }
+            if try await wake(progress) { return try await reach(record, wasRunning: true) }
+            do throws(MachineError) {
+                try await MachineStarter(machine: self, progress: progress).start(&record)
+                return try await reach(record, wasRunning: false)
+            } catch {
+                if known == nil { try? await hypervisor.stopAndForget(domain) }
+                if known == nil { try? MachineFiles.remove(files.directory) }
+                throw error
+            }
+        }
+    }
+
+    /// Shuts the guest down, and turns it off when that takes longer than `timeout`.
+    package func down(
+        timeout: Duration = .seconds(60), progress: @escaping MachineProgress
+    ) async throws(MachineError) -> StopOutcome {
+        guard files.exists else { return .wasNotRunning }
+        return try await exclusively(progress) { () async throws(MachineError) in
+            switch try await hypervisor.state(of: domain) {
+            case .absent, .stopped: return .wasNotRunning
+            case .paused: try await hypervisor.resume(domain)
+            case .sleeping: try await hypervisor.wakeUp(domain)
+            case .running, .shuttingDown: break
+            }
+            progress(MachineStep("Shutting down \(config.name)"))
+            if try await shutDown(within: timeout) { return .orderly }
+            progress(MachineStep("Turning off \(config.name), which did not shut down within \(timeout)"))
+            try await hypervisor.forceOff(domain)
+            return .forced
+        }
+    }
+
+    /// Removes the machine with its files; false when there was none.
+    package func destroy(progress: @escaping MachineProgress) async throws(MachineError) -> Bool {
+        guard MachineFiles.exists(files.directory) else { return false }
+        return try await exclusively(progress) { () async throws(MachineError) in
+            // A damaged record must not keep a machine from being destroyed.
+            if let record = try? MachineRecord.load(files) { try await checkOwnership(of: record) }
+            progress(MachineStep("Removing \(config.name)"))
+            try await hypervisor.stopAndForget(domain)
+            try MachineFiles.remove(files.directory)
+            return true
+        }
+    }
+
+    /// What libvirt says about the machine, and how to reach its agent if it runs.
+    package func status() async throws(MachineError) -> MachineStatus {
+        let record = try MachineRecord.load(files)
+        let state = try await hypervisor.state(of: domain)
+        var running: RunningMachine?
+        if let record, state == .running { running = try await reach(record, wasRunning: true) }
+        return MachineStatus(
+            name: config.name, state: state, libvirtURI: hypervisor.uri,
+            directory: record == nil ? nil : files.directory, running: running)
+    }
+
+    /// Reports what happens to the machine, from now until the task is cancelled.
+    ///
+    /// The state comes first. When libvirt's daemon goes away, `libvirtLost` is reported, and the state again as
+    /// soon as it is back.
+    package func watch(_ report: @escaping @Sendable (MachineEvent) async -> Void) async {
+        while !Task.isCancelled {
+            do throws(MachineError) {
+                let state = try await hypervisor.state(of: domain)
+                try await hypervisor.withEvents(of: domain) { events in
+                    await report(.state(state))
+                    for await event in events {
+                        await report(event)
+                        if event == .libvirtLost { return }
+                    }
+                }
+                await hypervisor.close()
+            } catch {
+                // The daemon is not back yet: the next try follows.
+            }
+            try? await Task.sleep(for: .milliseconds(500))
+        }
+    }
+
+    // MARK: - Pieces
+
+    /// Takes the turn among the processes that change this machine.
+    private func exclusively<Result>(
+        _ progress: @escaping MachineProgress, _ body: () async throws(MachineError) -> Result
+    ) async throws(MachineError) -> Result {
+        try MachineFiles.makeDirectory(files.directory)
+        let name = config.name
+        return try await FileLock.holding(
+            files.lock, waiting: { progress(MachineStep("Waiting for another command on \(name)")) }, body)
+    }
+
+    private var configFile: String {
+        guard let path = realpath(config.file, nil) else { return config.file }
+        defer { free(path) }
+        return String(cString: path)
+    }
+
+    /// Throws when the name belongs to another rum.toml, or to a domain that is not ours.
+    private func checkOwnership(of record: MachineRecord) async throws(MachineError) {
+        if record.configFile != configFile, MachineFiles.exists(record.configFile) {
+            throw MachineError(
+                .conflict, "the machine \(config.name) belongs to \(record.configFile)",
+                hint: "Give one of the two another `name`.")
+        }
+        if let uuid = try await hypervisor.uuid(of: domain), uuid != record.uuid {
+            throw MachineError(
+                .conflict, "libvirt already has a domain \(domain) that is not this machine",
+                hint:
+                    "Give this one another `name`, or remove that: virsh -c '\(hypervisor.uri)' undefine \(domain)"
+            )
+        }
+    }
+
+    /// Makes a suspended machine run; false when it is stopped and must be started.
+    private func wake(_ progress: MachineProgress) async throws(MachineError) -> Bool {
+        switch try await hypervisor.state(of: domain) {
+        case .running: return true
+        case .absent, .stopped: return false
+        case .paused:
+            progress(MachineStep("Resuming \(config.name)"))
+            try await hypervisor.resume(domain)
+            return true
+        case .sleeping:
+            progress(MachineStep("Waking up \(config.name)"))
+            try await hypervisor.wakeUp(domain)
+            return true
+        case .shuttingDown:
+            progress(MachineStep("Waiting for \(config.name) to shut down"))
+            if try await !isStopped(within: .seconds(60)) { try await hypervisor.forceOff(domain) }
+            return false
+        }
+    }
+
+    /// How to reach the agent of the running machine.
+    private func reach(
+        _ record: MachineRecord, wasRunning: Bool
+    ) async throws(MachineError) -> RunningMachine {
+        let token = try files.readToken()
+        let address: AgentAddress
+        if let cid = try await hypervisor.xml(of: domain).flatMap(LiveXML.vsockCID) {
+            address = .vsock(cid: cid)
+        } else {
+            let network = UserNetwork(hypervisor: hypervisor, domain: domain)
+            address = .tcp(.loopbackV4, port: try await network.forwardAgent())
+        }
+        return RunningMachine(
+            address: address, token: token, wasRunning: wasRunning,
+            accelerator: record.accelerator ?? "unknown", channel: record.channel ?? "unknown")
+    }
+
+    private func shutDown(within timeout: Duration) async throws(MachineError) -> Bool {
+        let deadline = ContinuousClock.now + timeout
+        while ContinuousClock.now < deadline {
+            // A guest that is still booting misses the power button, so it is pressed again.
+            do throws(MachineError) {
+                try await hypervisor.shutDown(domain)
+            } catch {
+                if try await hypervisor.state(of: domain) == .running { throw error }
+            }
+            let rest = deadline - ContinuousClock.now
+            if try await isStopped(within: min(rest, .seconds(5))) { return true }
+        }
+        return false
+    }
+
+    private func isStopped(within timeout: Duration) async throws(MachineError) -> Bool {
+        let deadline = ContinuousClock.now + timeout
+        repeat {
+            if [.stopped, .absent].contains(try await hypervisor.state(of: domain)) { return true }
+            try? await Task.sleep(for: .milliseconds(200))
+        } while ContinuousClock.now < deadline && !Task.isCancelled
+        return false
+    }
+}
+
+extension Hypervisor {
+    /// Turns the domain off and removes its definition; fine when there is none.
+    func stopAndForget(_ name: String) throws(MachineError) {
+        guard try state(of: name) != .absent else { return }
+        try forceOff(name)
+        try undefine(name)
+    }
+}
