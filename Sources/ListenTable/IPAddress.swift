@@ -128,7 +128,8 @@ extension IPAddress {
         var head: [UInt16] = []
         var tail: [UInt16] = []
         if let gap = firstDoubleColon(text) {
-            guard let before = groups(text[..<gap.lowerBound]), let after = groups(text[gap.upperBound...]),
+            guard let before = groups(text[..<gap.lowerBound], mayEndDotted: false),
+                let after = groups(text[gap.upperBound...]),
                 before.count + after.count <= 7
             else { return nil }
             (head, tail) = (before, after)
@@ -153,13 +154,13 @@ extension IPAddress {
         return nil
     }
 
-    /// Colon-separated groups, the last of which may be dotted decimal; an empty text has none.
-    private static func groups(_ text: Substring) -> [UInt16]? {
+    /// Colon-separated groups; an empty text has none. The last group of an address may be dotted decimal.
+    private static func groups(_ text: Substring, mayEndDotted: Bool = true) -> [UInt16]? {
         guard !text.isEmpty else { return [] }
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
         var result: [UInt16] = []
         for (index, part) in parts.enumerated() {
-            if index == parts.count - 1, part.contains(".") {
+            if mayEndDotted, index == parts.count - 1, part.contains(".") {
                 guard let bits = parseV4(part) else { return nil }
                 result += [UInt16(bits >> 16), UInt16(bits & 0xffff)]
             } else {

@@ -38,7 +38,9 @@ package final class TestListener: Sendable {
             try StreamSocket.setOption(
                 fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, Int32(options.v6Only ? 1 : 0), "IPV6_V6ONLY")
         }
-        if options.reusePort { try StreamSocket.setOption(fd, SOL_SOCKET, SO_REUSEPORT, Int32(1), "SO_REUSEPORT") }
+        if options.reusePort {
+            try StreamSocket.setOption(fd, SOL_SOCKET, SO_REUSEPORT, Int32(1), "SO_REUSEPORT")
+        }
         if let device = options.device {
             let name = Array(device.utf8CString)
             _ = try SystemError.check(

@@ -11,7 +11,8 @@ struct ProcNetFixtureTests {
 
     static let names: [String] = {
         let files = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
-        return files.filter { $0.hasSuffix(".expected") }.map { String($0.dropLast(".expected".count)) }.sorted()
+        return files.filter { $0.hasSuffix(".expected") }.map { String($0.dropLast(".expected".count)) }
+            .sorted()
     }()
 
     @Test("The folder has captures of every kind")

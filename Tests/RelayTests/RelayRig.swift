@@ -7,7 +7,7 @@ import Sockets
 import Testing
 
 /// How the host's relay reaches the guest's.
-enum Tunnel: String, CaseIterable, CustomTestStringConvertible {
+enum Tunnel: String, CaseIterable, Codable, CustomTestStringConvertible {
     case unix, tcp
     var testDescription: String { rawValue }
 }
@@ -103,6 +103,10 @@ final class Peer: Sendable {
 
     func accept() throws -> Peer {
         try wait(POLLIN)
+        return try acceptNow()
+    }
+
+    func acceptNow() throws -> Peer {
         let new = try SystemError.check("accept", Glibc.accept(fd, nil, nil))
         _ = fcntl(new, F_SETFL, O_NONBLOCK)
         return Peer(OwnedDescriptor(owning: new))

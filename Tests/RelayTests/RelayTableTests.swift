@@ -6,7 +6,7 @@ import Testing
 /// The relay table: every row goes client to server and server to client, over every tunnel.
 @Suite("Relay table")
 struct RelayTableTests {
-    enum Way: String, CaseIterable, CustomTestStringConvertible {
+    enum Way: String, CaseIterable, Codable, CustomTestStringConvertible {
         case clientFirst, serverFirst
         var testDescription: String { rawValue }
 
@@ -16,36 +16,157 @@ struct RelayTableTests {
     }
 
     @Test("A half-closed side still gets its reply", arguments: Tunnel.allCases, Way.allCases)
-    func halfClose(_ tunnel: Tunnel, _ way: Way) async throws {
-        let rig = try RelayRig(tunnel)
-        do {
-            let (asking, answering) = way.order(try rig.pair())
-            try asking.write(Array("question".utf8))
-            asking.shutdownWriting()
-            #expect(try answering.readToEnd() == Array("question".utf8))
-            try answering.write(Array("answer".utf8))
-            answering.shutdownWriting()
-            #expect(try asking.readToEnd() == Array("answer".utf8))
+    func halfClose(_ tunnel: Tunnel, _ way: Way) async {
+        await #expect(processExitsWith: .success) { [tunnel, way] in
+            try await RelayRow.run(tunnel) { rig in
+                let (asking, answering) = way.order(try rig.pair())
+                try asking.write(Array("question".utf8))
+                asking.shutdownWriting()
+                #expect(try answering.readToEnd() == Array("question".utf8))
+                try answering.write(Array("answer".utf8))
+                answering.shutdownWriting()
+                #expect(try asking.readToEnd() == Array("answer".utf8))
+            }
         }
-        await rig.end()
     }
 
     @Test("A reset reaches the other side", arguments: Tunnel.allCases, Way.allCases)
-    func reset(_ tunnel: Tunnel, _ way: Way) async throws {
-        let rig = try RelayRig(tunnel)
-        do {
-            var pair: (client: Peer, server: Peer)? = try rig.pair()
-            let staying: Peer
-            do {
-                let (leaving, other) = way.order(try #require(pair))
-                staying = other
-                try leaving.write([1])
+    func reset(_ tunnel: Tunnel, _ way: Way) async {
+        await #expect(processExitsWith: .success) { [tunnel, way] in
+            try await RelayRow.run(tunnel) { rig in
+                var (leaving, staying): (Peer?, Peer) = way.order(try rig.pair())
+                try leaving?.write([1])
                 #expect(try staying.read(exactly: 1) == [1])
-                leaving.resetOnClose()
+                leaving?.resetOnClose()
+                leaving = nil
+                #expect(try staying.ending() == ECONNRESET)
             }
-            pair = nil
-            #expect(try staying.ending() == ECONNRESET)
         }
-        await rig.end()
+    }
+
+    @Test("A reset while the other side does not read reaches it too", arguments: Tunnel.allCases, Way.allCases)
+    func resetWhileBlocked(_ tunnel: Tunnel, _ way: Way) async {
+        await #expect(processExitsWith: .success) { [tunnel, way] in
+            try await RelayRow.run(tunnel) { rig in
+                var (leaving, staying): (Peer?, Peer) = way.order(try rig.pair())
+                #expect(try leaving?.fill() ?? 0 > 0)
+                leaving?.resetOnClose()
+                leaving = nil
+                #expect(try staying.ending() == ECONNRESET)
+            }
+        }
+    }
+
+    @Test("A reset that comes before the reply leaves nothing behind", arguments: Tunnel.allCases, Way.allCases)
+    func resetAfterHalfClose(_ tunnel: Tunnel, _ way: Way) async {
+        await #expect(processExitsWith: .success) { [tunnel, way] in
+            try await RelayRow.run(tunnel) { rig in
+                var (leaving, staying): (Peer?, Peer) = way.order(try rig.pair())
+                staying.shutdownWriting()
+                #expect(try leaving?.readToEnd() == [])
+                leaving?.resetOnClose()
+                leaving = nil
+                // A unix tunnel can't say any more that this end is no orderly one.
+                let ending = try staying.ending()
+                #expect(ending == (tunnel == .tcp ? ECONNRESET : 0))
+            }
+        }
+    }
+
+    @Test("A writer that is blocked does not hold up the other way", arguments: Tunnel.allCases, Way.allCases)
+    func blockedWriter(_ tunnel: Tunnel, _ way: Way) async {
+        await #expect(processExitsWith: .success) { [tunnel, way] in
+            try await RelayRow.run(tunnel) { rig in
+                let (blocked, free) = way.order(try rig.pair())
+                let written = try blocked.fill(7)
+                for round in 0..<100 {
+                    let bytes = [UInt8](repeating: UInt8(round), count: 10_000)
+                    try free.write(bytes)
+                    #expect(try blocked.read(exactly: bytes.count) == bytes)
+                }
+                blocked.shutdownWriting()
+                let all = try free.readToEnd()
+                #expect(all.count == written && all.allSatisfy { $0 == 7 })
+            }
+        }
+    }
+
+    @Test("Bulk both ways at once arrives unchanged", arguments: Tunnel.allCases, SpliceChoice.allCases)
+    func bulk(_ tunnel: Tunnel, _ splice: SpliceChoice) async {
+        await #expect(processExitsWith: .success) { [tunnel, splice] in
+            var options = RelayOptions()
+            options.splice = splice.use
+            if splice == .peekOnly { (options.buffersPerLoop, options.pipesPerLoop) = (0, 0) }
+            try await RelayRow.run(tunnel, options: options) { rig in
+                let pair = try rig.pair()
+                let bytes = splice == .peekOnly ? 8 << 20 : 48 << 20
+                async let up = onThread { try TestStream(seed: 1).send(bytes, over: pair.client) }
+                async let down = onThread { try TestStream(seed: 2).send(bytes, over: pair.server) }
+                async let gotUp = onThread { try TestStream(seed: 1).check(from: pair.server) }
+                async let gotDown = onThread { try TestStream(seed: 2).check(from: pair.client) }
+                _ = try await (up, down)
+                #expect(try await gotUp == bytes)
+                #expect(try await gotDown == bytes)
+                let counters = rig.hostListener.counters
+                #expect(counters.bytesToGuest == UInt64(bytes) && counters.bytesFromGuest == UInt64(bytes))
+            }
+        }
+    }
+
+    @Test("A side that never reads costs nothing after the other has gone", arguments: Tunnel.allCases, Way.allCases)
+    func neverReads(_ tunnel: Tunnel, _ way: Way) async {
+        await #expect(processExitsWith: .success) { [tunnel, way] in
+            try await RelayRow.run(tunnel) { rig in
+                let (writing, silent) = way.order(try rig.pair())
+                #expect(try writing.fill() > 0)
+                #expect(rig.host.activeConnections == 1)
+                _ = silent
+            }
+        }
+    }
+
+    @Test("An engine that ends while connections are blocked ends them", arguments: Tunnel.allCases, Way.allCases)
+    func endWhileBlocked(_ tunnel: Tunnel, _ way: Way) async {
+        await #expect(processExitsWith: .success) { [tunnel, way] in
+            try await RelayRow.run(tunnel) { rig in
+                let (writing, silent) = way.order(try rig.pair())
+                #expect(try writing.fill() > 0)
+                await rig.host.shutdown()
+                #expect(throws: (any Error).self) { try writing.write([UInt8](repeating: 0, count: 1 << 20)) }
+                _ = silent
+                await rig.guest.shutdown()
+            }
+        }
+    }
+
+    @Test("A thousand clients that connect and go leave nothing behind", arguments: Tunnel.allCases)
+    func connectAndDrop(_ tunnel: Tunnel) async {
+        await #expect(processExitsWith: .success) { [tunnel] in
+            try await RelayRow.run(tunnel) { rig in
+                for index in 0..<1000 {
+                    let client = try rig.connect()
+                    if index % 3 == 0 { try client.write([1, 2, 3]) }
+                    if index % 2 == 0 { client.resetOnClose() }
+                }
+                // The servers' ends are dropped as well, whatever state they are in.
+                await expectSoon("every client was taken") {
+                    while (try? rig.server.acceptNow()) != nil {}
+                    return rig.host.activeConnections == 0
+                }
+            }
+        }
+    }
+
+    @Test("A closed listener refuses, and its live connections go on", arguments: Tunnel.allCases)
+    func closedListener(_ tunnel: Tunnel) async {
+        await #expect(processExitsWith: .success) { [tunnel] in
+            try await RelayRow.run(tunnel) { rig in
+                let pair = try rig.pair()
+                rig.hostListener.close()
+                #expect(throws: (any Error).self) { try rig.connect().write([1]) }
+                try pair.client.write([5])
+                #expect(try pair.server.read(exactly: 1) == [5])
+            }
+        }
     }
 }
