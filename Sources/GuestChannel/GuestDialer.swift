@@ -138,9 +138,8 @@ private final class DialAttempt: Sendable {
                 pollfd(fd: fd, events: Int16(events), revents: 0),
                 pollfd(fd: cancelled.rawValue, events: Int16(POLLIN), revents: 0),
             ]
-            let milliseconds =
-                left.components.seconds * 1000 + left.components.attoseconds / 1_000_000_000_000_000
-            let count = poll(&entries, 2, Int32(clamping: milliseconds + 1))
+            let milliseconds = Int64((left / .milliseconds(1)).rounded(.up))
+            let count = poll(&entries, 2, Int32(clamping: milliseconds))
             if count < 0 {
                 let error = SystemError.current("poll")
                 guard error.code == EINTR else { throw .system(error) }

@@ -28,22 +28,36 @@ struct RelayFlow {
     /// A read of this size makes the next ones bulk: worth a pipe.
     private static let bulkRead = 32 << 10
 
+    /// What holds the bytes on their way.
+    private enum Carrier {
+        case none
+        case pipe(RelayPipe)
+        case buffer(RelayBuffer)
+
+        var count: Int {
+            switch self {
+            case .none: 0
+            case .pipe(let pipe): pipe.count
+            case .buffer(let buffer): buffer.count
+            }
+        }
+    }
+
     private(set) var state = State.open
-    private var pipe: RelayPipe?
-    private var buffer: RelayBuffer?
+    private var carrier = Carrier.none
     private var isBulk = false
 
-    var isHolding: Bool { pipe != nil || buffer != nil }
-
     /// Starts with bytes that came together with the handshake.
-    mutating func take(over leftover: RelayBuffer) { buffer = leftover }
+    mutating func take(over leftover: RelayBuffer) { carrier = .buffer(leftover) }
 
-    /// Gives pipe and buffer back; the bytes in them are lost.
+    /// Gives the pipe or buffer back; the bytes in it are lost.
     mutating func discard(_ resources: RelayResources) {
-        if let pipe { resources.pipes.give(pipe) }
-        if let buffer { resources.buffers.give(buffer) }
-        pipe = nil
-        buffer = nil
+        switch carrier {
+        case .none: break
+        case .pipe(let pipe): resources.pipes.give(pipe)
+        case .buffer(let buffer): resources.buffers.give(buffer)
+        }
+        carrier = .none
     }
 
     /// Moves bytes until either end blocks, ends or fails, or the turn's share is used up; `moved` grows by
@@ -79,7 +93,7 @@ struct RelayFlow {
     ) -> Turn {
         var share = resources.turnBytes
         while true {
-            if let held = pipe?.count ?? buffer?.count, held > 0 {
+            if carrier.count > 0 {
                 guard sink.writable else { return .waiting }
                 switch writeOut(to: &sink) {
                 case .moved(let count):
@@ -111,8 +125,15 @@ struct RelayFlow {
     }
 
     private mutating func writeOut(to sink: inout RelayEnd) -> Transfer {
-        if let pipe {
-            let result = Transfer { csockets_splice(pipe.reader.rawValue, sink.fd, pipe.count) }
+        switch carrier {
+        case .none: return .moved(0)
+        case .buffer(let buffer):
+            let result = sink.transmit(buffer.bytes)
+            if case .moved(let count) = result { buffer.consume(count) }
+            return result
+        case .pipe(let pipe):
+            let fd = sink.fd
+            let result = Transfer { csockets_splice(pipe.reader.rawValue, fd, pipe.count) }
             switch result {
             // Nothing taken although bytes are there: as good as blocked, and no reason to spin.
             case .moved(0), .wouldBlock:
@@ -123,30 +144,26 @@ struct RelayFlow {
             }
             return result
         }
-        guard let buffer else { return .moved(0) }
-        let result = sink.transmit(buffer.bytes)
-        if case .moved(let count) = result { buffer.consume(count) }
-        return result
     }
 
-    /// Fills the empty carrier; returns the reason when the flow can't go on.
+    /// Fills the empty carrier, or another one if that fits better; returns the reason when the flow can't go on.
     private mutating func readIn(
         from source: inout RelayEnd, to sink: inout RelayEnd, _ method: inout SpliceTrial.Method,
         _ resources: RelayResources, _ share: inout Int, _ moved: inout UInt64
     ) -> Turn? {
-        if method == .splice, let ready = pipe ?? resources.pipes.take() {
-            pipe = ready
-            return spliceIn(ready, from: &source, to: sink.transport, &method, resources)
+        if method == .splice {
+            if let pipe = pipe(resources) {
+                return spliceIn(pipe, from: &source, to: sink.transport, &method, resources)
+            }
+            method = .copy
         }
-        method = .copy
-        guard let ready = buffer ?? resources.buffers.take() else {
+        guard let buffer = buffer(resources) else {
             return passOn(from: &source, to: &sink, resources.scratch, &share, &moved)
         }
-        buffer = ready
-        switch source.receive(ready.memory) {
+        switch source.receive(buffer.memory) {
         case .moved(0): return end(&source)
         case .moved(let count):
-            ready.fill(count)
+            buffer.fill(count)
             if count >= Self.bulkRead { isBulk = true }
         case .wouldBlock: break
         case .failed: return .sourceFailed
@@ -154,12 +171,29 @@ struct RelayFlow {
         return nil
     }
 
+    /// Makes a pipe the carrier; nil when there is none to be had.
+    private mutating func pipe(_ resources: RelayResources) -> RelayPipe? {
+        if case .pipe(let pipe) = carrier { return pipe }
+        discard(resources)
+        guard let pipe = resources.pipes.take() else { return nil }
+        carrier = .pipe(pipe)
+        return pipe
+    }
+
+    private mutating func buffer(_ resources: RelayResources) -> RelayBuffer? {
+        if case .buffer(let buffer) = carrier { return buffer }
+        discard(resources)
+        guard let buffer = resources.buffers.take() else { return nil }
+        carrier = .buffer(buffer)
+        return buffer
+    }
+
     private mutating func spliceIn(
-        _ ready: RelayPipe, from source: inout RelayEnd, to sink: Transport,
+        _ pipe: RelayPipe, from source: inout RelayEnd, to sink: Transport,
         _ method: inout SpliceTrial.Method, _ resources: RelayResources
     ) -> Turn? {
         let fd = source.fd
-        switch Transfer({ csockets_splice(fd, ready.writer.rawValue, ready.capacity) }) {
+        switch Transfer({ csockets_splice(fd, pipe.writer.rawValue, pipe.capacity) }) {
         case .moved(0):
             // Not every zero is the end of file, but a peek of nothing is.
             var byte: UInt8 = 0
@@ -167,7 +201,7 @@ struct RelayFlow {
             if case .moved(0) = peeked { return end(&source) }
             if case .failed = peeked { return .sourceFailed }
             if case .moved(1) = peeked { leavePipe(&method, resources) }
-        case .moved(let count): ready.count = count
+        case .moved(let count): pipe.count = count
         // The pipe is empty, so it is the socket that has nothing.
         case .wouldBlock: source.readable = false
         case .failed(EINVAL):

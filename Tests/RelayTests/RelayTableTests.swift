@@ -44,7 +44,8 @@ struct RelayTableTests {
         }
     }
 
-    @Test("A reset while the other side does not read reaches it too", arguments: Tunnel.allCases, Way.allCases)
+    @Test(
+        "A reset while the other side does not read reaches it too", arguments: Tunnel.allCases, Way.allCases)
     func resetWhileBlocked(_ tunnel: Tunnel, _ way: Way) async {
         await #expect(processExitsWith: .success) { [tunnel, way] in
             try await RelayRow.run(tunnel) { rig in
@@ -57,7 +58,8 @@ struct RelayTableTests {
         }
     }
 
-    @Test("A reset that comes before the reply leaves nothing behind", arguments: Tunnel.allCases, Way.allCases)
+    @Test(
+        "A reset that comes before the reply leaves nothing behind", arguments: Tunnel.allCases, Way.allCases)
     func resetAfterHalfClose(_ tunnel: Tunnel, _ way: Way) async {
         await #expect(processExitsWith: .success) { [tunnel, way] in
             try await RelayRow.run(tunnel) { rig in
@@ -113,7 +115,9 @@ struct RelayTableTests {
         }
     }
 
-    @Test("A side that never reads costs nothing after the other has gone", arguments: Tunnel.allCases, Way.allCases)
+    @Test(
+        "A side that never reads costs nothing after the other has gone", arguments: Tunnel.allCases,
+        Way.allCases)
     func neverReads(_ tunnel: Tunnel, _ way: Way) async {
         await #expect(processExitsWith: .success) { [tunnel, way] in
             try await RelayRow.run(tunnel) { rig in
@@ -125,7 +129,9 @@ struct RelayTableTests {
         }
     }
 
-    @Test("An engine that ends while connections are blocked ends them", arguments: Tunnel.allCases, Way.allCases)
+    @Test(
+        "An engine that ends while connections are blocked ends them", arguments: Tunnel.allCases,
+        Way.allCases)
     func endWhileBlocked(_ tunnel: Tunnel, _ way: Way) async {
         await #expect(processExitsWith: .success) { [tunnel, way] in
             try await RelayRow.run(tunnel) { rig in
