@@ -119,5 +119,14 @@ let package = Package(
                 "AgentAPI", "AgentService", "AgentSession", "ForwardProtocol", "ListenTable", "Sockets",
             ]
                 + grpc, swiftSettings: rules),
+        .target(name: "CLiveKernel", path: "Tests/CLiveKernel", cSettings: [.treatAllWarnings(as: .error)]),
+        .target(
+            name: "LiveKernel", dependencies: ["CLiveKernel", "ListenTable", "Sockets"],
+            path: "Tests/LiveKernel",
+            swiftSettings: rules),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: ["ListenTable", "LiveKernel", "Sockets", "rum", "rum-agent"],
+            swiftSettings: rules),
     ]
 )

@@ -1,0 +1,189 @@
+import Foundation
+import Glibc
+import ListenTable
+import LiveKernel
+import Sockets
+import Testing
+
+/// `rum forward` on the host's side and `rum-agent` in a namespace that plays the guest, with real sockets.
+@Suite("rum forward and rum-agent across two network namespaces", .serialized, .timeLimit(.minutes(2)))
+struct ForwardTests {
+    @Test("A listener opens the host port and its end closes it, in less than 5 ms at the median")
+    func openAndClose() async throws {
+        let guest = try await Guest()
+        let agent = try await guest.startAgent()
+        let rum = try guest.startForward(["--auto", "5300-5399", "--json"])
+        try await eventually("a connection to the agent") { agent.descriptors > 0 && rum.descriptors > 10 }
+        var opens: [Duration] = []
+        for round in 0..<30 {
+            let port = UInt16(5300 + round)
+            let listener = try await guest.listen(port: port)
+            let listening = ContinuousClock.now
+            try await eventually("host port \(port) open") { Client.reaches(port) }
+            opens.append(listening.duration(to: .now))
+            withExtendedLifetime(listener) {}
+        }
+        try await eventually("every host port closed") { (5300..<5330).allSatisfy { !Client.reaches($0) } }
+        opens.sort()
+        #expect(opens[opens.count / 2] < .milliseconds(5), "all: \(opens)")
+        try await rum.waits(for: #""event":"closed""#, times: 30)
+        #expect(rum.lines.count { $0.contains(#""event":"opened""#) } == 30)
+    }
+
+    @Test(
+        "A client that ends its side still gets the reply", arguments: [IPAddress.anyV4, .loopbackV6, .anyV6])
+    func halfClose(address: IPAddress) async throws {
+        let guest = try await Guest()
+        let agent = try await guest.startAgent()
+        let rum = try guest.startForward(["--auto", "5400-5400"])
+        let listener = try await guest.listen(address, port: 5400)
+        try await rum.waits(for: "Auto-forwarding 127.0.0.1:5400 → guest:5400")
+        let echo = try BackgroundThread {
+            var storage = sockaddr_storage()
+            var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            let number = withUnsafeMutablePointer(to: &storage) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    accept(listener.descriptor.rawValue, $0, &size)
+                }
+            }
+            let peer = OwnedDescriptor(owning: number)
+            var buffer = [UInt8](repeating: 0, count: 1024)
+            var all: [UInt8] = []
+            while case let count = recv(peer.rawValue, &buffer, buffer.count, 0), count > 0 {
+                all += buffer[..<count]
+            }
+            let reply = Array("you said: ".utf8) + all
+            _ = Glibc.send(peer.rawValue, reply, reply.count, Int32(MSG_NOSIGNAL))
+        }
+        let client = try Client(port: 5400)
+        try client.send("hello")
+        client.finishWriting()
+        #expect(try client.readToEnd() == "you said: hello")
+        await echo.end()
+        _ = (agent, rum)
+    }
+
+    @Test("A static port is open before the guest listens, and resets clients until it does")
+    func staticPort() async throws {
+        let guest = try await Guest()
+        let agent = try await guest.startAgent()
+        let rum = try guest.startForward(["--port", "5450:80"])
+        try await rum.waits(for: "Forwarding 127.0.0.1:5450 → guest:80")
+        let client = try Client(port: 5450)
+        let error = #expect(throws: SystemError.self) { try client.readToEnd() }
+        #expect(error?.code == ECONNRESET)
+        _ = agent
+    }
+
+    @Test("A port that somebody holds is told with its holder, and opens within 100 ms of its release")
+    func blocked() async throws {
+        let guest = try await Guest()
+        let agent = try await guest.startAgent()
+        var holder: TestListener? = try TestListener(.loopbackV4, port: 5460)
+        let rum = try guest.startForward(["--auto", "5460-5461"])
+        let listener = try await guest.listen(port: 5460)
+        try await rum.waits(for: "Blocked: 127.0.0.1:5460 is held by ")
+        #expect(rum.lines.contains { $0.contains("(pid \(getpid())); will forward when it is free") })
+        let other = try await guest.listen(port: 5461)
+        try await rum.waits(for: "Auto-forwarding 127.0.0.1:5461")
+        withExtendedLifetime(holder) {}
+        holder = nil
+        let released = ContinuousClock.now
+        try await eventually("host port 5460 open") { Client.reaches(5460) }
+        #expect(released.duration(to: .now) < .milliseconds(500))
+        _ = (agent, listener, other)
+    }
+
+    @Test(
+        "An agent that goes away and comes back is told, and the same ports are back",
+        arguments: [SIGKILL, SIGTERM])
+    func agentRestart(signal: Int32) async throws {
+        let guest = try await Guest()
+        let first = try await guest.startAgent()
+        let rum = try guest.startForward(["--auto", "5470-5470"])
+        let listener = try await guest.listen(port: 5470)
+        try await rum.waits(for: "Auto-forwarding 127.0.0.1:5470")
+        first.send(signal)
+        try await rum.waits(for: "Lost the guest's agent")
+        let second = try await guest.startAgent()
+        try await rum.waits(for: "The guest's agent is back")
+        #expect(Client.reaches(5470))
+        #expect(rum.lines.count { $0.hasPrefix("Auto-forwarding") } == 1)
+        _ = (listener, second)
+    }
+
+    @Test("Polling finds what the stream finds")
+    func polling() async throws {
+        let guest = try await Guest()
+        let agent = try await guest.startAgent(["--mode=procfs"])
+        let rum = try guest.startForward(["--auto", "5480-5480", "--poll"])
+        do {
+            let listener = try await guest.listen(port: 5480)
+            try await rum.waits(for: "Auto-forwarding 127.0.0.1:5480")
+            withExtendedLifetime(listener) {}
+        }
+        try await rum.waits(for: "Stopped forwarding port 5480")
+        _ = agent
+    }
+
+    @Test("Ctrl-C closes the ports and is exit code 130; the agent removes its sockets when it ends")
+    func interrupt() async throws {
+        let guest = try await Guest()
+        let agent = try await guest.startAgent()
+        let rum = try guest.startForward(["--port", "5490:80"])
+        try await rum.waits(for: "Forwarding 127.0.0.1:5490")
+        rum.send(SIGINT)
+        try await eventually("rum ended") { rum.status == 130 }
+        #expect(rum.lines.contains("Stopped forwarding port 5490"))
+        #expect(!Client.reaches(5490))
+        agent.send(SIGTERM)
+        try await eventually("agent ended") { agent.status == 0 }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: guest.directory).isEmpty)
+    }
+
+    @Test("A thousand short connections leave no descriptor behind, on either side")
+    func noLeak() async throws {
+        let guest = try await Guest()
+        let agent = try await guest.startAgent()
+        let rum = try guest.startForward(["--auto", "5495-5495"])
+        let listener = try await guest.listen(port: 5495)
+        try await rum.waits(for: "Auto-forwarding 127.0.0.1:5495")
+        let server = try BackgroundThread {
+            for _ in 0...1000 {
+                let accepted = accept(listener.descriptor.rawValue, nil, nil)
+                if accepted >= 0 { _ = OwnedDescriptor(owning: accepted) }
+            }
+        }
+        _ = try Client(port: 5495)
+        try await Self.settled(rum, agent)
+        let before = (rum.descriptors, agent.descriptors)
+        for _ in 0..<1000 { _ = try Client(port: 5495) }
+        await server.end()
+        try await eventually("descriptors \(before), now \((rum.descriptors, agent.descriptors))") {
+            rum.descriptors <= before.0 && agent.descriptors <= before.1
+        }
+    }
+
+    @Test("Two agents cannot serve one address; the second says so and leaves the first alone")
+    func secondAgent() async throws {
+        let guest = try await Guest()
+        let first = try await guest.startAgent()
+        let second = try await guest.namespace.run {
+            [directory = guest.directory] in try Program("rum-agent", ["--listen", "unix:\(directory)"])
+        }
+        try await eventually("the second ended") { second.status == 1 }
+        #expect(second.lines.contains { $0.hasPrefix("hint: another rum-agent serves it") })
+        #expect(first.status == nil)
+    }
+
+    /// Waits until both programs' descriptors stay as they are.
+    private static func settled(_ programs: Program...) async throws {
+        var last: [Int] = []
+        var since = ContinuousClock.now
+        try await eventually("descriptors at rest") {
+            let now = programs.map(\.descriptors)
+            if now != last { (last, since) = (now, .now) }
+            return since.duration(to: .now) > .milliseconds(200)
+        }
+    }
+}

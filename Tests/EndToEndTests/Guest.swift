@@ -1,0 +1,83 @@
+import Foundation
+import Glibc
+import ListenTable
+import LiveKernel
+import Sockets
+
+/// A network namespace that plays the guest, with an agent in it.
+final class Guest: Sendable {
+    let namespace: NetworkNamespace
+    let directory: String
+
+    init() async throws {
+        namespace = try await NetworkNamespace()
+        directory =
+            FileManager.default.temporaryDirectory.appendingPathComponent(
+                "rum-\(UUID().uuidString.prefix(8))"
+            )
+            .path
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: directory) }
+
+    /// Starts an agent and waits until it serves.
+    func startAgent(_ arguments: [String] = []) async throws -> Program {
+        let address = "unix:\(directory)"
+        let agent = try await namespace.run { try Program("rum-agent", ["--listen", address] + arguments) }
+        try await agent.waits(for: "mode ")
+        return agent
+    }
+
+    /// Starts `rum forward` on the host's side.
+    func startForward(_ arguments: [String]) throws -> Program {
+        try Program("rum", ["forward", "--agent", "unix:\(directory)"] + arguments)
+    }
+
+    /// Opens a listener in the guest.
+    func listen(_ address: IPAddress = .anyV4, port: UInt16) async throws -> TestListener {
+        try await namespace.run { try TestListener(address, port: port) }
+    }
+}
+
+/// A connection from the host.
+struct Client: ~Copyable {
+    let socket: OwnedDescriptor
+
+    /// Connects, blocking; throws ECONNREFUSED where nobody listens.
+    init(port: UInt16, address: IPAddress = .loopbackV4) throws(SystemError) {
+        let target = SocketAddress.tcp(address, port: port)
+        let opened = OwnedDescriptor(
+            owning: try SystemError.check(
+                "socket", Glibc.socket(target.family, Int32(SOCK_STREAM.rawValue), 0)))
+        let fd = opened.rawValue
+        var limit = timeval(tv_sec: 10, tv_usec: 0)
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        _ = try SystemError.check("connect", try target.withSockaddr { connect(fd, $0, $1) })
+        socket = opened
+    }
+
+    func send(_ text: String) throws(SystemError) {
+        let bytes = Array(text.utf8)
+        _ = try SystemError.check(
+            "send", Glibc.send(socket.rawValue, bytes, bytes.count, Int32(MSG_NOSIGNAL)))
+    }
+
+    func finishWriting() { shutdown(socket.rawValue, Int32(SHUT_WR)) }
+
+    /// Everything up to the other side's end of file; throws ECONNRESET on a reset.
+    func readToEnd() throws(SystemError) -> String {
+        var all: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let count = try SystemError.check("recv", recv(socket.rawValue, &buffer, buffer.count, 0))
+            if count == 0 { return String(decoding: all, as: UTF8.self) }
+            all += buffer[..<count]
+        }
+    }
+
+    /// Whether the host accepts connections on the port.
+    static func reaches(_ port: UInt16, _ address: IPAddress = .loopbackV4) -> Bool {
+        (try? Client(port: port, address: address)) != nil
+    }
+}
