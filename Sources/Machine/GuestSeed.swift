@@ -27,7 +27,7 @@ package struct GuestSeed: Hashable, Sendable {
             "install": Self.install,
             "provision": Self.provision,
             "rum-agent.service": agentUnit,
-            "rum-provision.service": Self.provisionUnit,
+            "rum-provision.service": provisionUnit,
             "rum-agent.sha256": bundleDigest + "\n",
             "token": token + "\n",
         ]
@@ -101,25 +101,25 @@ package struct GuestSeed: Hashable, Sendable {
         (listen.map { "--listen \($0)" } + ["--token-file /etc/rum/token"]).joined(separator: " ")
     }
 
-    /// Waits for the network and for cloud-init's user, which scripts may want.
-    private static let provisionUnit = """
+    /// Started by `install`, not enabled, so that it never runs scripts of the boot before.
+    private var provisionUnit: String {
+        """
         [Unit]
         Description=rum provisioning
         Wants=network-online.target
-        After=network-online.target cloud-init.service rum-agent.service
+        After=network-online.target rum-agent.service
 
         [Service]
         Type=oneshot
         RemainAfterExit=yes
+        Environment=RUM_USER=\(user)
         ExecStart=/bin/sh /var/lib/rum/provision
         TimeoutStartSec=infinity
         StandardOutput=journal+console
         StandardError=journal+console
 
-        [Install]
-        WantedBy=multi-user.target
-
         """
+    }
 
     /// Run from the mounted seed at every boot. It starts with `--no-block`, since cloud-init itself is part of
     /// the boot that the units wait for.
@@ -153,23 +153,29 @@ package struct GuestSeed: Hashable, Sendable {
             if ! cmp -s "$seed/$unit" "/etc/systemd/system/$unit"; then
                 changed=yes
                 install -m 0644 "$seed/$unit" "/etc/systemd/system/$unit"
-                mkdir -p /etc/systemd/system/multi-user.target.wants
-                ln -sf "../$unit" "/etc/systemd/system/multi-user.target.wants/$unit"
             fi
         done
+        mkdir -p /etc/systemd/system/multi-user.target.wants
+        ln -sf ../rum-agent.service /etc/systemd/system/multi-user.target.wants/rum-agent.service
         if [ "$changed" ]; then
             systemctl daemon-reload
             systemctl restart --no-block rum-agent.service
-            systemctl start --no-block rum-provision.service
         fi
+        systemctl start --no-block rum-provision.service
 
         """
 
     private static let provision = """
         #!/bin/sh
-        # The scripts of rum.toml: the first until it has succeeded once, the second at every boot.
+        # The scripts of rum.toml: the first until it has succeeded once, the second at every boot. They may count on
+        # the user, whom cloud-init makes meanwhile, and on the network where there is one.
         set -eu
         cd /
+        tries=600
+        until id "$RUM_USER" && cut -f 2 /proc/net/route | grep -q '^00000000$' || [ $tries = 0 ]; do
+            tries=$((tries - 1))
+            sleep 0.1
+        done >/dev/null 2>&1
         if [ -e /var/lib/rum/provision-system ] && [ ! -e /var/lib/rum/provisioned ]; then
             /var/lib/rum/provision-system
             touch /var/lib/rum/provisioned

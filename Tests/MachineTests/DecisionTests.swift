@@ -1,0 +1,95 @@
+import Glibc
+import RumConfig
+import Testing
+
+@testable import Machine
+
+@Suite("What is chosen, and why")
+struct DecisionTests {
+    private static let plenty = HostFacts(
+        kvmRefusal: nil, virtualizationFlag: "vmx", vhostVsockError: nil, isSystemDaemon: false)
+
+    private static func facts(_ change: (inout HostFacts) -> Void) -> HostFacts {
+        var facts = plenty
+        change(&facts)
+        return facts
+    }
+
+    @Test("KVM needs both libvirt's offer and the CPU's flag")
+    func accelerator() {
+        let both = Accelerator.choose(wanted: .auto, facts: Self.plenty)
+        #expect(both.kind == .kvm)
+        #expect(both.mayFallBack)
+        #expect(both.reason == "KVM, since libvirt offers it and the CPU has vmx")
+
+        let noFlag = Accelerator.choose(wanted: .auto, facts: Self.facts { $0.virtualizationFlag = nil })
+        #expect(noFlag.kind == .qemu)
+        #expect(
+            noFlag.reason
+                == "software emulation (slow), since this CPU shows neither vmx nor svm, so KVM guests would not run"
+        )
+
+        let noOffer = Accelerator.choose(wanted: .auto, facts: Self.facts { $0.kvmRefusal = "no /dev/kvm" })
+        #expect(noOffer.kind == .qemu)
+        #expect(
+            noOffer.reason == "software emulation (slow), since libvirt offers no KVM here (no /dev/kvm)")
+    }
+
+    @Test("An explicit domain type decides alone and never falls back")
+    func explicitAccelerator() {
+        let none = Self.facts {
+            $0.virtualizationFlag = nil
+            $0.kvmRefusal = "no"
+        }
+        #expect(Accelerator.choose(wanted: .kvm, facts: none).kind == .kvm)
+        #expect(Accelerator.choose(wanted: .qemu, facts: Self.plenty).kind == .qemu)
+        #expect(!Accelerator.choose(wanted: .kvm, facts: none).mayFallBack)
+        #expect(Accelerator.fallback(after: "x").kind == .qemu)
+        #expect(!Accelerator.fallback(after: "x").mayFallBack)
+    }
+
+    @Test("vsock needs a device that opens, or that the system daemon may open")
+    func channel() {
+        #expect(ChannelChoice.choose(wanted: .auto, facts: Self.plenty).kind == .vsock)
+        let missing = ChannelChoice.choose(wanted: .auto, facts: Self.facts { $0.vhostVsockError = ENOENT })
+        #expect(missing.kind == .tcp)
+        #expect(
+            missing.reason
+                == "tcp through the user network, since the host has no /dev/vhost-vsock (module vhost_vsock)"
+        )
+        let denied = Self.facts { $0.vhostVsockError = EACCES }
+        #expect(ChannelChoice.choose(wanted: .auto, facts: denied).kind == .tcp)
+        let system = Self.facts {
+            $0.vhostVsockError = EACCES
+            $0.isSystemDaemon = true
+        }
+        #expect(ChannelChoice.choose(wanted: .auto, facts: system).kind == .vsock)
+        let odd = ChannelChoice.choose(wanted: .auto, facts: Self.facts { $0.vhostVsockError = ENODEV })
+        #expect(odd.reason.contains("No such device"))
+    }
+
+    @Test("An explicit channel decides alone and never falls back")
+    func explicitChannel() {
+        let missing = Self.facts { $0.vhostVsockError = ENOENT }
+        let choice = ChannelChoice.choose(wanted: .vsock, facts: missing)
+        #expect(choice.kind == .vsock)
+        #expect(!choice.mayFallBack)
+        #expect(ChannelChoice.choose(wanted: .tcp, facts: Self.plenty).kind == .tcp)
+    }
+
+    @Test("The CPU flag is a whole word of the flags line")
+    func cpuFlags() {
+        let intel = "processor\t: 0\nflags\t\t: fpu vme sse vmx smx\nvmx flags\t: vnmi\n"
+        #expect(HostFacts.virtualizationFlag(inCPUInfo: intel) == "vmx")
+        #expect(HostFacts.virtualizationFlag(inCPUInfo: "flags\t\t: fpu svm_lock svm\n") == "svm")
+        // A guest whose hypervisor hides the extension: other words merely contain the letters.
+        #expect(HostFacts.virtualizationFlag(inCPUInfo: "flags\t\t: fpu avx512_vmx2 svmx\n") == nil)
+        #expect(HostFacts.virtualizationFlag(inCPUInfo: "") == nil)
+    }
+
+    @Test("Opening a device that is missing tells why")
+    func vhostProbe() {
+        #expect(HostFacts.probeVhostVsock(path: "/nonexistent") == ENOENT)
+        #expect(HostFacts.probeVhostVsock(path: "/dev/null") == nil)
+    }
+}

@@ -1,0 +1,121 @@
+import Glibc
+import RumConfig
+import Synchronization
+import Testing
+
+@testable import Machine
+
+@Suite("The machine's files")
+struct FilesTests {
+    @Test(
+        "Files follow RUM_HOME and RUM_CACHE, else the XDG folders, else the home folder",
+        arguments: [
+            (["HOME": "/h"], "/h/.local/share/rum/machines/m", "/h/.cache/rum"),
+            (["HOME": "/h", "XDG_DATA_HOME": "/d", "XDG_CACHE_HOME": "/c"], "/d/rum/machines/m", "/c/rum"),
+            (
+                ["HOME": "/h", "XDG_DATA_HOME": "/d", "RUM_HOME": "/r", "RUM_CACHE": "/k"], "/r/machines/m",
+                "/k"
+            ),
+            // The XDG specification has relative paths ignored.
+            (["HOME": "/h", "XDG_DATA_HOME": "d"], "/h/.local/share/rum/machines/m", "/h/.cache/rum"),
+        ])
+    func places(environment: [String: String], directory: String, cache: String) {
+        let files = MachineFiles(machine: "m", environment: environment)
+        #expect(files.directory == directory)
+        #expect(files.cache == cache)
+    }
+
+    @Test("Folders and files are for their owner only")
+    func modes() throws {
+        let folder = try TestFolder()
+        try MachineFiles.makeDirectory(folder.path + "/a/b")
+        try MachineFiles.write([1, 2], to: folder.path + "/a/b/c")
+        #expect(try mode(of: folder.path + "/a/b") == 0o700)
+        #expect(try mode(of: folder.path + "/a/b/c") == 0o600)
+    }
+
+    @Test("A folder that cannot be made is named, with the reason and a cure")
+    func unwritable() throws {
+        let error = #expect(throws: MachineError.self) { try MachineFiles.makeDirectory("/proc/rum/x") }
+        #expect(error?.message == "cannot create /proc/rum: No such file or directory")
+        #expect(error?.hint.isEmpty == false)
+    }
+
+    @Test("A record survives its file, and a damaged one says so")
+    func record() throws {
+        let folder = try TestFolder()
+        let files = MachineFiles(machine: "m", environment: ["RUM_HOME": folder.path])
+        try MachineFiles.makeDirectory(files.directory)
+        #expect(try MachineRecord.load(files) == nil)
+        let base = try folder.file("base.img", "x")
+        var record = MachineRecord(configFile: "/a/rum.toml")
+        record.base = try BaseStamp(path: base)
+        try record.save(files)
+        #expect(try MachineRecord.load(files) == record)
+        try MachineFiles.write(Array("{".utf8), to: files.record)
+        let error = #expect(throws: MachineError.self) { try MachineRecord.load(files) }
+        #expect(error?.hint.contains("rum destroy") == true)
+    }
+
+    @Test("A base image that changed under the disk is noticed")
+    func stamp() throws {
+        let folder = try TestFolder()
+        let stamp = try BaseStamp(path: try folder.file("base.img", "one"))
+        try stamp.check()
+        _ = try folder.file("base.img", "three")
+        let error = #expect(throws: MachineError.self) { try stamp.check() }
+        #expect(error?.kind == .image)
+        #expect(error?.hint.contains("--reset") == true)
+    }
+
+    @Test("A lock admits one at a time, and is free again when its holder removed the folder")
+    func lock() async throws {
+        let folder = try TestFolder()
+        let path = folder.path + "/lock"
+        let gauge = Gauge()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<4 {
+                group.addTask {
+                    try await FileLock.holding(path, waiting: {}) { () async throws(MachineError) in
+                        gauge.enter()
+                        await Task.yield()
+                        // A new file, so whoever waits must not take the lock of the old one for its own.
+                        unlink(path)
+                        gauge.leave()
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        #expect(gauge.most == 1)
+    }
+
+    @Test("A folder that QEMU's user may not enter is found, and only such a one")
+    func obstacle() throws {
+        let folder = try TestFolder()
+        let inner = folder.path + "/inner"
+        try MachineFiles.makeDirectory(inner)
+        #expect(chmod(folder.path, 0o755) == 0)
+        #expect(PathAccess.obstacle(on: inner + "/disk", for: 64055) == inner)
+        #expect(PathAccess.obstacle(on: inner + "/disk", for: getuid()) == nil)
+        #expect(chmod(inner, 0o711) == 0)
+        #expect(PathAccess.obstacle(on: inner + "/disk", for: 64055) == nil)
+        #expect(PathAccess.obstacle(on: inner + "/not/yet/there", for: 64055) == nil)
+    }
+}
+
+/// Counts who is inside at once.
+private final class Gauge: Sendable {
+    private let counts = Mutex((now: 0, most: 0))
+
+    func enter() {
+        counts.withLock { counts in
+            counts.now += 1
+            counts.most = max(counts.most, counts.now)
+        }
+    }
+
+    func leave() { counts.withLock { $0.now -= 1 } }
+
+    var most: Int { counts.withLock { $0.most } }
+}
