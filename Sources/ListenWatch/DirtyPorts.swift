@@ -24,9 +24,14 @@ struct DirtyPorts {
     /// Hints remembered for one port, and hints without a port.
     private static let memory = 8
 
+    /// A second look after a close finds a successor that the first one came too early for, although its own hint
+    /// was settled by the predecessor's sight.
+    static let afterClose = Duration.milliseconds(5)
+
     private struct Entry {
         var opened: [ListenHint] = []
-        var closed = false
+        /// How many dumps the closes seen so far still ask for.
+        var dumpsWanted = 0
         var attempt = 0
         var due: MonotonicTime
     }
@@ -58,7 +63,7 @@ struct DirtyPorts {
         entry.due = now
         switch hint.kind {
         case .closed:
-            entry.closed = true
+            entry.dumpsWanted = 2
         case .opened:
             entry.attempt = 0
             entry.opened.removeAll { $0.address == hint.address }
@@ -87,7 +92,7 @@ struct DirtyPorts {
             lower = min(lower ?? port, port)
             upper = max(upper ?? port, port)
             // A second miss may be a socket bound to a device, which only a dump shows.
-            needsDump = needsDump || entry.closed || (entry.attempt > 0 && mayDump)
+            needsDump = needsDump || entry.dumpsWanted > 0 || (entry.attempt > 0 && mayDump)
             if hints.count <= lookups { hints += entry.opened }
         }
         guard let lower, let upper, let range = PortRange(lower, upper) else { return nil }
@@ -122,16 +127,16 @@ struct DirtyPorts {
         _ port: PortNumber, dumped: Bool, now: MonotonicTime, _ isVisible: (ListenHint) -> Bool
     ) {
         guard var entry = entries[port] else { return }
-        if dumped { entry.closed = false }
         entry.opened.removeAll(where: isVisible)
-        if entry.due <= now, !entry.opened.isEmpty {
-            if entry.attempt < Self.retries.count {
+        if entry.due <= now {
+            if dumped, entry.dumpsWanted > 0 { entry.dumpsWanted -= 1 }
+            entry.due = now + Self.afterClose
+            if entry.attempt == Self.retries.count { entry.opened.removeAll() }
+            if !entry.opened.isEmpty {
                 entry.due = now + Self.retries[entry.attempt]
                 entry.attempt += 1
-            } else {
-                entry.opened.removeAll()
             }
         }
-        entries[port] = entry.opened.isEmpty && !entry.closed ? nil : entry
+        entries[port] = entry.opened.isEmpty && entry.dumpsWanted == 0 ? nil : entry
     }
 }

@@ -44,7 +44,7 @@ struct ListenerBook {
     }
 
     /// Adds one socket that a look-up found; a known key stays as it is. Returns its key when it is new.
-    mutating func add(found row: ObservedListener, hint: ListenHint) -> ListeningSocket.Key? {
+    mutating func add(found row: ObservedListener, by hint: ListenHint) -> ListeningSocket.Key? {
         guard entries[row.socket.key] == nil else { return nil }
         add(row, hint)
         return row.socket.key

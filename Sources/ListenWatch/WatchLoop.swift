@@ -11,6 +11,8 @@ final class WatchLoop {
     private static let lookupsPerGap = 4
     /// New listeners whose process is named before they are published; the scanner names the others.
     private static let namedAtOnce = 8
+    /// Failed snapshots in a row before netlink is given up, where the mode was left open.
+    private static let patience = 3
 
     private let options: ListenWatcherOptions
     private let board: TableBoard
@@ -22,6 +24,7 @@ final class WatchLoop {
     private var book = ListenerBook()
 
     private var degraded: String?
+    private var failures = 0
     private var nextScheduled = MonotonicTime.now
     private var mayDumpAt = MonotonicTime.now
     private var lookupsLeft = WatchLoop.lookupsPerGap
@@ -71,14 +74,17 @@ final class WatchLoop {
     /// One sleep and all the work that is due after it.
     private func turn() {
         var now = MonotonicTime.now
-        // Work that is due but must wait for the next dump: more hints would only wake us for nothing.
-        let isHeldBack = dirty.nextDue.map { $0 <= now } ?? false
-        let deadline = isHeldBack ? mayDumpAt : min(dirty.nextDue ?? nextScheduled, nextScheduled)
-        let healthy = poller.wait(until: deadline, onlyTime: isHeldBack && deadline > now)
-        if !healthy { stepDown(because: "its descriptor reports an error") }
-        takeHints()
+        if dirty.look(now: now, mayDump: now >= mayDumpAt, lookups: lookupsLeft) == nil {
+            // Work that is due but must wait for the next dump: more hints would only wake us for nothing.
+            let isHeldBack = dirty.nextDue.map { $0 <= now } ?? false
+            let next = isHeldBack ? mayDumpAt : dirty.nextDue ?? nextScheduled
+            let healthy = poller.wait(until: min(next, nextScheduled), onlyTime: isHeldBack)
+            if !healthy { refreshSources(unhealthy: true) }
+        }
+        let batch = drain()
         now = .now
-        if now >= nextScheduled { scheduledLook(now) }
+        for hint in batch.hints { dirty.mark(hint, now: now) }
+        if now >= nextScheduled { scheduledLook() }
         while let look = dirty.look(now: now, mayDump: now >= mayDumpAt, lookups: lookupsLeft) {
             take(look)
             now = .now
@@ -86,7 +92,8 @@ final class WatchLoop {
         takeFindings()
     }
 
-    private func takeHints() {
+    /// Reads the hints; where some may be missing, it asks for looks at everything.
+    private func drain() -> HintBatch {
         var batch = HintBatch()
         do {
             try sources.hints?.drain(into: &batch)
@@ -94,9 +101,9 @@ final class WatchLoop {
             stepDown(because: error.description)
         }
         let now = MonotonicTime.now
-        for hint in batch.hints { dirty.mark(hint, now: now) }
         if batch.lost { dirty.lookAtAll(after: [.zero], now: now) }
         if batch.lost || batch.nearlyFull { dirty.lookAtAll(after: DirtyPorts.trailing, now: now) }
+        return batch
     }
 
     /// Asks the kernel and merges the answer.
@@ -105,15 +112,11 @@ final class WatchLoop {
         do {
             let changed: Bool
             switch look {
-            case .owners(let hints): changed = try lookUp(hints)
-            case .ports(let range): changed = try dump(range)
-            case .all: changed = try dump(.all)
+            case .owners(let hints): changed = try lookUp(look, hints)
+            case .ports(let range): changed = try dump(look, range)
+            case .all: changed = try dump(look, .all)
             }
-            dirty.answered(look, now: .now) { book.shows($0) }
-            if changed || (degraded != nil && look == .all) {
-                degraded = nil
-                publish()
-            }
+            if changed { publish() }
         } catch {
             failed(error)
         }
@@ -127,53 +130,67 @@ final class WatchLoop {
         }
     }
 
-    private func lookUp(_ hints: [ListenHint]) throws(SnapshotFailed) -> Bool {
+    private func lookUp(_ look: DirtyPorts.Look, _ hints: [ListenHint]) throws(SnapshotFailed) -> Bool {
         var appeared: [ListeningSocket.Key] = []
+        var visible: [ListenHint] = []
         for hint in hints {
             guard let port = hint.port,
                 let row = try sources.snapshotter.listener(at: hint.address, port: port)
             else { continue }
-            if let key = book.add(found: row, hint: hint) { appeared.append(key) }
+            visible.append(hint)
+            if let key = book.add(found: row, by: hint) { appeared.append(key) }
         }
         name(appeared)
+        dirty.answered(look, now: .now, isVisible: visible.contains)
         return !appeared.isEmpty
     }
 
-    private func dump(_ range: PortRange) throws(SnapshotFailed) -> Bool {
+    private func dump(_ look: DirtyPorts.Look, _ range: PortRange) throws(SnapshotFailed) -> Bool {
         let rows = try sources.snapshotter.listeners(in: range)
+        // An event comes before its socket can be seen, so every row's is in by now. Closes that come with them
+        // may be younger than the rows, so they are marked after the rows have settled the older ones.
+        let batch = drain()
+        let now = MonotonicTime.now
+        for hint in batch.hints where hint.kind == .opened { dirty.mark(hint, now: now) }
         let (appeared, changed) = book.replace(rows, in: range) { dirty.hint(for: $0) }
         name(appeared)
+        dirty.answered(look, now: now) { book.shows($0) }
+        for hint in batch.hints where hint.kind == .closed { dirty.mark(hint, now: now) }
         return changed
     }
 
     /// The look that no hint asked for: the poll, or the correction of what hints missed.
-    private func scheduledLook(_ now: MonotonicTime) {
-        refreshSources()
+    private func scheduledLook() {
+        refreshSources(unhealthy: false)
         let hadHints = !dirty.isEmpty
         let start = MonotonicTime.now
-        var changed = false
         do {
-            changed = try dump(.all)
-            dirty.answered(.all, now: .now) { book.shows($0) }
+            let changed = try dump(.all, .all)
+            let end = MonotonicTime.now
+            mayDumpAt = end + Self.dumpGap
+            nextScheduled = end + sources.interval(changed: changed, cost: end - start)
             let recovered = degraded != nil
-            degraded = nil
+            (degraded, failures) = (nil, 0)
             let renamed = checkHolders()
             if changed || recovered || renamed { publish() }
             if recovered { options.log("snapshots work again") }
+            if sources.hintsMissed(changed && !hadHints && dirty.isEmpty) {
+                stepDown(because: "sockets changed without an event")
+            }
         } catch {
             failed(error)
         }
-        let end = MonotonicTime.now
-        mayDumpAt = end + Self.dumpGap
-        nextScheduled = end + sources.interval(changed: changed, cost: end - start)
-        if changed, !hadHints, sources.missedByHints() {
-            stepDown(because: "sockets changed without an event")
-        }
     }
 
-    private func refreshSources() {
+    /// Lets the hint source adapt; one that reports an error and has nothing to adapt to is lost.
+    private func refreshSources(unhealthy: Bool) {
+        guard let hints = sources.hints else { return }
         do {
-            if try sources.hints?.refresh() ?? false { watchSources() }
+            if try hints.refresh() {
+                watchSources()
+            } else if unhealthy {
+                stepDown(because: "its descriptor reports an error")
+            }
         } catch {
             stepDown(because: error.description)
         }
@@ -184,14 +201,14 @@ final class WatchLoop {
         if degraded == nil { options.log("snapshot failed, keeping the last table: \(error)") }
         let isNews = degraded != error.description
         degraded = error.description
-        if sources.fallBack(after: error) {
-            options.log("\(error); falling back to procfs")
+        failures += 1
+        // Everything is in doubt until a look at everything succeeds.
+        dirty = DirtyPorts()
+        nextScheduled = .now + min(.milliseconds(100) * (1 << min(failures, 6)), .seconds(5))
+        if failures >= Self.patience, sources.fallBack(after: error) {
+            options.log("falling back to procfs")
             watchSources()
             nextScheduled = .now
-        } else {
-            // Everything is in doubt until a look at everything succeeds.
-            dirty = DirtyPorts()
-            nextScheduled = .now + .milliseconds(100)
         }
         if isNews { publish() }
     }

@@ -46,10 +46,11 @@ struct WatchSources {
         openHints(best: lost == .tracepoint ? .destroy : .poll)
     }
 
-    /// Notes that a socket changed without a hint. True when that can no longer be chance.
-    mutating func missedByHints() -> Bool {
+    /// Notes whether a resync found changes that no event had announced. True when it did so twice running, which
+    /// is no chance any more: the kernel has stopped to tell.
+    mutating func hintsMissed(_ missed: Bool) -> Bool {
         guard hints?.push == .tracepoint else { return false }
-        misses += 1
+        misses = missed ? misses + 1 : 0
         return misses > 1
     }
 
