@@ -12,8 +12,11 @@ final class ProcessScanner: Sendable {
         var holder: SocketHolder
     }
 
+    /// Socket inodes, each with the process that is likely to hold it.
+    typealias Wanted = [UInt64: Int32?]
+
     private struct State {
-        var wanted: Set<UInt64> = []
+        var wanted: Wanted = [:]
         var found: [Finding] = []
         var isRunning = false
         var isStopped = false
@@ -29,9 +32,9 @@ final class ProcessScanner: Sendable {
     }
 
     /// Asks for these sockets. Each is looked for once; one that nobody holds is not asked for again.
-    func find(_ inodes: some Sequence<UInt64>) {
+    func find(_ sockets: Wanted) {
         let mustStart = state.withLock { state in
-            state.wanted.formUnion(inodes)
+            state.wanted.merge(sockets) { $1 }
             guard !state.wanted.isEmpty, !state.isRunning, !state.isStopped else { return false }
             state.isRunning = true
             return true
@@ -68,13 +71,13 @@ final class ProcessScanner: Sendable {
         }
     }
 
-    private func nextTask() -> Set<UInt64>? {
+    private func nextTask() -> Wanted? {
         state.withLock { state in
             if state.wanted.isEmpty || state.isStopped {
                 state.isRunning = false
                 return nil
             }
-            defer { state.wanted = [] }
+            defer { state.wanted = [:] }
             return state.wanted
         }
     }
@@ -82,11 +85,12 @@ final class ProcessScanner: Sendable {
     /// Reads the descriptors of every process until all of `wanted` are found. `pause` is told how long each
     /// process took and ends the scan by returning false.
     static func scan(
-        _ holders: SocketHolders, for wanted: Set<UInt64>, pause: (Duration) -> Bool = { _ in true }
+        _ holders: SocketHolders, for wanted: Wanted, pause: (Duration) -> Bool = { _ in true }
     ) -> [Finding] {
-        var wanted = wanted
+        let likely = Set(wanted.values.compactMap { $0 })
+        var wanted = Set(wanted.keys)
         var found: [Finding] = []
-        for pid in holders.processes() where !wanted.isEmpty {
+        for pid in likely + holders.processes().filter({ !likely.contains($0) }) where !wanted.isEmpty {
             let start = MonotonicTime.now
             for (inode, descriptor) in holders.sockets(of: pid) where wanted.contains(inode) {
                 guard let holder = holders.confirmed(pid: pid, descriptor: descriptor) else { continue }

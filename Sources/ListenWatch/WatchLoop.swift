@@ -240,34 +240,39 @@ final class WatchLoop {
 
     /// Names the processes of new listeners from their events; what those don't prove is left to the scanner.
     private func name(_ keys: [ListeningSocket.Key]) {
-        var unknown: [UInt64] = []
+        var unknown: ProcessScanner.Wanted = [:]
         for (index, key) in keys.enumerated() {
             guard let entry = book.entries[key], entry.inode != 0 else { continue }
             let holder = index < Self.namedAtOnce ? holder(of: entry) : nil
             if let holder {
                 _ = book.attribute(key, inode: entry.inode, to: holder)
             } else {
-                unknown.append(entry.inode)
+                unknown[entry.inode] = .some(callers(of: entry.socket).first)
             }
         }
         if !unknown.isEmpty { scanner.find(unknown) }
     }
 
     private func holder(of entry: ListenerBook.Entry) -> SocketHolder? {
-        let callers = [dirty.hint(for: entry.socket)?.pid] + dirty.unboundHints.reversed().map(\.pid)
-        for case let pid? in callers {
+        for pid in callers(of: entry.socket) {
             if let holder = holders.holder(of: entry.inode, pid: pid) { return holder }
         }
         return nil
     }
 
+    /// The processes whose events can explain a new socket, likeliest first.
+    private func callers(of socket: ListeningSocket) -> [Int32] {
+        ([dirty.hint(for: socket)?.pid] + dirty.unboundHints.reversed().map(\.pid)).compactMap { $0 }
+    }
+
     private func nameOlderListeners() {
-        let inodes = Set(book.entries.values.map(\.inode).filter { $0 != 0 })
+        let inodes = book.entries.values.map(\.inode).filter { $0 != 0 }
         guard !inodes.isEmpty else { return }
+        let wanted = ProcessScanner.Wanted(inodes.map { ($0, nil) }) { first, _ in first }
         if options.namesProcessesFirst {
-            attribute(ProcessScanner.scan(holders, for: inodes))
+            attribute(ProcessScanner.scan(holders, for: wanted))
         } else {
-            scanner.find(inodes)
+            scanner.find(wanted)
         }
     }
 
@@ -291,11 +296,11 @@ final class WatchLoop {
 
     /// Forgets processes that no longer hold their socket: a child may have inherited it, without an event.
     private func checkHolders() -> Bool {
-        var orphaned: [UInt64] = []
+        var orphaned: ProcessScanner.Wanted = [:]
         for (key, entry) in book.entries {
             guard let holder = entry.holder, !holders.stillHolds(holder, inode: entry.inode) else { continue }
             _ = book.attribute(key, inode: entry.inode, to: nil)
-            orphaned.append(entry.inode)
+            orphaned[entry.inode] = .some(nil)
         }
         if !orphaned.isEmpty { scanner.find(orphaned) }
         return !orphaned.isEmpty

@@ -32,6 +32,13 @@ package enum KernelControl {
         waitpid(pid, nil, 0)
     }
 
+    /// The number of a network interface in the calling thread's namespace.
+    package static func interfaceIndex(_ name: String) throws(SystemError) -> UInt32 {
+        let index = if_nametoindex(name)
+        guard index != 0 else { throw SystemError.current("if_nametoindex") }
+        return index
+    }
+
     /// Binds the calling thread to one CPU.
     package static func pin(cpu: Int32) throws(SystemError) {
         _ = try SystemError.check("sched_setaffinity", clivekernel_pin(cpu))

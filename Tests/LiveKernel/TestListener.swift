@@ -64,6 +64,12 @@ package final class TestListener: Sendable {
         return poll(&poller, 1, milliseconds) == 1
     }
 
+    /// Takes one waiting connection and closes it.
+    package func acceptAndClose() {
+        let accepted = accept(descriptor.rawValue, nil, nil)
+        if accepted >= 0 { close(accepted) }
+    }
+
     /// The socket as sock_diag shows it.
     package var key: ListeningSocket.Key { ListeningSocket.Key(port: port, address: address) }
 }

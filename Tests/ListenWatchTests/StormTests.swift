@@ -1,0 +1,75 @@
+import Glibc
+import ListenTable
+import LiveKernel
+import SockDiag
+import Testing
+
+@testable import ListenWatch
+
+@Suite("Storms", .timeLimit(.minutes(2)), .serialized)
+struct StormTests {
+    @Test("A ring that nobody reads overflows: it says nearly full first, and LOST with the next event")
+    func lost() async throws {
+        let namespace = try await NetworkNamespace()
+        try await namespace.run {
+            let source = try TracepointSource(tracefs: .standard, onlineCPUs: OnlineCPUs.list)
+            try KernelControl.pin(cpu: 0)
+            for _ in 0..<1000 { _ = try TestListener(.loopbackV4) }
+            var overflowed = HintBatch()
+            try source.drain(into: &overflowed)
+            #expect(overflowed.nearlyFull)
+            #expect(overflowed.hints.count < 2000)
+            _ = try TestListener(.loopbackV4)
+            var next = HintBatch()
+            try source.drain(into: &next)
+            // The record of the loss is written in front of the first event that finds room.
+            #expect(overflowed.lost || next.lost)
+        }
+    }
+
+    @Test("After a storm of 20 000 listens and closes with random survivors the table is exact")
+    func storm() async throws {
+        let watching = try await Watching()
+        var survivors: [TestListener] = []
+        for seed in 0..<4 as Range<UInt64> {
+            survivors += try await watching.namespace.run {
+                var random = StormGenerator(state: seed &* 77 &+ 1)
+                var kept: [TestListener] = []
+                for _ in 0..<5000 {
+                    let socket = try TestListener(.loopbackV4)
+                    if random.next() % 250 == 0 { kept.append(socket) }
+                }
+                return kept
+            }
+        }
+        let keys = Set(survivors.map(\.key))
+        #expect(await watching.shows(keys, within: .seconds(5)))
+        let kernel = try await watching.namespace.run { try SockDiagSnapshotter().listeners() }
+        #expect(Set(kernel.map(\.socket.key)) == keys)
+        survivors = []
+        #expect(await watching.shows([], within: .seconds(5)))
+    }
+
+    @Test("2 000 listeners opened at once are all seen, and gone at once")
+    func many() async throws {
+        let watching = try await Watching()
+        var sockets = try await watching.namespace.run {
+            try (UInt16(10000)..<12000).map { try TestListener(.loopbackV4, port: $0) }
+        }
+        #expect(await watching.shows(Set(sockets.map(\.key)), within: .seconds(5)))
+        sockets = []
+        #expect(await watching.shows([], within: .seconds(5)))
+    }
+}
+
+/// xorshift64: the storm needs a seed, not quality.
+private struct StormGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state ^= state << 13
+        state ^= state >> 7
+        state ^= state << 17
+        return state
+    }
+}

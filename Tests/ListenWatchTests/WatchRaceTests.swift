@@ -1,0 +1,211 @@
+import Glibc
+import ListenTable
+import ListenWatch
+import LiveKernel
+import Sockets
+import Testing
+
+/// What the tracepoint does that a naive watcher gets wrong, each on the running kernel.
+@Suite("Races and traps of listen(2)", .timeLimit(.minutes(1)))
+struct WatchRaceTests {
+    @Test(
+        "The tracepoint is the source, and a listener comes with its process and the time of its listen call")
+    func basics() async throws {
+        let watching = try await Watching()
+        #expect(watching.watcher.source == ListenSource(mode: .netlink, push: .tracepoint))
+        let before = Self.now()
+        let socket = try await watching.listener(.anyV6)
+        // The process is in the first table already, unless this test process has very many descriptors.
+        let table = try #require(await watching.table { $0.listener(socket)?.process != nil })
+        let listener = try #require(table.listener(socket))
+        #expect(listener.process?.pid == getpid())
+        let time = try #require(listener.listenedAt)
+        #expect(time >= before && time <= Self.now())
+    }
+
+    @Test("Every one of 300 listeners is seen although its event precedes it, and its close as well")
+    func visibility() async throws {
+        let watching = try await Watching()
+        for _ in 0..<300 {
+            do {
+                let socket = try await watching.listener()
+                #expect(await watching.table(within: .seconds(2)) { $0.listener(socket) != nil } != nil)
+            }
+            #expect(await watching.table(within: .seconds(2)) { $0.listeners.isEmpty } != nil)
+        }
+    }
+
+    @Test("listen() without bind(): the event has port 0, and the port is found with its process")
+    func unboundListen() async throws {
+        let watching = try await Watching()
+        let socket = try await watching.listener(.anyV4) { $0.binds = false }
+        let table = await watching.table(within: .seconds(2)) { $0.listener(socket)?.process != nil }
+        #expect(table?.listener(socket)?.process?.pid == getpid())
+    }
+
+    @Test("A second listen() that fails with EADDRINUSE does not take the port away")
+    func failedSecondListen() async throws {
+        let watching = try await Watching()
+        let first = try await watching.listener { $0.listens = false }
+        let port = first.port.rawValue
+        let second = try await watching.listener(port: port) { $0.listens = false }
+        try first.listen()
+        #expect(await watching.shows([first.key]))
+        async let gap = watching.table(within: .seconds(1)) { $0.listener(first) == nil }
+        for _ in 0..<20 {
+            #expect(throws: SystemError(code: EADDRINUSE, operation: "listen")) { try second.listen() }
+        }
+        try await watching.settle()
+        #expect(await gap == nil)
+        #expect(watching.watcher.current().listener(first) != nil)
+    }
+
+    @Test("A listener of another network namespace never shows, even on a port that listens in ours too")
+    func otherNamespace() async throws {
+        let watching = try await Watching()
+        let other = try await NetworkNamespace()
+        let own = try await watching.listener(port: 7001)
+        #expect(await watching.shows([own.key]))
+        let known = watching.watcher.current()
+        let foreign = try await other.run {
+            [try TestListener(.loopbackV4, port: 7001), try TestListener(.loopbackV4, port: 7002)]
+        }
+        try await watching.settle()
+        let table = watching.watcher.current()
+        #expect(table.ports.map(\.rawValue) == [7001] || table.ports.map(\.rawValue) == [9, 7001])
+        #expect(table.listener(own) == known.listener(own))
+        #expect(foreign.count == 2)
+    }
+
+    @Test("SO_REUSEPORT: several sockets are one listener, which stays until the last is closed")
+    func reusePort() async throws {
+        let watching = try await Watching()
+        var sockets: [TestListener] = []
+        for _ in 0..<4 { sockets.append(try await watching.listener(port: 7001) { $0.reusePort = true }) }
+        let key = sockets[0].key
+        #expect(await watching.shows([key]))
+        while sockets.count > 1 {
+            sockets.removeFirst()
+            try await watching.settle()
+            #expect(watching.watcher.current().listeners.contains { $0.key == key })
+        }
+        sockets = []
+        #expect(await watching.table { !$0.listeners.contains { $0.key == key } } != nil)
+    }
+
+    @Test("A listener shared with a child stays until the child ends, and is then the child's")
+    func forkShared() async throws {
+        let watching = try await Watching { $0.resyncInterval = .milliseconds(50) }
+        var socket: TestListener? = try await watching.listener()
+        let key = try #require(socket?.key)
+        #expect(await watching.shows([key]))
+        let child = try KernelControl.forkHolding(try #require(socket).descriptor.rawValue)
+        socket = nil
+        let inherited = await watching.table { $0.listeners.first { $0.key == key }?.process?.pid == child }
+        KernelControl.end(child: child)
+        #expect(inherited != nil)
+        #expect(await watching.shows([]))
+    }
+
+    @Test("An MPTCP listener is one listener")
+    func mptcp() async throws {
+        let watching = try await Watching()
+        let socket: TestListener
+        do {
+            socket = try await watching.listener { $0.proto = 262 }
+        } catch let error as SystemError where error.code == EPROTONOSUPPORT || error.code == ENOPROTOOPT {
+            try Test.cancel("this kernel has no MPTCP; run on one with CONFIG_MPTCP and net.mptcp.enabled=1")
+        }
+        #expect(await watching.shows([socket.key]))
+    }
+
+    @Test("listen() again on a listener changes nothing")
+    func listenAgain() async throws {
+        let watching = try await Watching()
+        let socket = try await watching.listener()
+        #expect(await watching.table { $0.listener(socket)?.process != nil } != nil)
+        let before = watching.watcher.current()
+        for _ in 0..<5 { try socket.listen() }
+        try await watching.settle()
+        #expect(watching.watcher.current().listener(socket) == before.listener(socket))
+    }
+
+    @Test("A server that restarts on its port is shown as the new socket")
+    func restart() async throws {
+        let watching = try await Watching()
+        var times: Set<UInt64> = []
+        for _ in 0..<50 {
+            let socket = try await watching.listener(port: 7001)
+            let earlier = times
+            let table = await watching.table { table in
+                table.listener(socket)?.listenedAt.map { !earlier.contains($0) } ?? false
+            }
+            times.insert(try #require(table?.listener(socket)?.listenedAt))
+        }
+        #expect(await watching.shows([]))
+        #expect(times.count == 50)
+    }
+
+    @Test("Accepted connections cause no looks: the table's revision stays")
+    func connections() async throws {
+        let watching = try await Watching()
+        let socket = try await watching.listener()
+        #expect(await watching.table { $0.listener(socket)?.process != nil } != nil)
+        let revision = watching.watcher.current().revision
+        try await watching.namespace.run {
+            for _ in 0..<16 {
+                let client = try StreamSocket.connect(to: .tcp(.loopbackV4, port: socket.port.rawValue))
+                #expect(client.rawValue >= 0)
+            }
+        }
+        #expect(watching.watcher.current().revision == revision)
+    }
+
+    @Test("A listener that was there before the watcher is named by the scan")
+    func olderListener() async throws {
+        let namespace = try await NetworkNamespace()
+        let socket = try await namespace.run { try TestListener(.loopbackV4) }
+        let watching = try await Watching(in: namespace)
+        #expect(watching.watcher.current().listener(socket) != nil)
+        let named = await watching.table(within: .seconds(30)) { $0.listener(socket)?.process != nil }
+        #expect(named?.listener(socket)?.process?.pid == getpid())
+        #expect(named?.listener(socket)?.listenedAt == nil)
+    }
+
+    @Test("A slow reader gets the newest table, not all that were between")
+    func newestWins() async throws {
+        let watching = try await Watching()
+        var tables = watching.watcher.tables().makeAsyncIterator()
+        #expect(await tables.next()?.listeners.isEmpty == true)
+        var sockets: [TestListener] = []
+        for _ in 0..<50 { sockets.append(try await watching.listener()) }
+        let keys = Set(sockets.map(\.key))
+        #expect(await watching.shows(keys))
+        // One may have been on its way before the next replaced it.
+        var next = await tables.next()
+        if Set(next?.listeners.map(\.key) ?? []) != keys { next = await tables.next() }
+        #expect(Set(next?.listeners.map(\.key) ?? []) == keys)
+    }
+
+    @Test("A reader of a range hears of that range alone, and ends with the watcher")
+    func rangeReader() async throws {
+        let watching = try await Watching()
+        let range = try #require(PortRange(text: "7000-7009"))
+        var tables = watching.watcher.tables(in: range).makeAsyncIterator()
+        #expect(await tables.next()?.listeners.isEmpty == true)
+        let outside = try await watching.listener(port: 7010)
+        #expect(await watching.shows([outside.key]))
+        let inside = try await watching.listener(port: 7009)
+        #expect(await tables.next()?.listeners.map(\.key) == [inside.key])
+        watching.watcher.stop()
+        // A table that only named the process may still be there.
+        while await tables.next() != nil {}
+        #expect(outside.port.rawValue == 7010)
+    }
+
+    private static func now() -> UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+}
