@@ -1,0 +1,40 @@
+// The relay under test, without the rest of rum: one process for the host's hop, one for the guest's.
+//
+//   bench-relay host PORT DIR            127.0.0.1:PORT -> DIR/2223.sock
+//   bench-relay guest DIR PORT           DIR/2223.sock -> 127.0.0.1:PORT
+import ForwardProtocol
+import Glibc
+import GuestChannel
+import GuestForward
+import ListenTable
+import Relay
+import Sockets
+
+struct Usage: Error {}
+
+var limit = rlimit()
+if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
+    limit.rlim_cur = limit.rlim_max
+    setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+}
+signal(SIGPIPE, SIG_IGN)
+
+let arguments = CommandLine.arguments
+guard arguments.count == 4 else { throw Usage() }
+let engine = try RelayEngine { line in _ = (line + "\n").withCString { write(2, $0, strlen($0)) } }
+switch arguments[1] {
+case "host":
+    guard let port = PortNumber(text: arguments[2]), let guest = PortNumber(5001) else { throw Usage() }
+    let listener = try engine.listen(
+        on: StreamSocket.listen(on: .tcp(.loopbackV4, port: port.rawValue)),
+        role: .host(
+            agent: .unix(directory: arguments[3]), preamble: ForwardPreamble(token: .none, port: guest)))
+    withExtendedLifetime(listener) { while true { pause() } }
+case "guest":
+    guard let port = PortNumber(text: arguments[3]) else { throw Usage() }
+    let target = [SocketAddress.tcp(.loopbackV4, port: port.rawValue)]
+    let forwarder = GuestForwarder(engine: engine, policy: GuestRelayPolicy(token: .none) { _ in target })
+    try forwarder.listen(on: AgentAddress.unix(directory: arguments[2]).socketAddress(for: .forward))
+    withExtendedLifetime(forwarder) { while true { pause() } }
+default: throw Usage()
+}
