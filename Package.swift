@@ -96,14 +96,22 @@ let package = Package(
 
         // The host's configuration and machine.
         .target(name: "RumConfig", dependencies: ["ListenTable"], swiftSettings: rules),
+        .systemLibrary(name: "CLibvirt", pkgConfig: "libvirt-qemu", providers: [.apt(["libvirt-dev"])]),
+        .target(
+            name: "Machine",
+            dependencies: [
+                "CLibvirt", "ForwardProtocol", "GuestChannel", "ListenTable", "RumConfig", "Sockets",
+                .product(name: "Subprocess", package: "swift-subprocess"),
+            ], swiftSettings: rules),
 
         .executableTarget(
             name: "rum",
             dependencies: [
-                "AgentAPI", "AgentSession", "CommandMain", "ForwardProtocol", "ForwardSession",
-                "GuestChannel",
-                "ListenTable", "PortForward", "Relay", "RumConfig", "Sockets",
+                "AgentAPI", "AgentSession", "CSockets", "CommandMain", "ForwardProtocol", "ForwardSession",
+                "GuestChannel", "ListenTable", "Machine", "PortForward", "Relay", "RumConfig", "Sockets",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "GRPCCore", package: "grpc-swift-2"),
+                .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ], swiftSettings: rules),
         .executableTarget(
             name: "rum-agent",

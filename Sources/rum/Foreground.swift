@@ -22,7 +22,8 @@ enum Foreground {
             }
             let interrupted = try await group.next() ?? false
             group.cancelAll()
-            while let _ = try await group.next() {}
+            // After a signal, how the body ends is its own affair; before, the group rethrows it.
+            while await group.nextResult() != nil {}
             if interrupted { throw ExitCode(ExitStatus.interrupted.rawValue) }
         }
     }

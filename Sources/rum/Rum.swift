@@ -13,8 +13,8 @@ struct Rum: AsyncParsableCommand {
             """,
         version: rumVersion,
         subcommands: [
-            //MORE
-            ForwardCommand.self
+            UpCommand.self, DownCommand.self, DestroyCommand.self, StatusCommand.self, ExecCommand.self,
+            ForwardCommand.self,
         ])
 
     static func main() async { await runToExit() }

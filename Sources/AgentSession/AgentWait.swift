@@ -1,0 +1,44 @@
+package import AgentAPI
+package import ForwardProtocol
+internal import GRPCCore
+package import Sockets
+
+/// Waits for an agent that is about to come up.
+package enum AgentWait {
+    /// Between two attempts.
+    private static let pause = Duration.milliseconds(200)
+    private static let answerTimeout = Duration.seconds(5)
+
+    /// Tries until the agent answers a ping, on connections of its own, and returns the answer.
+    ///
+    /// - Throws: `AgentWaitError` when it refuses the token, or has not answered by `timeout`;
+    ///   `CancellationError`.
+    package static func untilReady(
+        token: MachineToken?, timeout: Duration, dial: @Sendable () async throws -> OwnedDescriptor
+    ) async throws -> AgentInfo {
+        let deadline = ContinuousClock.now + timeout
+        while true {
+            try Task.checkCancellation()
+            let failure: String
+            do {
+                return try await AgentConnection.with(try await dial(), token: token) {
+                    try await $0.ping(timeout: answerTimeout).0
+                }
+            } catch let error as RPCError where error.code == .unauthenticated {
+                throw AgentWaitError.tokenRefused
+            } catch let error as RPCError {
+                failure = error.message
+            } catch {
+                failure = "\(error)"
+            }
+            guard ContinuousClock.now < deadline else { throw AgentWaitError.noAnswer(last: failure) }
+            try await Task.sleep(for: pause)
+        }
+    }
+}
+
+/// Why an agent could not be waited for.
+package enum AgentWaitError: Error, Hashable, Sendable {
+    case tokenRefused
+    case noAnswer(last: String)
+}

@@ -1,0 +1,48 @@
+import RumConfig
+import ArgumentParser
+import CommandMain
+import Machine
+
+struct DownCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "down", abstract: "Shut the machine down; turn it off when that takes too long.")
+
+    @OptionGroup var options: MachineOptions
+    @OptionGroup var talk: TalkOptions
+
+    @Option(help: "How long the guest may take to shut down, such as 30s or 2m.")
+    var timeout = DurationArgument(.seconds(60))
+
+    func run() async throws {
+        let machine = try options.machine()
+        let progress = ProgressPrinter()
+        if talk.verbose { progress.say("libvirt: \(machine.libvirtURI)") }
+        let outcome = try await explained { () async throws(MachineError) in
+            try await machine.down(timeout: timeout.duration) { progress.show($0) }
+        }
+        switch outcome {
+        case .wasNotRunning: progress.say("\(machine.config.name) was not running")
+        case .orderly: progress.say("\(machine.config.name) has shut down")
+        case .forced: progress.say("\(machine.config.name) was turned off")
+        }
+    }
+}
+
+struct DestroyCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "destroy", abstract: "Remove the machine with its disk and all its files.")
+
+    @OptionGroup var options: MachineOptions
+    @OptionGroup var talk: TalkOptions
+
+    func run() async throws {
+        let machine = try options.machine()
+        let progress = ProgressPrinter()
+        if talk.verbose { progress.say("folder: \(machine.files.directory)") }
+        let existed = try await explained { () async throws(MachineError) in
+            try await machine.destroy { progress.show($0) }
+        }
+        progress.say(
+            existed ? "\(machine.config.name) is removed" : "there is no machine \(machine.config.name)")
+    }
+}

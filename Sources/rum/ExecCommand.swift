@@ -1,0 +1,89 @@
+import ForwardProtocol
+import AgentAPI
+import AgentSession
+import ArgumentParser
+import CommandMain
+import Foundation
+import GRPCCore
+import GuestChannel
+import Machine
+import SwiftProtobuf
+
+struct ExecCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "exec",
+        abstract: "Run a command in the guest, as root.",
+        usage: "rum exec [-c <config>] [-v] -- <command> [<argument> ...]",
+        discussion: """
+            Standard input, both outputs and the exit code pass through, and so does Ctrl-C. The exit code is 127 \
+            when the guest has no such program, and 255 when the agent cannot be reached.
+            """)
+
+    @OptionGroup var options: MachineOptions
+    @OptionGroup var talk: TalkOptions
+
+    @Argument(parsing: .postTerminator, help: "The command, after --.")
+    var command: [String] = []
+
+    func validate() throws {
+        if command.isEmpty {
+            throw ValidationError("no command: write it after --, as in `rum exec -- uname -a`")
+        }
+    }
+
+    func run() async throws {
+        let signals = TerminationSignals.stream()
+        let machine = try options.machine()
+        let status = try await explained { () async throws(MachineError) in try await machine.status() }
+        guard let running = status.running else {
+            throw CommandFailure(
+                "\(status.name) is not running (\(status.state.rawValue))", hint: "start it with `rum up`")
+        }
+        if talk.verbose { StandardError.line("rum: agent at \(running.address)") }
+        let exit: Rum_V1_ExecExit
+        do {
+            exit = try await Self.exec(command, on: running, signals)
+        } catch let error as RPCError {
+            throw Self.unreachable(error.message)
+        } catch let error as GuestDialError {
+            throw Self.unreachable("\(error)")
+        }
+        if !exit.failure.isEmpty { StandardError.line("error: \(command.first ?? ""): \(exit.failure)") }
+        if exit.code != 0 { throw ExitCode(exit.code) }
+    }
+
+    private static func exec(
+        _ command: [String], on running: RunningMachine, _ signals: AsyncStream<Int32>
+    ) async throws -> Rum_V1_ExecExit {
+        let socket = try await GuestDialer(address: running.address).dial(.rpc)
+        return try await AgentConnection.with(socket, token: running.token) { agent in
+            try await agent.exec { writer in
+                try await writer.write(.with { $0.start = .with { $0.arguments = command } })
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        for try await bytes in StandardInput.chunks() {
+                            try await writer.write(.with { $0.stdin = Data(bytes) })
+                        }
+                        try await writer.write(.with { $0.stdinClosed = true })
+                    }
+                    group.addTask {
+                        for await number in signals { try await writer.write(.with { $0.signal = number }) }
+                    }
+                    try await group.waitForAll()
+                }
+            } output: { output in
+                switch output.output {
+                case .stdout(let data): try StandardOutput.bytes(Array(data))
+                case .stderr(let data): StandardError.bytes(Array(data))
+                case .exited, nil: break
+                }
+            }
+        }
+    }
+
+    private static func unreachable(_ reason: String) -> CommandFailure {
+        CommandFailure(
+            "cannot reach the guest's agent: \(reason)",
+            hint: "`rum status` tells more; a guest that boots needs a while")
+    }
+}

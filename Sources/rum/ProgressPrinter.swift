@@ -1,0 +1,34 @@
+import CommandMain
+import Machine
+import Synchronization
+
+/// Shows on standard error what is being done: a line for each step, and on a terminal how far it is.
+final class ProgressPrinter: Sendable {
+    private struct State {
+        var sentence = ""
+        var percent = -1
+        var isOpen = false
+    }
+
+    private let state = Mutex(State())
+    private let isTerminal = StandardError.isTerminal
+
+    func show(_ step: MachineStep) {
+        let percent = step.fraction.map { Int($0 * 100) } ?? -1
+        let text: String? = state.withLock { state in
+            if step.sentence != state.sentence {
+                let end = state.isOpen ? "\n" : ""
+                state = State(sentence: step.sentence, percent: percent, isOpen: isTerminal && percent >= 0)
+                return end + "rum: " + step.sentence + (state.isOpen ? " \(percent) %" : "\n")
+            }
+            guard isTerminal, percent != state.percent else { return nil }
+            state.percent = percent
+            state.isOpen = percent < 100
+            return "\rrum: \(step.sentence) \(percent) %" + (state.isOpen ? "" : "\n")
+        }
+        if let text { StandardError.bytes(Array(text.utf8)) }
+    }
+
+    /// A step without a known length.
+    func say(_ sentence: String) { show(MachineStep(sentence)) }
+}

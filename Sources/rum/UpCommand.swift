@@ -1,0 +1,31 @@
+import ArgumentParser
+import CommandMain
+import Machine
+
+struct UpCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "up",
+        abstract: "Create or start the machine and forward its ports until Ctrl-C.",
+        discussion: """
+            Ctrl-C closes the forwards and leaves the machine running; `rum up` forwards again, `rum down` stops \
+            the machine.
+            """)
+
+    @OptionGroup var options: MachineOptions
+    @OptionGroup var output: EventOutput
+
+    @Option(help: "How long to wait for the agent in the guest, such as 90s or 10m.")
+    var timeout = DurationArgument(.seconds(600))
+
+    func run() async throws {
+        let signals = TerminationSignals.stream()
+        let machine = try options.machine()
+        let session = UpSession(machine: machine, output: output, agentTimeout: timeout.duration)
+        do {
+            try await Foreground.run(until: signals) { try await session.run() }
+        } catch let code as ExitCode where code.rawValue == ExitStatus.interrupted.rawValue {
+            session.sayGoodbye()
+            throw code
+        }
+    }
+}

@@ -1,0 +1,99 @@
+import RumConfig
+import CSockets
+import CommandMain
+import Dispatch
+import Foundation
+import ForwardSession
+import Glibc
+import ListenTable
+import Machine
+import Sockets
+
+/// The unix socket in the machine's folder on which a running `rum up` hands out its report, one per connection.
+///
+/// It also keeps a second `rum up` for the same machine away.
+final class UpReportSocket: Sendable {
+    private let path: String
+    private let listener: OwnedDescriptor
+    private let forwards: ForwardSession
+
+    /// Binds the socket.
+    init(_ machine: VirtualMachine, forwards: ForwardSession) throws(CommandFailure) {
+        path = Self.path(of: machine)
+        self.forwards = forwards
+        do throws(SystemError) {
+            listener = try ServiceSocket.listen(on: .unix(path: path))
+        } catch {
+            if error.code == EADDRINUSE { throw Self.alreadyUp(machine) }
+            throw CommandFailure(
+                "cannot serve status on \(path): \(error.reason)",
+                hint: "set RUM_HOME to a short path that you may write to")
+        }
+    }
+
+    deinit { unlink(path) }
+
+    /// Throws when another `rum up` forwards this machine's ports.
+    static func checkThatNobodyServes(_ machine: VirtualMachine) throws(CommandFailure) {
+        if (try? StreamSocket.connect(to: .unix(path: path(of: machine)))) != nil { throw alreadyUp(machine) }
+    }
+
+    /// The report of the `rum up` that runs; nil when none does.
+    static func report(of machine: VirtualMachine) async -> UpReport? {
+        guard let socket = try? StreamSocket.connect(to: .unix(path: path(of: machine))) else { return nil }
+        var limit = timeval(tv_sec: 2, tv_usec: 0)
+        setsockopt(socket.rawValue, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        _ = csockets_set_nonblocking(socket.rawValue, 0)
+        let handle = FileHandle(fileDescriptor: socket.release(), closeOnDealloc: true)
+        guard let data = try? handle.readToEnd() else { return nil }
+        return try? JSONDecoder().decode(UpReport.self, from: data)
+    }
+
+    /// Answers until the task is cancelled.
+    func serve() async {
+        let readable = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        let source = DispatchSource.makeReadSource(fileDescriptor: listener.rawValue)
+        source.setEventHandler { @Sendable in readable.continuation.yield() }
+        source.activate()
+        for await _ in readable.stream {
+            while case let number = csockets_accept(listener.rawValue, nil, nil), number >= 0 {
+                let client = OwnedDescriptor(owning: number)
+                let report = try? JSONEncoder().encode(await UpReport(forwards))
+                Self.send(report ?? Data(), to: client)
+            }
+        }
+        source.cancel()
+    }
+
+    /// Hands the bytes to a thread: the reader may be slow, or never read.
+    private static func send(_ data: Data, to client: consuming OwnedDescriptor) {
+        let number = client.release()
+        do throws(SystemError) {
+            try DedicatedThread.start(name: "report") {
+                let socket = OwnedDescriptor(owning: number)
+                _ = csockets_set_nonblocking(socket.rawValue, 0)
+                var limit = timeval(tv_sec: 2, tv_usec: 0)
+                setsockopt(
+                    socket.rawValue, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+                var rest = data[...]
+                while !rest.isEmpty {
+                    let sent = rest.withUnsafeBytes {
+                        Glibc.send(socket.rawValue, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+                    }
+                    guard sent > 0 else { return }
+                    rest = rest.dropFirst(sent)
+                }
+            }
+        } catch {
+            _ = OwnedDescriptor(owning: number)
+        }
+    }
+
+    private static func path(of machine: VirtualMachine) -> String { machine.files.directory + "/up.sock" }
+
+    private static func alreadyUp(_ machine: VirtualMachine) -> CommandFailure {
+        CommandFailure(
+            "another `rum up` already forwards the ports of \(machine.config.name)",
+            hint: "use that one (`rum status` shows its forwards), or end it with Ctrl-C first")
+    }
+}

@@ -1,0 +1,138 @@
+import ListenTable
+import ForwardProtocol
+import AgentAPI
+import AgentSession
+import CommandMain
+import ForwardSession
+import GuestChannel
+import Machine
+import PortForward
+import Relay
+import RumConfig
+import Sockets
+import Synchronization
+
+/// One `rum up`: brings the machine up, forwards its ports, and watches both.
+final class UpSession: Sendable {
+    private let machine: VirtualMachine
+    private let output: EventOutput
+    private let agentTimeout: Duration
+    private let progress = ProgressPrinter()
+    private let machineRuns = Atomic(false)
+
+    init(machine: VirtualMachine, output: EventOutput, agentTimeout: Duration) {
+        self.machine = machine
+        self.output = output
+        self.agentTimeout = agentTimeout
+    }
+
+    /// Stays until the machine stops or the task is cancelled; then every forward is closed.
+    func run() async throws {
+        try UpReportSocket.checkThatNobodyServes(machine)
+        let running = try await explained { () async throws(MachineError) in
+            try await machine.up { [progress] in progress.show($0) }
+        }
+        machineRuns.store(true, ordering: .relaxed)
+        progress.say("\(machine.config.name) runs with \(running.accelerator)")
+        progress.say("its agent is reached by \(running.channel)")
+
+        let engine = try RelayEngine.forHost(output)
+        let forwards = ForwardSession(
+            agent: running.address, token: running.token, policy: ForwardPolicy(machine.config),
+            engine: engine,
+            emit: output.print)
+        let reports = try UpReportSocket(machine, forwards: forwards)
+        await forwards.openStaticForwards()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await self.watchMachine() }
+            group.addTask { await reports.serve() }
+            group.addTask {
+                try await self.waitForAgent(running)
+                await forwards.run()
+            }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    /// Tells, after an interruption, what goes on without this command.
+    func sayGoodbye() {
+        if machineRuns.load(ordering: .relaxed) {
+            progress.say("\(machine.config.name) keeps running; `rum down` stops it")
+        }
+    }
+
+    private func waitForAgent(_ running: RunningMachine) async throws {
+        progress.say("Waiting for the agent in the guest")
+        let dialer = GuestDialer(address: running.address)
+        do {
+            let info = try await AgentWait.untilReady(token: running.token, timeout: agentTimeout) {
+                try await dialer.dial(.rpc)
+            }
+            progress.say(
+                "The agent \(info.version) is ready (\(info.source.mode.rawValue), \(info.source.push.rawValue))"
+            )
+        } catch AgentWaitError.tokenRefused {
+            throw CommandFailure(
+                "the guest's agent refuses the machine's token",
+                hint: "the guest is not the one this machine was created with; `rum destroy`, then `rum up`")
+        } catch AgentWaitError.noAnswer(let last) {
+            throw CommandFailure(
+                "the guest's agent did not answer within \(agentTimeout): \(last)",
+                hint: """
+                    see what the guest says in \(machine.files.consoleLog); it keeps running, so `rum up` waits \
+                    again (--timeout), and `rum down` stops it
+                    """)
+        }
+    }
+
+    /// Returns when the machine has stopped; throws when it broke.
+    private func watchMachine() async throws {
+        let ends = AsyncStream<MachineEvent.StopReason>.makeStream(bufferingPolicy: .bufferingOldest(1))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { [machine, progress] in
+                await machine.watch { event in
+                    switch event {
+                    case .stopped(let reason): ends.continuation.yield(reason)
+                    case .state(.stopped), .state(.absent): ends.continuation.yield(.unknown)
+                    case .suspended:
+                        progress.say("\(machine.config.name) is suspended; its ports answer when it resumes")
+                    case .resumed: progress.say("\(machine.config.name) goes on")
+                    case .rebooted: progress.say("\(machine.config.name) reboots")
+                    case .libvirtLost: progress.say("Lost libvirt; the forwards stay, and it is tried again")
+                    case .state, .started: break
+                    }
+                }
+            }
+            defer { group.cancelAll() }
+            for await reason in ends.stream { return try end(reason) }
+        }
+    }
+
+    private func end(_ reason: MachineEvent.StopReason) throws(CommandFailure) {
+        machineRuns.store(false, ordering: .relaxed)
+        let sentence = "\(machine.config.name) has stopped: \(reason)"
+        switch reason {
+        case .crashed, .failed:
+            throw CommandFailure(
+                sentence, hint: "its last words are in \(machine.files.consoleLog); `rum up` starts it")
+        case .shutDown, .destroyed, .migrated, .saved, .unknown:
+            progress.say(sentence)
+        }
+    }
+}
+
+extension ForwardPolicy {
+    /// What a configuration asks for.
+    init(_ config: RumConfig) {
+        self.init(
+            staticPorts: config.ports.map { .init(bind: HostBind($0.bind), host: $0.host, guest: $0.guest) },
+            autoPorts: config.autoPorts.map {
+                .init(range: $0.range, bind: HostBind($0.bind), ignore: $0.ignore)
+            })
+    }
+}
+
+extension HostBind {
+    init(_ bind: BindAddress) { self.init(text: bind.description, addresses: bind.addresses) }
+}
