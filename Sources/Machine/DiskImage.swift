@@ -1,4 +1,5 @@
 internal import FoundationEssentials
+internal import Glibc
 internal import RumConfig
 
 /// Reads and makes disk images with qemu-img.
@@ -48,6 +49,8 @@ enum DiskImage {
         try await Tool.qemuImg.output(of: [
             "create", "-q", "-f", "qcow2", "-b", base, "-F", baseInfo.format, temporary, "\(size.bytes)",
         ])
+        // The folder may have to let QEMU's user through.
+        _ = chmod(temporary, 0o600)
         try MachineFiles.move(temporary, to: path)
     }
 

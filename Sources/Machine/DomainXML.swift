@@ -85,7 +85,11 @@ package struct DomainXML: Hashable, Sendable {
             let cid = XMLElement("cid", ["auto": "yes"])
             devices.append(XMLElement("vsock", ["model": "virtio"], children: [cid]))
         }
-        devices.append(XMLElement("memballoon", ["model": "none"]))
+        devices += [
+            XMLElement("memballoon", ["model": "none"]),
+            // Lets the guest's kernel tell of its panic, so that a crashed machine is not taken for a busy one.
+            XMLElement("panic", ["model": "isa"]),
+        ]
         return devices
     }
 

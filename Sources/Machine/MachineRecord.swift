@@ -38,7 +38,7 @@ struct MachineRecord: Codable, Hashable, Sendable {
 
     func save(_ files: MachineFiles) throws(MachineError) {
         let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         do {
             try MachineFiles.write(Array(try encoder.encode(self)) + [10], to: files.record)
         } catch let error as MachineError {

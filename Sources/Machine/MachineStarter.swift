@@ -90,17 +90,26 @@ struct MachineStarter {
     }
 
     private func makeDisk(_ record: inout MachineRecord) async throws(MachineError) {
-        guard let image = config.image else { return }
         if MachineFiles.exists(files.disk) {
             try record.base?.check()
-            return
+        } else {
+            try await replaceDisk(&record)
         }
+    }
+
+    /// Makes a fresh disk in place of the one there may be, which stays if anything fails.
+    func replaceDisk(_ record: inout MachineRecord) async throws(MachineError) {
+        guard let image = config.image else { return }
         let cache = ImageCache(directory: files.cache + "/images", progress: progress)
         let base = try await cache.resolve(image)
         let info = try await DiskImage.info(base)
         progress(MachineStep("Creating a \(config.resources.disk) disk on top of \(base)"))
-        record.base = try BaseStamp(path: base)
+        let stamp = try BaseStamp(path: base)
         try await DiskImage.createOverlay(files.disk, base: base, baseInfo: info, size: config.resources.disk)
+        record.base = stamp
+        record.instanceID = MachineRecord.newInstanceID()
+        // Without it a later start would take the new disk for one on the old base.
+        try record.save(files)
     }
 
     private func makeToken() throws(MachineError) -> MachineToken {

@@ -44,27 +44,40 @@ package struct VirtualMachine: Sendable {
         reset: Bool = false, progress: @escaping MachineProgress
     ) async throws(MachineError) -> RunningMachine {
         try await exclusively(progress) { () async throws(MachineError) in
-            try await hypervisor.open()
             let known = try MachineRecord.load(files)
             var record = known ?? MachineRecord(configFile: configFile)
-            try await checkOwnership(of: record)
-            if reset, known != nil {
-                progress(MachineStep("Resetting \(config.name)"))
-                try await hypervisor.stopAndForget(domain)
-                try MachineFiles.remove(files.disk)
-                record.instanceID = MachineRecord.newInstanceID()
-                record.base = nil
-            }
-            if try await wake(progress) { return try await reach(record, wasRunning: true) }
             do throws(MachineError) {
-                try await MachineStarter(machine: self, progress: progress).start(&record)
-                return try await reach(record, wasRunning: false)
+                return try await bringUp(&record, reset: reset && known != nil, progress)
             } catch {
-                if known == nil { try? await hypervisor.stopAndForget(domain) }
-                if known == nil { try? MachineFiles.remove(files.directory) }
+                if known == nil { await undo(record) }
                 throw error
             }
         }
+    }
+
+    private func bringUp(
+        _ record: inout MachineRecord, reset: Bool, _ progress: @escaping MachineProgress
+    ) async throws(MachineError) -> RunningMachine {
+        try await hypervisor.open()
+        try await checkOwnership(of: record)
+        let starter = MachineStarter(machine: self, progress: progress)
+        if reset {
+            // The new disk comes first: if it cannot be made, the machine keeps the old one, and runs on.
+            try await starter.replaceDisk(&record)
+            progress(MachineStep("Turning off \(config.name) for its fresh disk"))
+            try await hypervisor.stopAndForget(domain)
+        }
+        let wasRunning = try await wake(progress)
+        if !wasRunning { try await starter.start(&record) }
+        return try await reach(record, wasRunning: wasRunning)
+    }
+
+    /// Takes back a creation that failed. Whatever goes wrong here, the first error is the one that matters.
+    private func undo(_ record: MachineRecord) async {
+        if let uuid = try? await hypervisor.uuid(of: domain), uuid == record.uuid {
+            try? await hypervisor.stopAndForget(domain)
+        }
+        try? MachineFiles.remove(files.directory)
     }
 
     /// Shuts the guest down, and turns it off when that takes longer than `timeout`.

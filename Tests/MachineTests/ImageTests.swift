@@ -1,0 +1,150 @@
+import RumConfig
+import Synchronization
+import Testing
+
+@testable import Machine
+
+/// The SHA-256 of "content\n".
+private let contentDigest = "434728a410a78f56fc1b5899c3593436e61ab0c731e9072d95e96db290205e53"
+
+/// Keeps the sentences of the steps.
+private final class Steps: Sendable {
+    private let sentences = Mutex<[String]>([])
+
+    var progress: MachineProgress { { step in self.sentences.withLock { $0.append(step.sentence) } } }
+    var all: [String] { sentences.withLock { $0 } }
+}
+
+@Suite("Base images")
+struct ImageTests {
+    let folder: TestFolder
+    private let steps = Steps()
+    var cache: ImageCache { ImageCache(directory: folder.path + "/cache", progress: steps.progress) }
+
+    init() throws { folder = try TestFolder() }
+
+    @Test("A URL is downloaded once, and checked")
+    func download() async throws {
+        let source = try folder.file("image.qcow2", "content\n")
+        let image = RumConfig.Image(base: .url("file://" + source), sha256: contentDigest)
+        let path = try await cache.resolve(image)
+        #expect(try readText(path) == "content\n")
+        #expect(steps.all == ["Downloading file://\(source)", "Checking the image's sha256"])
+        // The source is gone, the copy stays.
+        try MachineFiles.remove(source)
+        #expect(try await cache.resolve(image) == path)
+    }
+
+    @Test("Two downloads of one image at the same time share one transfer")
+    func together() async throws {
+        let source = try folder.file("image.qcow2", "content\n")
+        let cache = cache
+        let image = RumConfig.Image(base: .url("file://" + source))
+        async let first = cache.resolve(image)
+        async let second = cache.resolve(image)
+        #expect(try await first == second)
+        #expect(steps.all.count { $0.hasPrefix("Downloading") } == 1)
+    }
+
+    @Test("What an interrupted download left is continued where a digest can prove the result")
+    func resume() async throws {
+        let source = try folder.file("image.qcow2", "content\n")
+        let image = RumConfig.Image(base: .url("file://" + source), sha256: contentDigest)
+        let path = cache.location(of: "file://" + source, digest: contentDigest)
+        try MachineFiles.makeDirectory(folder.path + "/cache")
+        try MachineFiles.write(Array("cont".utf8), to: path + ".part")
+        #expect(try readText(try await cache.resolve(image)) == "content\n")
+    }
+
+    @Test("A leftover that does not fit is thrown away and the download repeated")
+    func badLeftover() async throws {
+        let source = try folder.file("image.qcow2", "content\n")
+        let image = RumConfig.Image(base: .url("file://" + source), sha256: contentDigest)
+        let path = cache.location(of: "file://" + source, digest: contentDigest)
+        try MachineFiles.makeDirectory(folder.path + "/cache")
+        try MachineFiles.write(Array("old ".utf8), to: path + ".part")
+        #expect(try readText(try await cache.resolve(image)) == "content\n")
+    }
+
+    @Test("A wrong digest is told with both values and keeps nothing")
+    func wrongDigest() async throws {
+        let source = try folder.file("image.qcow2", "content\n")
+        let wrong = String(repeating: "0", count: 64)
+        let image = RumConfig.Image(base: .url("file://" + source), sha256: wrong)
+        let error = await #expect(throws: MachineError.self) { try await cache.resolve(image) }
+        #expect(
+            error?.message == "file://\(source) has the sha256 \(contentDigest), but image.sha256 is \(wrong)"
+        )
+        let path = cache.location(of: "file://" + source, digest: wrong)
+        #expect(!MachineFiles.exists(path))
+        #expect(!MachineFiles.exists(path + ".part"))
+    }
+
+    @Test("A server that cannot be reached is told as such")
+    func offline() async throws {
+        let image = RumConfig.Image(base: .url("http://127.0.0.1:1/x.img"))
+        let error = await #expect(throws: MachineError.self) { try await cache.resolve(image) }
+        #expect(error?.message.hasPrefix("cannot download http://127.0.0.1:1/x.img: ") == true)
+        #expect(error?.hint.hasPrefix("Check the network") == true)
+    }
+
+    @Test("The length of a download is that of the last response")
+    func contentLength() throws {
+        let headers = try folder.file(
+            "headers",
+            "HTTP/1.1 302 Found\r\nContent-Length: 5\r\n\r\nHTTP/2 200\r\ncontent-length: 1234\r\n\r\n")
+        #expect(ImageCache.contentLength(headers) == 1234)
+        #expect(ImageCache.contentLength(folder.path + "/none") == nil)
+    }
+
+    @Test("A disk is a thin layer on its base")
+    func overlay() async throws {
+        let base = folder.path + "/base.img"
+        try await Tool.qemuImg.output(of: ["create", "-q", "-f", "raw", base, "32M"])
+        let info = try await DiskImage.info(base)
+        #expect(info == DiskImage.Info(format: "raw", virtualSize: 32 << 20))
+        let disk = folder.path + "/disk.qcow2"
+        try await DiskImage.createOverlay(disk, base: base, baseInfo: info, size: ByteSize(bytes: 64 << 20))
+        #expect(try await DiskImage.info(disk) == DiskImage.Info(format: "qcow2", virtualSize: 64 << 20))
+        #expect(try mode(of: disk) == 0o600)
+        let error = await #expect(throws: MachineError.self) {
+            try await DiskImage.createOverlay(
+                disk + "2", base: base, baseInfo: info, size: ByteSize(bytes: 16 << 20))
+        }
+        #expect(error?.message == "resources.disk is 16M, but the image \(base) needs 32M")
+    }
+
+    @Test("An image of another kind is refused with the cure")
+    func otherFormat() async throws {
+        let image = folder.path + "/base.vmdk"
+        try await Tool.qemuImg.output(of: ["create", "-q", "-f", "vmdk", image, "16M"])
+        let error = await #expect(throws: MachineError.self) { try await DiskImage.info(image) }
+        #expect(error?.hint.hasPrefix("Convert it: qemu-img convert") == true)
+    }
+
+    @Test("A program that is missing is named with its package")
+    func missingTool() async {
+        let tool = Tool(name: "rum-no-such-tool", package: "some-package")
+        let error = await #expect(throws: MachineError.self) { try await tool.output(of: []) }
+        #expect(error?.kind == .missingTool)
+        #expect(error?.hint.contains("apt install some-package") == true)
+    }
+
+    @Test("A seed image holds its files and the bundle, under the label that cloud-init looks for")
+    func seedImage() async throws {
+        let seed = GuestSeed(
+            instanceID: "i", hostname: "h", user: "rum", authorizedKeys: [], listen: ["vsock"], token: "t",
+            bundleDigest: "d", systemScript: nil, bootScript: nil)
+        let bundle = try folder.file("odd=name.tar.gz", "bundle")
+        let image = folder.path + "/seed.iso"
+        try await SeedImage.write(seed, bundle: bundle, to: image)
+        try await SeedImage.write(seed, bundle: bundle, to: image)
+        let listing = try await Tool.xorriso.output(of: ["-indev", image, "-find", "/", "-type", "f"])
+        let names = Set(listing.split(separator: "\n").map { $0.filter { $0 != "'" } })
+        #expect(names == Set(seed.files.keys.map { "/\($0)" } + ["/rum-agent.tar.gz"]))
+        let volume = try await Tool.xorriso.outcome(of: ["-indev", image, "-pvd_info"]).output
+        #expect(volume.contains("Volume Id    : CIDATA"))
+        #expect(try mode(of: image) == 0o600)
+        #expect(!MachineFiles.exists(image + ".d"))
+    }
+}
