@@ -7,6 +7,8 @@ struct ListenerBook {
         var inode: UInt64
         /// The descriptor through which `socket.process` was confirmed.
         var holder: SocketHolder?
+        /// How often the scanner may still look for the holder; some sockets, such as the kernel's own, have none.
+        var scansLeft = 3
     }
 
     private(set) var entries: [ListeningSocket.Key: Entry] = [:]
@@ -54,9 +56,20 @@ struct ListenerBook {
     mutating func attribute(_ key: ListeningSocket.Key, inode: UInt64, to holder: SocketHolder?) -> Bool {
         guard var entry = entries[key], entry.inode == inode, entry.holder != holder else { return false }
         entry.holder = holder
+        entry.scansLeft = 3
         entry.socket.process = holder?.process
         entries[key] = entry
         return true
+    }
+
+    /// The unnamed sockets that the scanner may look for, each counted as looked for once more.
+    mutating func takeUnnamed() -> [UInt64] {
+        var inodes: [UInt64] = []
+        for (key, entry) in entries where entry.holder == nil && entry.inode != 0 && entry.scansLeft > 0 {
+            entries[key]?.scansLeft -= 1
+            inodes.append(entry.inode)
+        }
+        return inodes
     }
 
     /// Whether a listener with the hint's address and port is known, on whatever interface.

@@ -1,5 +1,15 @@
 internal import Glibc
 
+/// The CPU time that the calling thread has used: unlike elapsed time it says what work costs, not how busy the
+/// machine is.
+enum ThreadTime {
+    static var used: Duration {
+        var time = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
+        return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
+    }
+}
+
 /// A moment of CLOCK_MONOTONIC, the clock that stamps tracepoint events.
 struct MonotonicTime: Hashable, Comparable {
     let nanoseconds: UInt64

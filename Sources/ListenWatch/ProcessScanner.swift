@@ -4,7 +4,7 @@ internal import Sockets
 internal import Synchronization
 
 /// Finds the processes behind sockets that no event explained, by reading every process's descriptors on a thread
-/// of the lowest priority, with pauses. It sleeps when nobody asks.
+/// of low priority, with pauses. It sleeps when nobody asks.
 final class ProcessScanner: Sendable {
     /// A socket whose holder was found.
     struct Finding {
@@ -59,11 +59,10 @@ final class ProcessScanner: Sendable {
     func stop() { state.withLock { $0.isStopped = true } }
 
     private func run() {
-        setpriority(Int32(PRIO_PROCESS.rawValue), 0, 19)
+        setpriority(Int32(PRIO_PROCESS.rawValue), 0, 10)
         while let wanted = nextTask() {
             let found = Self.scan(holders, for: wanted) { [self] in
-                // A tenth of one core at most while it runs; a scan of a big machine may take a minute.
-                usleep(useconds_t(clamping: max(1000, $0.components.attoseconds / 1_000_000_000_000 * 9)))
+                Self.pause(after: $0)
                 return !state.withLock { $0.isStopped }
             }
             state.withLock { $0.found += found }
@@ -82,8 +81,14 @@ final class ProcessScanner: Sendable {
         }
     }
 
+    /// Nine times as long as the work took, so that a scan takes a tenth of one core at most.
+    private static func pause(after work: Duration) {
+        let microseconds = work.components.attoseconds / 1_000_000_000_000
+        usleep(useconds_t(clamping: min(max(100, microseconds * 9), 50_000)))
+    }
+
     /// Reads the descriptors of every process until all of `wanted` are found. `pause` is told how long each
-    /// process took and ends the scan by returning false.
+    /// process cost and ends the scan by returning false.
     static func scan(
         _ holders: SocketHolders, for wanted: Wanted, pause: (Duration) -> Bool = { _ in true }
     ) -> [Finding] {
@@ -91,13 +96,13 @@ final class ProcessScanner: Sendable {
         var wanted = Set(wanted.keys)
         var found: [Finding] = []
         for pid in likely + holders.processes().filter({ !likely.contains($0) }) where !wanted.isEmpty {
-            let start = MonotonicTime.now
+            let start = ThreadTime.used
             for (inode, descriptor) in holders.sockets(of: pid) where wanted.contains(inode) {
                 guard let holder = holders.confirmed(pid: pid, descriptor: descriptor) else { continue }
                 wanted.remove(inode)
                 found.append(Finding(inode: inode, holder: holder))
             }
-            guard pause(MonotonicTime.now - start) else { break }
+            guard pause(ThreadTime.used - start) else { break }
         }
         return found
     }

@@ -14,7 +14,7 @@ struct SocketHolders {
 
     /// Tries the descriptors 0 to `limit - 1` of one process, each by name: a server's first listener has a small
     /// number, and reading the directory would cost more than the links.
-    func holder(of inode: UInt64, pid: Int32, limit: Int32 = 64) -> SocketHolder? {
+    func holder(of inode: UInt64, pid: Int32, limit: Int32) -> SocketHolder? {
         for descriptor in 0..<limit where holds(inode, pid: pid, descriptor: descriptor) {
             return confirmed(pid: pid, descriptor: descriptor)
         }

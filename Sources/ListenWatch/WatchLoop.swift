@@ -9,8 +9,11 @@ final class WatchLoop {
     private static let dumpGap = Duration.milliseconds(1)
     /// Single questions that are cheaper than a dump, allowed once in each `dumpGap`.
     private static let lookupsPerGap = 4
-    /// New listeners whose process is named before they are published; the scanner names the others.
+    /// New listeners whose process is named before they are published, each by this many descriptors at most.
     private static let namedAtOnce = 8
+    private static let descriptorsAtOnce: Int32 = 64
+    /// As many are tried once the table is out, for processes that have more.
+    private static let descriptorsLater: Int32 = 1024
     /// Failed snapshots in a row before netlink is given up, where the mode was left open.
     private static let patience = 3
 
@@ -23,6 +26,8 @@ final class WatchLoop {
     private var dirty = DirtyPorts()
     private var book = ListenerBook()
 
+    /// New listeners whose process was not proved at once, with the callers that may hold them.
+    private var unnamed: [(key: ListeningSocket.Key, inode: UInt64, callers: [Int32])] = []
     private var degraded: String?
     private var failures = 0
     private var nextScheduled = MonotonicTime.now
@@ -90,6 +95,7 @@ final class WatchLoop {
             now = .now
         }
         takeFindings()
+        nameRest()
     }
 
     /// Reads the hints; where some may be missing, it asks for looks at everything.
@@ -108,7 +114,7 @@ final class WatchLoop {
 
     /// Asks the kernel and merges the answer.
     private func take(_ look: DirtyPorts.Look) {
-        let start = MonotonicTime.now
+        let start = ThreadTime.used
         do {
             let changed: Bool
             switch look {
@@ -123,9 +129,8 @@ final class WatchLoop {
         if case .owners = look {
             lookupsLeft -= 1
         } else {
-            let end = MonotonicTime.now
-            // A table of many thousands takes its own time to read: at most a fifth of it is spent on that.
-            mayDumpAt = end + max(Self.dumpGap, (end - start) * 4)
+            // A table of many thousands takes its own time to read: at most a fifth of the CPU goes into that.
+            mayDumpAt = .now + max(Self.dumpGap, (ThreadTime.used - start) * 4)
             lookupsLeft = Self.lookupsPerGap
         }
     }
@@ -163,12 +168,12 @@ final class WatchLoop {
     private func scheduledLook() {
         refreshSources(unhealthy: false)
         let hadHints = !dirty.isEmpty
-        let start = MonotonicTime.now
+        let start = ThreadTime.used
         do {
             let changed = try dump(.all, .all)
-            let end = MonotonicTime.now
-            mayDumpAt = end + Self.dumpGap
-            nextScheduled = end + sources.interval(changed: changed, cost: end - start)
+            let now = MonotonicTime.now
+            mayDumpAt = now + Self.dumpGap
+            nextScheduled = now + sources.interval(changed: changed, cost: ThreadTime.used - start)
             let recovered = degraded != nil
             (degraded, failures) = (nil, 0)
             let renamed = checkHolders()
@@ -238,24 +243,41 @@ final class WatchLoop {
 
     // MARK: Processes
 
-    /// Names the processes of new listeners from their events; what those don't prove is left to the scanner.
+    /// Names the processes of new listeners from their events, as far as that is quickly done.
     private func name(_ keys: [ListeningSocket.Key]) {
-        var unknown: ProcessScanner.Wanted = [:]
         for (index, key) in keys.enumerated() {
             guard let entry = book.entries[key], entry.inode != 0 else { continue }
-            let holder = index < Self.namedAtOnce ? holder(of: entry) : nil
-            if let holder {
+            let callers = callers(of: entry.socket)
+            let mayTry = index < Self.namedAtOnce
+            if mayTry, let holder = holder(of: entry.inode, among: callers, Self.descriptorsAtOnce) {
                 _ = book.attribute(key, inode: entry.inode, to: holder)
             } else {
-                unknown[entry.inode] = .some(callers(of: entry.socket).first)
+                unnamed.append((key, entry.inode, callers))
             }
         }
-        if !unknown.isEmpty { scanner.find(unknown) }
     }
 
-    private func holder(of entry: ListenerBook.Entry) -> SocketHolder? {
-        for pid in callers(of: entry.socket) {
-            if let holder = holders.holder(of: entry.inode, pid: pid) { return holder }
+    /// Tries the callers' other descriptors, now that the table is out; what they don't prove is the scanner's.
+    private func nameRest() {
+        guard !unnamed.isEmpty else { return }
+        var wanted: ProcessScanner.Wanted = [:]
+        var changed = false
+        for (index, (key, inode, callers)) in unnamed.enumerated() {
+            let mayTry = index < Self.namedAtOnce
+            if mayTry, let holder = holder(of: inode, among: callers, Self.descriptorsLater) {
+                changed = book.attribute(key, inode: inode, to: holder) || changed
+            } else {
+                wanted[inode] = .some(callers.first)
+            }
+        }
+        unnamed = []
+        scanner.find(wanted)
+        if changed { publish() }
+    }
+
+    private func holder(of inode: UInt64, among callers: [Int32], _ limit: Int32) -> SocketHolder? {
+        for pid in callers {
+            if let holder = holders.holder(of: inode, pid: pid, limit: limit) { return holder }
         }
         return nil
     }
@@ -266,14 +288,16 @@ final class WatchLoop {
     }
 
     private func nameOlderListeners() {
-        let inodes = book.entries.values.map(\.inode).filter { $0 != 0 }
-        guard !inodes.isEmpty else { return }
-        let wanted = ProcessScanner.Wanted(inodes.map { ($0, nil) }) { first, _ in first }
+        let wanted = olderUnnamed()
         if options.namesProcessesFirst {
             attribute(ProcessScanner.scan(holders, for: wanted))
         } else {
             scanner.find(wanted)
         }
+    }
+
+    private func olderUnnamed() -> ProcessScanner.Wanted {
+        ProcessScanner.Wanted(book.takeUnnamed().map { ($0, nil) }) { first, _ in first }
     }
 
     private func takeFindings() {
@@ -294,15 +318,15 @@ final class WatchLoop {
         return changed
     }
 
-    /// Forgets processes that no longer hold their socket: a child may have inherited it, without an event.
+    /// Forgets processes that no longer hold their socket, since a child may have inherited it without an event,
+    /// and looks again for those not found, since a process may have come by its socket a moment later.
     private func checkHolders() -> Bool {
-        var orphaned: ProcessScanner.Wanted = [:]
+        var changed = false
         for (key, entry) in book.entries {
             guard let holder = entry.holder, !holders.stillHolds(holder, inode: entry.inode) else { continue }
-            _ = book.attribute(key, inode: entry.inode, to: nil)
-            orphaned[entry.inode] = .some(nil)
+            changed = book.attribute(key, inode: entry.inode, to: nil) || changed
         }
-        if !orphaned.isEmpty { scanner.find(orphaned) }
-        return !orphaned.isEmpty
+        scanner.find(olderUnnamed())
+        return changed
     }
 }

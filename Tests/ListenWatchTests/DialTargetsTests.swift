@@ -121,9 +121,10 @@ struct DialTargetsTests {
         let namespace = try await NetworkNamespace()
         try await namespace.shell(
             """
-            ip link add eth0 type veth peer name peer0 && ip link set peer0 up && \
-            ip addr add 10.9.0.1/24 dev eth0 && ip addr add fd09::1/64 dev eth0 nodad && \
-            ip addr add fe80::9/64 dev eth0 nodad && ip link set eth0 addrgenmode none up
+            ip link add eth0 type veth peer name peer0 && ip link set eth0 addrgenmode none && \
+            ip link set peer0 up && ip link set eth0 up && ip addr add 10.9.0.1/24 dev eth0 && \
+            ip addr add fd09::1/64 dev eth0 nodad && ip addr add fe80::9/64 dev eth0 nodad && \
+            while ip -6 addr show dev eth0 tentative | grep -q inet6; do :; done
             """)
         return (namespace, try await namespace.run { try KernelControl.interfaceIndex("eth0") })
     }
@@ -140,7 +141,7 @@ struct DialTargetsTests {
     /// Connects, and sees whether it was this listener that got the connection.
     private static func reaches(_ target: SocketAddress, _ listener: TestListener) -> Bool {
         guard let client = try? StreamSocket.connect(to: target) else { return false }
-        let arrived = listener.isReadable(within: 200)
+        let arrived = listener.isReadable(within: 2000)
         if arrived { listener.acceptAndClose() }
         return arrived && client.rawValue >= 0
     }

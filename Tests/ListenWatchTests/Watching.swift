@@ -2,6 +2,7 @@ import Glibc
 import ListenTable
 import ListenWatch
 import LiveKernel
+import Sockets
 import Synchronization
 import Testing
 
@@ -54,6 +55,20 @@ final class Watching: Sendable {
         }
     }
 
+    /// Opens a listener on a port that another test's child process may still hold for the moment between fork and
+    /// exec.
+    func listenerWhenFree(port: UInt16) async throws -> TestListener {
+        let deadline = ContinuousClock.now + .seconds(10)
+        while true {
+            do {
+                return try await listener(port: port)
+            } catch let error as SystemError where error.code == EADDRINUSE && ContinuousClock.now < deadline
+            {
+                await Task.yield()
+            }
+        }
+    }
+
     /// The first table for which `condition` holds; nil when none came in time.
     func table(
         within limit: Duration = .seconds(10), where condition: @escaping @Sendable (ListenTable) -> Bool
@@ -80,7 +95,7 @@ final class Watching: Sendable {
     /// Waits until all that was opened and closed so far has been seen: a listener of a fixed port comes and goes,
     /// which takes as long as the last retry of anything before it.
     func settle() async throws {
-        let marker = try await listener(.loopbackV4, port: 9)
+        let marker = try await listenerWhenFree(port: 9)
         #expect(await table { $0.listeners.contains { $0.key == marker.key } } != nil)
         let deadline = ContinuousClock.now + .milliseconds(100)
         while ContinuousClock.now < deadline { await Task.yield() }
