@@ -21,7 +21,9 @@ struct LibvirtError: Error, Hashable, Sendable {
             code: number,
             // virReportSystemError keeps errno there.
             systemCode: number == VIR_ERR_SYSTEM_ERROR.rawValue ? error.pointee.int1 : 0,
-            message: error.pointee.message.map { String(cString: $0) } ?? "no reason given",
+            // QEMU's own words may span lines.
+            message: error.pointee.message.map { String(cString: $0) }?
+                .split(whereSeparator: \.isNewline).joined(separator: "; ") ?? "no reason given",
             operation: operation)
     }
 

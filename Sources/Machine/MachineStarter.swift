@@ -138,7 +138,7 @@ struct MachineStarter {
 
 extension MachineStarter {
     /// The tries at starting one machine, each with another accelerator or channel.
-    private struct Attempt {
+    struct Attempt {
         let starter: MachineStarter
         let record: MachineRecord
         let token: MachineToken

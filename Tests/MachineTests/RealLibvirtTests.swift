@@ -1,0 +1,219 @@
+import Foundation
+import GuestChannel
+import RumConfig
+import Synchronization
+import Testing
+
+@testable import Machine
+
+private let libvirtURI = ProcessInfo.processInfo.environment["RUM_TEST_LIBVIRT_URI"]
+
+/// Whole machines on a real daemon and a real QEMU. The disk is empty, so the guest stays in its firmware: enough for
+/// everything but the agent, and it starts in a moment.
+@Suite(
+    "A real libvirt", .serialized,
+    .enabled(
+        if: libvirtURI != nil,
+        "set RUM_TEST_LIBVIRT_URI, for example to the output of scripts/libvirtd-private DIR start"))
+struct RealLibvirtTests {
+    let folder: TestFolder
+    let machine: VirtualMachine
+
+    init() async throws {
+        folder = try TestFolder()
+        try await Tool.qemuImg.output(of: ["create", "-q", "-f", "raw", folder.path + "/base.img", "32M"])
+        let text = """
+            [image]
+            base = "base.img"
+            [resources]
+            memory_mb = 64
+            cpus = 1
+            disk = "64M"
+            [advanced]
+            libvirt_uri = "\(libvirtURI ?? "")"
+            """
+        let file = try folder.file("\((folder.path as NSString).lastPathComponent).rum.toml", text)
+        machine = VirtualMachine(
+            config: try RumConfig.load(path: file), agentBundle: try folder.file("bundle.tar.gz"),
+            environment: ["RUM_HOME": folder.path + "/home", "RUM_CACHE": folder.path + "/cache"])
+    }
+
+    /// Runs `body` and destroys the machine in any case.
+    private func withMachine(_ body: () async throws -> Void) async throws {
+        do {
+            try await body()
+        } catch {
+            _ = try? await machine.destroy { _ in }
+            throw error
+        }
+        #expect(try await machine.destroy { _ in })
+        #expect(try await machine.status().state == .absent)
+        #expect(!MachineFiles.exists(machine.files.directory))
+    }
+
+    @Test("up is idempotent, down stops, and up starts again")
+    func upAndDown() async throws {
+        try await withMachine {
+            let first = try await machine.up { _ in }
+            #expect(!first.wasRunning)
+            let second = try await machine.up { _ in }
+            #expect(second.wasRunning)
+            #expect(second.address == first.address)
+            #expect(second.token == first.token)
+            #expect(second.accelerator == first.accelerator)
+            #expect(try await machine.status().running == second)
+            // No guest that would hear the power button.
+            #expect(try await machine.down(timeout: .milliseconds(300)) { _ in } == .forced)
+            #expect(try await machine.down { _ in } == .wasNotRunning)
+            #expect(try await machine.status().state == .stopped)
+            let third = try await machine.up { _ in }
+            #expect(!third.wasRunning)
+            #expect(third.token == first.token)
+        }
+    }
+
+    @Test("Token, disk and seed are for their owner only")
+    func modes() async throws {
+        try await withMachine {
+            _ = try await machine.up { _ in }
+            for path in [machine.files.token, machine.files.disk, machine.files.seed, machine.files.sshKey] {
+                #expect(try mode(of: path) == 0o600, "\(path)")
+            }
+            #expect(try mode(of: machine.files.directory) == 0o700)
+        }
+    }
+
+    @Test("A reset gives a fresh disk and a new instance, but keeps machine and token")
+    func reset() async throws {
+        try await withMachine {
+            let first = try await machine.up { _ in }
+            let before = try #require(try MachineRecord.load(machine.files))
+            let second = try await machine.up(reset: true) { _ in }
+            let after = try #require(try MachineRecord.load(machine.files))
+            #expect(!second.wasRunning)
+            #expect(second.token == first.token)
+            #expect(after.instanceID != before.instanceID)
+            #expect(after.uuid == before.uuid)
+        }
+    }
+
+    @Test("A reset that cannot make the new disk leaves the machine running on its old one")
+    func failedReset() async throws {
+        try await withMachine {
+            let first = try await machine.up { _ in }
+            try FileManager.default.removeItem(atPath: folder.path + "/base.img")
+            await #expect(throws: MachineError.self) { _ = try await machine.up(reset: true) { _ in } }
+            #expect(try await machine.status().running?.address == first.address)
+        }
+    }
+
+    @Test("A base image that changed stops the start before anything is touched")
+    func changedBase() async throws {
+        try await withMachine {
+            _ = try await machine.up { _ in }
+            _ = try await machine.down(timeout: .milliseconds(300)) { _ in }
+            _ = try folder.file("base.img", "other")
+            let error = await #expect(throws: MachineError.self) { _ = try await machine.up { _ in } }
+            #expect(error?.hint.contains("--reset") == true)
+            #expect(machine.files.exists)
+        }
+    }
+
+    @Test("Two commands at once make one machine")
+    func together() async throws {
+        try await withMachine {
+            let machine = machine
+            async let first = machine.up { _ in }
+            async let second = machine.up { _ in }
+            let both = try await [first, second]
+            #expect(both[0].address == both[1].address)
+            #expect(both.count { $0.wasRunning } == 1)
+        }
+    }
+
+    @Test("A suspended machine runs on with the next up")
+    func suspended() async throws {
+        try await withMachine {
+            let first = try await machine.up { _ in }
+            try await Tool(name: "virsh", package: "libvirt-clients").output(of: [
+                "-q", "-c", machine.libvirtURI, "suspend", machine.domain,
+            ])
+            #expect(try await machine.status().state == .paused)
+            let second = try await machine.up { _ in }
+            #expect(second.wasRunning)
+            #expect(second.address == first.address)
+        }
+    }
+
+    @Test("A start falls back to tcp and to emulation where vsock and KVM fail, and says why")
+    func fallback() async throws {
+        try await withMachine {
+            // Makes the files.
+            _ = try await machine.up { _ in }
+            try await machine.hypervisor.stopAndForget(machine.domain)
+            let facts = HostFacts(
+                kvmRefusal: nil, virtualizationFlag: "vmx", vhostVsockError: nil, isSystemDaemon: true)
+            let attempt = MachineStarter.Attempt(
+                starter: MachineStarter(machine: machine) { _ in },
+                record: try #require(try MachineRecord.load(machine.files)),
+                token: try machine.files.readToken(), authorizedKeys: [], bundleDigest: "")
+            let chosen = try await attempt.run(
+                .choose(wanted: .auto, facts: facts), .choose(wanted: .auto, facts: facts))
+            let live = try #require(try await machine.hypervisor.xml(of: machine.domain))
+            #expect(live.hasPrefix("<domain type='\(chosen.accelerator.kind.rawValue)'"))
+            #expect((LiveXML.vsockCID(live) != nil) == (chosen.channel.kind == .vsock))
+            if chosen.channel.kind == .tcp {
+                #expect(chosen.channel.reason.contains("since starting with vsock failed ("))
+            }
+            if chosen.accelerator.kind == .qemu {
+                #expect(chosen.accelerator.reason.contains("since starting with KVM failed ("))
+            }
+        }
+    }
+
+    @Test("Whoever watches learns that QEMU was killed")
+    func crash() async throws {
+        try await withMachine {
+            _ = try await machine.up { _ in }
+            let qemu = try #require(try qemuProcess())
+            let machine = machine
+            let log = EventLog()
+            await withTaskGroup(of: Void.self) { group in
+                let (ready, isReady) = AsyncStream.makeStream(of: Void.self)
+                let (done, isDone) = AsyncStream.makeStream(of: Void.self)
+                group.addTask {
+                    await machine.watch { event in
+                        log.append(event)
+                        if case .state = event { isReady.finish() }
+                        if case .stopped = event { isDone.finish() }
+                    }
+                }
+                for await _ in ready {}
+                #expect(kill(qemu, SIGKILL) == 0)
+                for await _ in done {}
+                group.cancelAll()
+            }
+            #expect(log.events == [.state(.running), .stopped(.failed)])
+        }
+    }
+
+    /// The QEMU process of the machine, found by its command line.
+    private func qemuProcess() throws -> pid_t? {
+        for entry in try FileManager.default.contentsOfDirectory(atPath: "/proc") {
+            guard let pid = pid_t(entry),
+                let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline")
+            else { continue }
+            if String(decoding: line, as: UTF8.self).contains("guest=\(machine.domain),") { return pid }
+        }
+        return nil
+    }
+}
+
+/// Keeps what a watcher reports.
+private final class EventLog: Sendable {
+    private let kept = Mutex<[MachineEvent]>([])
+
+    func append(_ event: MachineEvent) { kept.withLock { $0.append(event) } }
+
+    var events: [MachineEvent] { kept.withLock { $0 } }
+}
