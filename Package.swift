@@ -35,16 +35,10 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
     targets: [
+        // Vocabulary: what both ends speak of.
         .target(name: "CSockets", cSettings: [.treatAllWarnings(as: .error)]),
         .target(name: "ListenTable", swiftSettings: rules),
         .target(name: "Sockets", dependencies: ["CSockets", "ListenTable"], swiftSettings: rules),
-        .target(
-            name: "CommandMain",
-            dependencies: [
-                "ForwardProtocol", "Sockets",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            ],
-            swiftSettings: rules),
         .target(name: "ForwardProtocol", dependencies: ["ListenTable"], swiftSettings: rules),
         .target(
             name: "GuestChannel", dependencies: ["CSockets", "ForwardProtocol", "ListenTable", "Sockets"],
@@ -62,14 +56,18 @@ let package = Package(
             dependencies: ["CNetlink", "CSockets", "ListenTable", "ProcNet", "SockDiag", "Sockets"],
             swiftSettings: rules),
 
-        // The data path, one engine for both ends.
+        // The data path: one engine for both ends.
         .target(
             name: "Relay",
             dependencies: ["CSockets", "ForwardProtocol", "GuestChannel", "ListenTable", "Sockets"],
             swiftSettings: rules),
         .target(name: "GuestForward", dependencies: ["Relay", "Sockets"], swiftSettings: rules),
+        .target(
+            name: "PortForward",
+            dependencies: ["ForwardProtocol", "GuestChannel", "ListenTable", "ProcNet", "Relay", "Sockets"],
+            swiftSettings: rules),
 
-        // The control path.
+        // The control path: gRPC, its service in the guest, its session on the host.
         .target(
             name: "AgentAPI", dependencies: ["ForwardProtocol", "ListenTable"] + grpc, swiftSettings: rules),
         .target(
@@ -82,10 +80,6 @@ let package = Package(
         .target(
             name: "AgentSession",
             dependencies: ["AgentAPI", "ForwardProtocol", "ListenTable", "Sockets"] + grpc,
-            swiftSettings: rules),
-        .target(
-            name: "PortForward",
-            dependencies: ["ForwardProtocol", "GuestChannel", "ListenTable", "ProcNet", "Relay", "Sockets"],
             swiftSettings: rules),
         .target(
             name: "ForwardSession",
@@ -104,6 +98,14 @@ let package = Package(
                 .product(name: "Subprocess", package: "swift-subprocess"),
             ], swiftSettings: rules),
 
+        // The programs.
+        .target(
+            name: "CommandMain",
+            dependencies: [
+                "ForwardProtocol", "Sockets",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: rules),
         .executableTarget(
             name: "rum",
             dependencies: [
@@ -120,17 +122,46 @@ let package = Package(
                 "ListenTable", "ListenWatch", "Relay", "Sockets",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: rules),
+
+        // Benchmarks; see `make bench-watch` and `make bench-relay`.
+        .executableTarget(
+            name: "bench-relay",
+            dependencies: [
+                "ForwardProtocol", "GuestChannel", "GuestForward", "ListenTable", "Relay", "Sockets",
+            ],
+            path: "Benchmarks/relay/bench-relay", swiftSettings: rules),
+
+        // Tests, from pure functions to real processes.
+        .target(name: "CLiveKernel", path: "Tests/CLiveKernel", cSettings: [.treatAllWarnings(as: .error)]),
+        .target(
+            name: "LiveKernel", dependencies: ["CLiveKernel", "ListenTable", "Sockets"],
+            path: "Tests/LiveKernel",
+            swiftSettings: rules),
+        .testTarget(name: "ListenTableTests", dependencies: ["ListenTable"], swiftSettings: rules),
+        .testTarget(name: "ProcNetTests", dependencies: ["ListenTable", "ProcNet"], swiftSettings: rules),
+        .testTarget(
+            name: "SockDiagTests",
+            dependencies: ["ListenTable", "LiveKernel", "ProcNet", "SockDiag", "Sockets"],
+            swiftSettings: rules),
+        .testTarget(
+            name: "ListenWatchTests",
+            dependencies: ["ListenTable", "ListenWatch", "LiveKernel", "ProcNet", "SockDiag", "Sockets"],
+            swiftSettings: rules),
+        .testTarget(
+            name: "RelayTests",
+            dependencies: ["ForwardProtocol", "GuestChannel", "ListenTable", "Relay", "Sockets"],
+            swiftSettings: rules),
         .testTarget(name: "AgentAPITests", dependencies: ["AgentAPI", "ListenTable"], swiftSettings: rules),
         .testTarget(
             name: "AgentSessionTests",
             dependencies: [
                 "AgentAPI", "AgentService", "AgentSession", "ForwardProtocol", "ListenTable", "Sockets",
-            ]
-                + grpc, swiftSettings: rules),
-        .target(name: "CLiveKernel", path: "Tests/CLiveKernel", cSettings: [.treatAllWarnings(as: .error)]),
-        .target(
-            name: "LiveKernel", dependencies: ["CLiveKernel", "ListenTable", "Sockets"],
-            path: "Tests/LiveKernel",
+            ] + grpc, swiftSettings: rules),
+        .testTarget(
+            name: "RumConfigTests", dependencies: ["ListenTable", "RumConfig"], swiftSettings: rules),
+        .testTarget(
+            name: "MachineTests",
+            dependencies: ["ForwardProtocol", "ListenTable", "Machine", "RumConfig"], exclude: ["Snapshots"],
             swiftSettings: rules),
         .testTarget(
             name: "EndToEndTests",
