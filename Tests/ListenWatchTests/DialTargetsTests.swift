@@ -124,7 +124,7 @@ struct DialTargetsTests {
             ip link add eth0 type veth peer name peer0 && ip link set eth0 addrgenmode none && \
             ip link set peer0 up && ip link set eth0 up && ip addr add 10.9.0.1/24 dev eth0 && \
             ip addr add fd09::1/64 dev eth0 nodad && ip addr add fe80::9/64 dev eth0 nodad && \
-            while ip -6 addr show dev eth0 tentative | grep -q inet6; do :; done
+            until ip -6 route show table local | grep -cE 'local (fd09::1|fe80::9) ' | grep -q 2; do :; done
             """)
         return (namespace, try await namespace.run { try KernelControl.interfaceIndex("eth0") })
     }
