@@ -40,7 +40,7 @@ package struct ConfigErrors: Error, Hashable, Sendable, CustomStringConvertible 
     /// What to do next.
     package var hint: String {
         if let missing = problems.first, missing.line == nil, missing.key == nil {
-            return "Run `rum init` to write a commented rum.toml, or name a file with -c."
+            return "Write one (docs/configuration.md lists its keys), or name a file with -c."
         }
         return problems.count == 1
             ? "Correct this line and run the command again; nothing was changed."

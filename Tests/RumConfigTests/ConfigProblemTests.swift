@@ -219,7 +219,7 @@ struct ConfigProblemTests {
     func unreadable(path: String, reason: String) {
         let error = #expect(throws: ConfigErrors.self) { try RumConfig.load(path: path) }
         #expect(error?.problems.map(\.message) == [reason])
-        #expect(error?.hint.contains("rum init") == true)
+        #expect(error?.hint.contains("-c") == true)
     }
 
     @Test("No mutilated file crashes the parser, and every refusal has a message")
