@@ -27,6 +27,10 @@ struct RelayFlow {
 
     /// A read of this size makes the next ones bulk: worth a pipe.
     private static let bulkRead = 32 << 10
+    /// So many turns in a row below `smallTurn` bytes make it small talk again: one copy is cheaper than two
+    /// splices there. A full sink makes single turns of a bulk transfer as small.
+    private static let smallTurns = 8
+    private static let smallTurn = 4 << 10
 
     /// What holds the bytes on their way.
     private enum Carrier {
@@ -46,6 +50,7 @@ struct RelayFlow {
     private(set) var state = State.open
     private var carrier = Carrier.none
     private var isBulk = false
+    private var smallTurns = 0
 
     /// Starts with bytes that came together with the handshake.
     mutating func take(over leftover: RelayBuffer) { carrier = .buffer(leftover) }
@@ -83,7 +88,10 @@ struct RelayFlow {
                 $0.record(method, bytes: bytes, cpuNanoseconds: cost)
             }
         }
-        if bytes < Self.bulkRead, turn != .yielded { isBulk = false }
+        if bytes > 0 {
+            smallTurns = bytes < Self.smallTurn ? smallTurns + 1 : 0
+            if smallTurns == Self.smallTurns { (isBulk, smallTurns) = (false, 0) }
+        }
         return turn
     }
 

@@ -1,18 +1,28 @@
 /// Finds out by measuring whether splice(2) costs less than copying between two kinds of socket.
 ///
 /// It depends on the kernel: before Linux 6.5 a vsock socket can't be spliced from, and spliced into it sends
-/// one packet a page. So bulk turns alternate between both ways until each has a few, and then the one with
-/// the lower median of CPU time per byte stays.
+/// one packet a page. So bulk transfers alternate between both ways in phases until each has moved enough,
+/// and the one that took less CPU time stays. Sums over many turns decide, for single turns differ tenfold: the
+/// kernel does the network's work in whichever call happens to be running.
 struct SpliceTrial {
     enum Method { case splice, copy }
 
-    /// Turns of each method that are measured, and the bytes a turn must have moved to count.
-    static let turns = 9
-    static let leastBytes = 64 << 10
+    /// Bytes after which the other method has its turn.
+    static let phase = 2 << 20
+    /// Bytes that each method has to move.
+    static let enough = 32 << 20
+    /// Copying is chosen only if it is cheaper by more than the noise: per cent of splice's cost.
+    static let clearlyCheaper: UInt64 = 90
+
+    private struct Cost {
+        var bytes = 0
+        var cpuNanoseconds: UInt64 = 0
+        var picosecondsPerByte: UInt64 { cpuNanoseconds * 1000 / UInt64(max(1, bytes)) }
+    }
 
     private(set) var decision: Method?
-    private var spliceCosts: [UInt64] = []
-    private var copyCosts: [UInt64] = []
+    private var spliced = Cost()
+    private var copied = Cost()
 
     init(_ use: RelayOptions.SpliceUse) {
         decision =
@@ -24,25 +34,27 @@ struct SpliceTrial {
     }
 
     /// What the next bulk turn should use.
-    var method: Method { decision ?? (spliceCosts.count <= copyCosts.count ? .splice : .copy) }
+    var method: Method {
+        if let decision { return decision }
+        return spliced.bytes / Self.phase <= copied.bytes / Self.phase ? .splice : .copy
+    }
 
     /// Takes one turn's cost into account.
     mutating func record(_ method: Method, bytes: Int, cpuNanoseconds: UInt64) {
-        guard decision == nil, bytes >= Self.leastBytes else { return }
-        let picosecondsPerByte = cpuNanoseconds * 1000 / UInt64(bytes)
+        guard decision == nil else { return }
         switch method {
-        case .splice where spliceCosts.count < Self.turns: spliceCosts.append(picosecondsPerByte)
-        case .copy where copyCosts.count < Self.turns: copyCosts.append(picosecondsPerByte)
-        default: return
+        case .splice:
+            spliced.bytes += bytes
+            spliced.cpuNanoseconds += cpuNanoseconds
+        case .copy:
+            copied.bytes += bytes
+            copied.cpuNanoseconds += cpuNanoseconds
         }
-        guard spliceCosts.count >= Self.turns, copyCosts.count >= Self.turns else { return }
-        decision = Self.median(spliceCosts) <= Self.median(copyCosts) ? .splice : .copy
-        spliceCosts = []
-        copyCosts = []
+        guard spliced.bytes >= Self.enough, copied.bytes >= Self.enough else { return }
+        let bound = spliced.picosecondsPerByte * Self.clearlyCheaper / 100
+        decision = copied.picosecondsPerByte < bound ? .copy : .splice
     }
 
     /// The kernel can't splice here at all.
     mutating func reject() { decision = .copy }
-
-    private static func median(_ values: [UInt64]) -> UInt64 { values.sorted()[values.count / 2] }
 }

@@ -1,7 +1,9 @@
 // The relay under test, without the rest of rum: one process for the host's hop, one for the guest's.
 //
-//   bench-relay host PORT DIR            127.0.0.1:PORT -> DIR/2223.sock
-//   bench-relay guest DIR PORT           DIR/2223.sock -> 127.0.0.1:PORT
+//   bench-relay host PORT DIR [always|never]    127.0.0.1:PORT -> DIR/2223.sock
+//   bench-relay guest DIR PORT [always|never]   DIR/2223.sock -> 127.0.0.1:PORT
+//
+// The last word forces splice or copying; without it the engine finds out.
 import ForwardProtocol
 import Glibc
 import GuestChannel
@@ -20,8 +22,10 @@ if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
 signal(SIGPIPE, SIG_IGN)
 
 let arguments = CommandLine.arguments
-guard arguments.count == 4 else { throw Usage() }
-let engine = try RelayEngine { line in _ = (line + "\n").withCString { write(2, $0, strlen($0)) } }
+guard (4...5).contains(arguments.count) else { throw Usage() }
+var options = RelayOptions()
+if arguments.count == 5 { options.splice = arguments[4] == "always" ? .always : .never }
+let engine = try RelayEngine(options: options) { line in _ = (line + "\n").withCString { write(2, $0, strlen($0)) } }
 switch arguments[1] {
 case "host":
     guard let port = PortNumber(text: arguments[2]), let guest = PortNumber(5001) else { throw Usage() }
