@@ -134,6 +134,7 @@ package struct GuestSeed: Hashable, Sendable {
         install -m 0600 "$seed/token" /etc/rum/token
 
         changed=
+        reload=
         if ! cmp -s "$seed/rum-agent.sha256" /opt/rum/bundle.sha256; then
             changed=yes
             rm -rf /opt/rum.new
@@ -152,15 +153,15 @@ package struct GuestSeed: Hashable, Sendable {
         for unit in rum-agent.service rum-provision.service; do
             if ! cmp -s "$seed/$unit" "/etc/systemd/system/$unit"; then
                 changed=yes
+                # systemd reads a new unit by itself; a reload takes seconds under emulation.
+                if [ -e "/etc/systemd/system/$unit" ]; then reload=yes; fi
                 install -m 0644 "$seed/$unit" "/etc/systemd/system/$unit"
             fi
         done
         mkdir -p /etc/systemd/system/multi-user.target.wants
         ln -sf ../rum-agent.service /etc/systemd/system/multi-user.target.wants/rum-agent.service
-        if [ "$changed" ]; then
-            systemctl daemon-reload
-            systemctl restart --no-block rum-agent.service
-        fi
+        if [ "$reload" ]; then systemctl daemon-reload; fi
+        if [ "$changed" ]; then systemctl restart --no-block rum-agent.service; fi
         systemctl start --no-block rum-provision.service
 
         """
