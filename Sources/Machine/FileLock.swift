@@ -31,6 +31,10 @@ struct FileLock: ~Copyable, Sendable {
                     self.descriptor = descriptor
                     return
                 }
+            } catch  where error.code == ENOENT {
+                // Whoever held the lock has removed the machine.
+                try MachineFiles.makeDirectory(String(path[..<(path.lastIndex(of: "/") ?? path.endIndex)]))
+                continue
             } catch {
                 throw MachineFiles.failure("lock", path, error)
             }

@@ -8,6 +8,11 @@ enum LiveXML {
         element("cid", in: domain).flatMap { attribute("address", of: $0) }.flatMap { UInt32($0) }
     }
 
+    /// How a domain is executed: `<domain type='kvm' id='7'>`.
+    static func domainType(_ domain: String) -> String {
+        element("domain", in: domain).flatMap { attribute("type", of: $0) }.map(String.init) ?? "unknown"
+    }
+
     /// The user as which the daemon runs QEMU, from its capabilities: `<baselabel type='kvm'>+64055:+109</baselabel>`
     /// of the `dac` model.
     static func qemuUser(_ capabilities: String) -> UInt32? {

@@ -14,7 +14,7 @@ struct MachineStarter {
 
     /// Starts the machine and notes in `record` what was chosen.
     func start(_ record: inout MachineRecord) async throws(MachineError) {
-        let facts = try await hostFacts()
+        let facts = try await machine.hostFacts()
         let accelerator = Accelerator.choose(wanted: try wantedDomainType(), facts: facts)
         let channel = ChannelChoice.choose(wanted: config.advanced.channel, facts: facts)
         try checkInputs()
@@ -34,14 +34,6 @@ struct MachineStarter {
     }
 
     // MARK: - Decisions
-
-    private func hostFacts() async throws(MachineError) -> HostFacts {
-        HostFacts(
-            kvmRefusal: try await hypervisor.kvmRefusal(machine: config.advanced.machine),
-            virtualizationFlag: HostFacts.probeVirtualizationFlag(),
-            vhostVsockError: HostFacts.probeVhostVsock(),
-            isSystemDaemon: hypervisor.uri.contains(":///system"))
-    }
 
     private func wantedDomainType() throws(MachineError) -> RumConfig.DomainType {
         guard let text = machine.environment["RUM_DOMAIN_TYPE"], !text.isEmpty else {
@@ -108,7 +100,7 @@ struct MachineStarter {
         try await DiskImage.createOverlay(files.disk, base: base, baseInfo: info, size: config.resources.disk)
         record.base = stamp
         record.instanceID = MachineRecord.newInstanceID()
-        // Without it a later start would take the new disk for one on the old base.
+        // A start that is interrupted from here on must find the stamp of this disk, not of the one before.
         try record.save(files)
     }
 

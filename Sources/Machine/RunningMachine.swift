@@ -7,6 +7,8 @@ package struct RunningMachine: Hashable, Sendable {
     package let token: MachineToken
     /// Whether it ran already before `up`.
     package let wasRunning: Bool
+    /// How it is executed: `kvm` or `qemu`, in libvirt's words.
+    package let domainType: String
     /// How it is executed and why, in one sentence.
     package let accelerator: String
     /// How its agent is reached and why, in one sentence.

@@ -1,10 +1,10 @@
 internal import Subprocess
 
 /// A program of the host that the machine's files are made with.
-struct Tool: Sendable {
-    let name: String
+package struct Tool: Hashable, Sendable {
+    package let name: String
     /// The Debian package that has it.
-    let package: String
+    package let package: String
 
     static let qemuImg = Tool(name: "qemu-img", package: "qemu-utils")
     static let curl = Tool(name: "curl", package: "curl")
@@ -13,6 +13,9 @@ struct Tool: Sendable {
     static let genisoimage = Tool(name: "genisoimage", package: "genisoimage")
     static let sshKeygen = Tool(name: "ssh-keygen", package: "openssh-client")
 
+    /// The programs without which no machine can be made, but for the maker of the seed, of which there are two.
+    private static let needed = [qemuImg, curl, sha256sum, sshKeygen]
+
     /// How a program ended.
     struct Outcome: Sendable {
         let succeeded: Bool
@@ -20,6 +23,25 @@ struct Tool: Sendable {
         let output: String
         /// The last line of standard error, or a sentence about the exit.
         let complaint: String
+    }
+
+    /// The programs that are missing on this host; an image can be made with xorriso or genisoimage.
+    package static func missing() async -> [Tool] {
+        var missing: [Tool] = []
+        for tool in needed where await !tool.isInstalled { missing.append(tool) }
+        let hasSeedMaker = await xorriso.isInstalled ? true : await genisoimage.isInstalled
+        return hasSeedMaker ? missing : missing + [xorriso]
+    }
+
+    private var isInstalled: Bool {
+        get async {
+            do {
+                _ = try await Executable.name(name).resolveExecutablePath(in: .inherit)
+                return true
+            } catch {
+                return false
+            }
+        }
     }
 
     /// Runs the program to its end; it is killed when the task is cancelled.

@@ -9,16 +9,24 @@ internal import Sockets
 struct UserNetwork: Sendable {
     let hypervisor: Hypervisor
     let domain: String
+    /// Whether a host port is meant for something else.
+    let isReserved: @Sendable (UInt16) -> Bool
     /// libvirt names the first interface so.
     private static let netdev = "hostnet0"
-    private static let attempts = 20
+    private static let attempts = 200
+    /// Below the kernel's usual ephemeral ports (ip(7), ip_local_port_range): of those every other one may be the
+    /// local port of some connection, so that on a busy host no neighbours are free.
+    private static let candidates: ClosedRange<UInt16> = 10_000...32_000
 
     /// The first of the two host ports, forwarded now unless they already are.
     func forwardAgent() async throws(MachineError) -> UInt16 {
         if let port = Self.agentPort(in: try await hypervisor.monitor(domain, "info usernet")) { return port }
         var complaint = "no two neighbouring ports are free"
-        for _ in 0..<Self.attempts {
-            guard let port = Self.freePair() else { continue }
+        for attempt in 0..<Self.attempts {
+            // Reserved ports are better than none, should the configuration want all of them.
+            guard let port = freePair(),
+                attempt >= Self.attempts / 2 || !isReserved(port) && !isReserved(port + 1)
+            else { continue }
             guard let refusal = try await add(port, to: .rpc) else {
                 guard let refusal = try await add(port + 1, to: .forward) else { return port }
                 complaint = refusal
@@ -58,13 +66,10 @@ struct UserNetwork: Sendable {
     }
 
     /// A port of 127.0.0.1 that is free together with the next one, at this moment.
-    private static func freePair() -> UInt16? {
+    private func freePair() -> UInt16? {
+        let port = UInt16.random(in: Self.candidates)
         do {
-            let first = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
-            guard case .tcp(_, let port, _) = try StreamSocket.localAddress(first.rawValue), port < .max
-            else {
-                return nil
-            }
+            _ = try StreamSocket.listen(on: .tcp(.loopbackV4, port: port))
             _ = try StreamSocket.listen(on: .tcp(.loopbackV4, port: port + 1))
             return port
         } catch {

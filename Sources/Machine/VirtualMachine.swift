@@ -28,8 +28,8 @@ package struct VirtualMachine: Sendable {
         files = MachineFiles(machine: config.name, environment: environment)
         domain = "rum-\(config.name)"
         let standard = geteuid() == 0 ? "qemu:///system" : "qemu:///session"
-        hypervisor = Hypervisor(
-            uri: config.advanced.libvirtURI ?? environment["LIBVIRT_DEFAULT_URI"] ?? standard)
+        let fallback = environment["LIBVIRT_DEFAULT_URI"].flatMap { $0.isEmpty ? nil : $0 } ?? standard
+        hypervisor = Hypervisor(uri: config.advanced.libvirtURI ?? fallback)
     }
 
     package var libvirtURI: String { hypervisor.uri }
@@ -84,8 +84,9 @@ package struct VirtualMachine: Sendable {
     package func down(
         timeout: Duration = .seconds(60), progress: @escaping MachineProgress
     ) async throws(MachineError) -> StopOutcome {
-        guard files.exists else { return .wasNotRunning }
+        guard let record = try MachineRecord.load(files) else { return .wasNotRunning }
         return try await exclusively(progress) { () async throws(MachineError) in
+            try await checkOwnership(of: record)
             switch try await hypervisor.state(of: domain) {
             case .absent, .stopped: return .wasNotRunning
             case .paused: try await hypervisor.resume(domain)
@@ -116,6 +117,7 @@ package struct VirtualMachine: Sendable {
     /// What libvirt says about the machine, and how to reach its agent if it runs.
     package func status() async throws(MachineError) -> MachineStatus {
         let record = try MachineRecord.load(files)
+        if let record { try await checkOwnership(of: record) }
         let state = try await hypervisor.state(of: domain)
         var running: RunningMachine?
         if let record, state == .running { running = try await reach(record, wasRunning: true) }
@@ -131,8 +133,9 @@ package struct VirtualMachine: Sendable {
     package func watch(_ report: @escaping @Sendable (MachineEvent) async -> Void) async {
         while !Task.isCancelled {
             do throws(MachineError) {
-                let state = try await hypervisor.state(of: domain)
                 try await hypervisor.withEvents(of: domain) { events in
+                    // Asked for once events are collected, so that no change can fall in between.
+                    guard let state = try? await hypervisor.state(of: domain) else { return }
                     await report(.state(state))
                     for await event in events {
                         await report(event)
@@ -145,6 +148,15 @@ package struct VirtualMachine: Sendable {
             }
             try? await Task.sleep(for: .milliseconds(500))
         }
+    }
+
+    /// What accelerator and channel are chosen from. Connects to libvirt.
+    package func hostFacts() async throws(MachineError) -> HostFacts {
+        HostFacts(
+            kvmRefusal: try await hypervisor.kvmRefusal(machine: config.advanced.machine),
+            virtualizationFlag: HostFacts.probeVirtualizationFlag(),
+            vhostVsockError: HostFacts.probeVhostVsock(),
+            isSystemDaemon: hypervisor.uri.contains(":///system"))
     }
 
     // MARK: - Pieces
@@ -206,16 +218,23 @@ package struct VirtualMachine: Sendable {
         _ record: MachineRecord, wasRunning: Bool
     ) async throws(MachineError) -> RunningMachine {
         let token = try files.readToken()
+        let live = try await hypervisor.xml(of: domain) ?? ""
         let address: AgentAddress
-        if let cid = try await hypervisor.xml(of: domain).flatMap(LiveXML.vsockCID) {
+        if let cid = LiveXML.vsockCID(live) {
             address = .vsock(cid: cid)
         } else {
-            let network = UserNetwork(hypervisor: hypervisor, domain: domain)
+            let network = UserNetwork(hypervisor: hypervisor, domain: domain, isReserved: reservesHostPort)
             address = .tcp(.loopbackV4, port: try await network.forwardAgent())
         }
         return RunningMachine(
-            address: address, token: token, wasRunning: wasRunning,
+            address: address, token: token, wasRunning: wasRunning, domainType: LiveXML.domainType(live),
             accelerator: record.accelerator ?? "unknown", channel: record.channel ?? "unknown")
+    }
+
+    /// Whether the configuration wants the host port `number` for a forward of its own.
+    private func reservesHostPort(_ number: UInt16) -> Bool {
+        guard let port = PortNumber(number) else { return true }
+        return config.ports.contains { $0.host == port } || config.autoPorts?.range.contains(port) == true
     }
 
     private func shutDown(within timeout: Duration) async throws(MachineError) -> Bool {

@@ -13,9 +13,29 @@ struct ParsingTests {
                 </vsock>
             """
         #expect(LiveXML.vsockCID(live) == 3)
+        #expect(LiveXML.domainType("<domain type='kvm' id='7'>\n  <name>x</name>") == "kvm")
         // Not started yet: libvirt has assigned nothing.
         #expect(LiveXML.vsockCID("<vsock model='virtio'>\n<cid auto='yes'/>\n</vsock>") == nil)
         #expect(LiveXML.vsockCID("<domain/>") == nil)
+    }
+
+    @Test("The agent's pair of host ports is found among QEMU's forwards")
+    func agentPort() {
+        // QEMU 7.2, `info usernet`, with a connection in progress.
+        let output = """
+            Hub -1 (hostnet0):
+              Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ
+              TCP[ESTABLISHED]   31       127.0.0.1 33005       10.0.2.15  2222     0     0
+              TCP[HOST_FORWARD]  19       127.0.0.1 33006       10.0.2.15  2223     0     0
+              TCP[HOST_FORWARD]  18       127.0.0.1 33005       10.0.2.15  2222     0     0
+              UDP[236 sec]       12       10.0.2.15 54321        10.0.2.3    53     0     0
+
+            """
+        #expect(UserNetwork.agentPort(in: output) == 33005)
+        // Half a pair is none, nor are two that are no neighbours or bound elsewhere.
+        #expect(UserNetwork.agentPort(in: output.replacing("33006", with: "33007")) == nil)
+        #expect(UserNetwork.agentPort(in: output.replacing("127.0.0.1", with: "0.0.0.0")) == nil)
+        #expect(UserNetwork.agentPort(in: "") == nil)
     }
 
     @Test("The user of QEMU is that of the dac model")

@@ -70,6 +70,16 @@ struct SnapshotTests {
         try expectSnapshot(files.map { "==> \($0.key) <==\n\($0.value)" }.joined(), "seed.txt")
     }
 
+    @Test(
+        "Every script of the seed is one that sh can read",
+        arguments: ["install", "provision", "provision-system"])
+    func shellSyntax(name: String) async throws {
+        let folder = try TestFolder()
+        let script = try folder.file(name, try #require(Self.seed.files[name]))
+        let outcome = try await Tool(name: "sh", package: "dash").outcome(of: ["-n", script])
+        #expect(outcome.succeeded, "\(outcome.complaint)")
+    }
+
     @Test("The root user needs no account, and absent scripts are no files")
     func rootSeed() throws {
         var seed = Self.seed
