@@ -84,9 +84,20 @@ struct MachineStarter {
     private func makeDisk(_ record: inout MachineRecord) async throws(MachineError) {
         if MachineFiles.exists(files.disk) {
             try record.base?.check()
+            try await growDisk()
         } else {
             try await replaceDisk(&record)
         }
+    }
+
+    /// Follows a larger `resources.disk`; a smaller one would cut off data, so it waits for the next reset.
+    private func growDisk() async throws(MachineError) {
+        let size = ByteSize(bytes: try await DiskImage.info(files.disk).virtualSize)
+        guard config.resources.disk > size else { return }
+        progress(MachineStep("Growing the disk from \(size) to \(config.resources.disk)"))
+        try await Tool.qemuImg.output(of: [
+            "resize", "-q", "-f", "qcow2", files.disk, "\(config.resources.disk.bytes)",
+        ])
     }
 
     /// Makes a fresh disk in place of the one there may be, which stays if anything fails.

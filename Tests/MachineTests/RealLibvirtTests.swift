@@ -97,6 +97,23 @@ struct RealLibvirtTests {
         }
     }
 
+    @Test("A disk grows with the configuration at the next start, and never shrinks")
+    func growth() async throws {
+        try await withMachine {
+            _ = try await machine.up { _ in }
+            for (size, expected) in [("96M", UInt64(96) << 20), ("32M", 96 << 20)] {
+                _ = try await machine.down(timeout: .milliseconds(300)) { _ in }
+                var config = machine.config
+                config.resources.disk = try #require(ByteSize(text: size))
+                let changed = VirtualMachine(
+                    config: config, agentBundle: machine.agentBundle, environment: machine.environment)
+                _ = try await changed.up { _ in }
+                _ = try await machine.down(timeout: .milliseconds(300)) { _ in }
+                #expect(try await DiskImage.info(machine.files.disk).virtualSize == expected)
+            }
+        }
+    }
+
     @Test("A reset that cannot make the new disk leaves the machine running on its old one")
     func failedReset() async throws {
         try await withMachine {
