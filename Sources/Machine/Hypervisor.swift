@@ -35,9 +35,12 @@ actor Hypervisor {
         }
         try LibvirtEventLoop.start()
         guard let new = virConnectOpen(uri) else {
+            let cure =
+                uri.contains(":///session")
+                ? "Install its daemon, which a session starts by itself (apt install libvirt-daemon)"
+                : "Start its daemon (systemctl start libvirtd)"
             throw LibvirtError.last("connect to libvirt at \(uri)").machineError(
-                .noLibvirt,
-                hint: "Start its daemon (systemctl start libvirtd), and check it: virsh -c '\(uri)' list")
+                .noLibvirt, hint: "\(cure), and check it: virsh -c '\(uri)' list")
         }
         // A daemon that hangs counts as lost after 15 s. Drivers without a daemon refuse, which is fine.
         _ = virConnectSetKeepAlive(new, 5, 3)

@@ -33,7 +33,8 @@ struct LibvirtError: Error, Hashable, Sendable {
     func machineError(_ kind: MachineError.Kind, hint: String? = nil) -> MachineError {
         MachineError(
             isDenied ? .permission : kind, "cannot \(operation): \(message)",
-            hint: isDenied ? Self.deniedHint : hint ?? "Look at libvirt's log, and run `rum doctor`.")
+            hint: isDenied
+                ? Self.deniedHint : hint ?? "Look at libvirt's log, as with: journalctl -u libvirtd")
     }
 
     private static let deniedHint =

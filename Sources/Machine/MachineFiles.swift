@@ -22,7 +22,7 @@ package struct MachineFiles: Hashable, Sendable {
 
     package var token: String { directory + "/token" }
     package var consoleLog: String { directory + "/console.log" }
-    /// The private key that the guest's user accepts; `rum ssh` uses it.
+    /// The private key that the guest's user accepts.
     package var sshKey: String { directory + "/id_ed25519" }
     var lock: String { directory + "/lock" }
     var record: String { directory + "/machine.json" }

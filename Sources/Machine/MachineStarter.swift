@@ -176,8 +176,8 @@ extension MachineStarter {
             if channel.kind == .vsock, !channel.mayFallBack, HostFacts.probeVhostVsock() != nil {
                 return "Load the module vhost_vsock (sudo modprobe vhost_vsock), or set channel = \"auto\"."
             }
-            if accelerator.kind == .kvm { return "Set domain_type = \"auto\", and run `rum doctor`." }
-            return "Look at \(machine.files.consoleLog) and libvirt's log, and run `rum doctor`."
+            if accelerator.kind == .kvm { return "Set domain_type = \"auto\" to fall back to emulation." }
+            return "Look at QEMU's log: \(machine.qemuLog)"
         }
 
         private func seed(_ channel: ChannelChoice) -> GuestSeed {

@@ -34,6 +34,14 @@ package struct VirtualMachine: Sendable {
 
     package var libvirtURI: String { hypervisor.uri }
 
+    /// Where libvirt by default keeps what the machine's QEMU prints (libvirt.org/kbase, debug logs).
+    package var qemuLog: String {
+        let home = environment["HOME"] ?? "~"
+        let folder =
+            libvirtURI.contains(":///session") ? home + "/.cache/libvirt/qemu/log" : "/var/log/libvirt/qemu"
+        return "\(folder)/\(domain).log"
+    }
+
     // MARK: - Commands
 
     /// Creates and starts the machine as far as it is not, and opens the way to its agent.
