@@ -57,7 +57,7 @@ extension RelayConnection {
         switch local.connectProgress() {
         case .wouldBlock:
             // The host has given up: nobody waits for this connect any more.
-            if tunnel.hungUp { tunnel.noteLoss() }
+            tunnel.noteLoss()
             return tunnel.failed ? fail() : .waiting
         case .failed:
             local.close()

@@ -118,11 +118,14 @@ final class RelayConnection {
         case .failed: return abort()
         default: return .waiting
         }
-        if tunnel.hungUp { tunnel.noteLoss() }
+        tunnel.noteLoss()
         let resources = loop.resources
         let before = movedToTunnel &+ movedFromTunnel
-        let out = toTunnel.run(from: &local, to: &tunnel, using: resources, moved: &movedToTunnel)
-        let back = fromTunnel.run(from: &tunnel, to: &local, using: resources, moved: &movedFromTunnel)
+        let out = toTunnel.run(
+            from: &local, to: &tunnel, using: resources, isLast: fromTunnel.state == .ended,
+            moved: &movedToTunnel)
+        let back = fromTunnel.run(
+            from: &tunnel, to: &local, using: resources, isLast: out == .ended, moved: &movedFromTunnel)
         count()
         if out == .sinkFailed { tunnel.failed = true }
         if back == .sinkFailed { local.failed = true }
@@ -156,7 +159,8 @@ final class RelayConnection {
 
     /// Runs the flow to the tunnel while the answer is still awaited: the host need not wait to send.
     func sendAhead(_ loop: RelayLoop) -> RelayFlow.Turn {
-        let turn = toTunnel.run(from: &local, to: &tunnel, using: loop.resources, moved: &movedToTunnel)
+        let turn = toTunnel.run(
+            from: &local, to: &tunnel, using: loop.resources, isLast: false, moved: &movedToTunnel)
         count()
         return turn
     }

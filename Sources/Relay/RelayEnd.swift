@@ -54,6 +54,8 @@ struct RelayEnd: ~Copyable {
     var writable = false
     /// The peer has shut down its side: an end of file follows the data.
     private(set) var hungUp = false
+    /// A hang-up has been reported, and whether it is more than a half-close has not been looked at.
+    private var mayBeLost = false
     /// This side has told the peer that nothing more will come.
     private(set) var hasEnded = false
     /// The peer is gone: nothing written will arrive.
@@ -63,11 +65,13 @@ struct RelayEnd: ~Copyable {
 
     var isOpen: Bool { fd >= 0 }
 
-    mutating func open(_ new: consuming OwnedDescriptor, _ transport: Transport) {
+    /// - Parameter accepted: the peer may have spoken already, so that reading is worth a try at once.
+    mutating func open(_ new: consuming OwnedDescriptor, _ transport: Transport, accepted: Bool = false) {
         fd = new.rawValue
         self.transport = transport
         descriptor = consume new
-        readable = false
+        readable = accepted
+        mayBeLost = false
         writable = true
         hungUp = false
         hasEnded = false
@@ -91,7 +95,7 @@ struct RelayEnd: ~Copyable {
             readable = true
         }
         if events & (EPOLLOUT.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue) != 0 { writable = true }
-        if events & (EPOLLRDHUP.rawValue | EPOLLHUP.rawValue) != 0 { hungUp = true }
+        if events & (EPOLLRDHUP.rawValue | EPOLLHUP.rawValue) != 0 { (hungUp, mayBeLost) = (true, true) }
         if events & EPOLLERR.rawValue != 0 { failed = true }
     }
 
@@ -106,12 +110,15 @@ struct RelayEnd: ~Copyable {
         return result
     }
 
-    /// Finds out whether the peer has closed its socket, rather than shut down the side it writes to.
+    /// Finds out whether the peer has closed its socket, rather than shut down the side it writes to, if there is a
+    /// reason to ask.
     ///
     /// Only of a tunnel, and only before this side has ended, does that mean that the connection was reset.
-    mutating func noteLoss() {
-        guard isTunnel, !hasEnded, !failed, case .failed = probe() else { return }
-        failed = true
+    mutating func noteLoss(atEnd: Bool = false) {
+        // An end of file can be read before its event comes.
+        guard mayBeLost || atEnd && !hungUp, isTunnel, !hasEnded, !failed else { return }
+        mayBeLost = false
+        if case .failed = probe() { failed = true }
     }
 
     /// Sends no bytes: it fails as a real send would.

@@ -66,21 +66,21 @@ struct RelayFlow {
     }
 
     /// Moves bytes until either end blocks, ends or fails, or the turn's share is used up; `moved` grows by
-    /// what the sink took.
+    /// what the sink took. When this is the last flow to end, closing the sink passes its end on as well.
     mutating func run(
         from source: inout RelayEnd, to sink: inout RelayEnd, using resources: RelayResources,
-        moved: inout UInt64
+        isLast: Bool, moved: inout UInt64
     ) -> Turn {
         guard isBulk else {
             var method = SpliceTrial.Method.copy
-            return move(&source, &sink, &method, resources, &moved)
+            return move(&source, &sink, &method, resources, isLast, &moved)
         }
         let trial = resources.trial(from: source.transport, to: sink.transport)
         let measured = trial.decision == nil
         var method = trial.method
         let before = moved
         let start = measured ? Nanoseconds.threadCPU : 0
-        let turn = move(&source, &sink, &method, resources, &moved)
+        let turn = move(&source, &sink, &method, resources, isLast, &moved)
         let bytes = Int(moved - before)
         if measured {
             let cost = Nanoseconds.threadCPU - start
@@ -97,7 +97,7 @@ struct RelayFlow {
 
     private mutating func move(
         _ source: inout RelayEnd, _ sink: inout RelayEnd, _ method: inout SpliceTrial.Method,
-        _ resources: RelayResources, _ moved: inout UInt64
+        _ resources: RelayResources, _ isLast: Bool, _ moved: inout UInt64
     ) -> Turn {
         var share = resources.turnBytes
         while true {
@@ -116,7 +116,7 @@ struct RelayFlow {
             case .ended: return .ended
             case .draining:
                 discard(resources)
-                sink.shutdownWriting()
+                if !isLast { sink.shutdownWriting() }
                 state = .ended
                 return .ended
             case .open: break
@@ -222,7 +222,7 @@ struct RelayFlow {
 
     /// Takes an end of file, which from a lost peer is a reset and must not look like an orderly end.
     private mutating func end(_ source: inout RelayEnd) -> Turn? {
-        source.noteLoss()
+        source.noteLoss(atEnd: true)
         if source.failed { return .sourceFailed }
         state = .draining
         return nil

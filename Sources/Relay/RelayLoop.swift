@@ -208,13 +208,13 @@ final class RelayLoop {
         switch listener.role {
         case .host:
             connection = RelayConnection(listener: listener, token: token, stage: .dialling, acceptedAt: now)
-            connection.local.open(descriptor, transport)
+            connection.local.open(descriptor, transport, accepted: true)
             watched = watch(&connection.local, token.localSide)
         case .guest(let policy):
             let isAllowed = policy.admits(peerOf: descriptor.rawValue, transport)
             connection = RelayConnection(
                 listener: listener, token: token, stage: .readingPreamble, acceptedAt: now)
-            connection.tunnel.open(descriptor, transport)
+            connection.tunnel.open(descriptor, transport, accepted: true)
             watched = isAllowed && watch(&connection.tunnel, token.tunnelSide)
         }
         connections[slot] = connection

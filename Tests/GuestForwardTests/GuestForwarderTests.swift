@@ -1,0 +1,94 @@
+import ForwardProtocol
+import Glibc
+import GuestForward
+import ListenTable
+import Relay
+import Sockets
+import Testing
+
+@Suite("Guest forwarder")
+struct GuestForwarderTests {
+    static let token = MachineToken.random()
+
+    /// What the forwarder answers to a preamble; nil when it closes without an answer.
+    static func status(
+        _ address: SocketAddress, _ token: MachineToken, port: UInt16, thenBytes: Int = 0
+    ) throws -> ForwardStatus? {
+        let socket = try StreamSocket.connect(to: address)
+        _ = fcntl(socket.rawValue, F_SETFL, 0)
+        let number = try #require(PortNumber(port))
+        let bytes =
+            ForwardPreamble(token: token, port: number).bytes + [UInt8](repeating: 1, count: thenBytes)
+        // In two pieces: a preamble may come in any.
+        send(socket.rawValue, bytes, 10, Int32(MSG_NOSIGNAL))
+        let rest = Array(bytes.dropFirst(10))
+        send(socket.rawValue, rest, rest.count, Int32(MSG_NOSIGNAL))
+        var byte: UInt8 = 0
+        return recv(socket.rawValue, &byte, 1, 0) == 1 ? ForwardStatus(rawValue: byte) : nil
+    }
+
+    @Test("It connects to what listens and says why it does not connect to the rest")
+    func statuses() async throws {
+        let engine = try RelayEngine()
+        let server = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
+        let target = try StreamSocket.localAddress(server.rawValue)
+        let closed = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
+        let nobody = try StreamSocket.localAddress(closed.rawValue)
+        _ = consume closed
+        let forwarder = GuestForwarder(
+            engine: engine,
+            policy: GuestRelayPolicy(token: Self.token) { port in
+                switch port.rawValue {
+                case 1: [nobody, target]
+                case 2: [nobody]
+                default: []
+                }
+            })
+        let address = try forwarder.listen(on: .tcp(.loopbackV4, port: 0))
+        #expect(try Self.status(address, Self.token, port: 1) == .connected)
+        #expect(try Self.status(address, Self.token, port: 2) == .refused)
+        #expect(try Self.status(address, Self.token, port: 3) == .notAllowed)
+        #expect(try Self.status(address, .none, port: 1) == .badToken)
+        // The answer survives client bytes that nobody reads.
+        #expect(try Self.status(address, Self.token, port: 2, thenBytes: 50_000) == .refused)
+        #expect(forwarder.counters.first?.counters.failed == 4)
+        forwarder.close()
+        await engine.shutdown()
+    }
+
+    @Test("A host that never finishes its preamble is dropped at the time limit")
+    func slowPreamble() async throws {
+        var options = RelayOptions()
+        options.handshakeTimeout = .milliseconds(100)
+        let engine = try RelayEngine(options: options)
+        let forwarder = GuestForwarder(engine: engine, policy: GuestRelayPolicy(token: .none) { _ in [] })
+        let address = try forwarder.listen(on: .tcp(.loopbackV4, port: 0))
+        let socket = try StreamSocket.connect(to: address)
+        _ = fcntl(socket.rawValue, F_SETFL, 0)
+        var byte: UInt8 = 0
+        #expect(recv(socket.rawValue, &byte, 1, 0) <= 0)
+        await engine.shutdown()
+    }
+
+    @Test("A stale unix socket is replaced, a live one is not, and closing removes the file")
+    func unixSocket() async throws {
+        var template = Array("/tmp/rum-forward-XXXXXX".utf8CString)
+        let directory: String = try template.withUnsafeMutableBufferPointer {
+            String(cString: try #require($0.baseAddress.flatMap { mkdtemp($0) }))
+        }
+        defer { rmdir(directory) }
+        let address = SocketAddress.unix(path: directory + "/2223.sock")
+        do { _ = try StreamSocket.listen(on: address) }
+        let engine = try RelayEngine()
+        let policy = GuestRelayPolicy(token: .none) { _ in [] }
+        let forwarder = GuestForwarder(engine: engine, policy: policy)
+        try forwarder.listen(on: address)
+        #expect(try Self.status(address, .none, port: 1) == .notAllowed)
+        let second = GuestForwarder(engine: engine, policy: policy)
+        let failure = #expect(throws: SystemError.self) { try second.listen(on: address) }
+        #expect(failure?.code == EADDRINUSE)
+        forwarder.close()
+        #expect(access(directory + "/2223.sock", F_OK) != 0)
+        await engine.shutdown()
+    }
+}

@@ -1,0 +1,344 @@
+import Glibc
+import ListenTable
+import PortForward
+import Relay
+import Testing
+
+func port(_ number: UInt16) -> PortNumber {
+    guard let port = PortNumber(number) else { preconditionFailure("port 0") }
+    return port
+}
+
+func table(
+    _ ports: some Sequence<UInt16>, address: IPAddress = .anyV4, listenedAt: UInt64? = nil
+) -> ListenTable {
+    ListenTable(
+        revision: 1, source: ListenSource(mode: .netlink, push: .tracepoint),
+        listeners: ports.map {
+            ListeningSocket(
+                address: address, port: port($0), process: ListeningProcess(pid: 812, name: "python3"),
+                listenedAt: listenedAt)
+        })
+}
+
+@Suite("Reconciler")
+struct ForwardReconcilerTests {
+    let binder = RecordingBinder()
+    let clock = ManualClock()
+    let log = EventLog()
+
+    func make(_ policy: ForwardPolicy = Self.policy) -> ForwardReconciler {
+        let log = log
+        return ForwardReconciler(policy: policy, binder: binder, clock: clock.clock) { log.append($0) }
+    }
+
+    static var policy: ForwardPolicy {
+        ForwardPolicy(
+            staticPorts: [.init(host: port(8080), guest: port(80))],
+            autoPorts: PortRange(port(5000), port(9999)).map { .init(range: $0, ignore: [port(5353)]) })
+    }
+
+    static var automatic: ForwardPolicy { ForwardPolicy(autoPorts: policy.autoPorts) }
+
+    @Test("Static forwards are open before the guest listens")
+    func staticFirst() async {
+        let reconciler = make()
+        await reconciler.start()
+        #expect(log.take() == ["opened:8080"])
+        await reconciler.apply(table([]))
+        #expect(log.take() == [] && binder.openPorts == [8080])
+    }
+
+    @Test("Tables open and close ports, and equal tables do nothing")
+    func tables() async {
+        let reconciler = make()
+        await reconciler.start()
+        await reconciler.apply(table([5001, 5353, 4000]))
+        #expect(log.take() == ["opened:8080", "opened:5001"])
+        await reconciler.apply(table([5001, 5353, 4000]))
+        #expect(log.take() == [])
+        await reconciler.apply(table([5002]))
+        #expect(log.take() == ["closed:5001", "opened:5002"])
+        #expect(binder.openPorts == [5002, 8080] && binder.closedTwice == 0)
+    }
+
+    @Test("A port whose listener was replaced within one table stays open for the new process")
+    func replacedListener() async throws {
+        let reconciler = make(Self.automatic)
+        await reconciler.apply(table([5001]))
+        let before = try #require(await reconciler.forwards.last)
+        var next = table([5001])
+        next = ListenTable(
+            revision: 2, source: next.source,
+            listeners: [
+                ListeningSocket(
+                    address: .anyV6, port: port(5001), process: ListeningProcess(pid: 900, name: "node"))
+            ])
+        await reconciler.apply(next)
+        let after = try #require(await reconciler.forwards.last)
+        #expect(after.id == before.id && after.listener?.process?.name == "node")
+    }
+
+    @Test("A busy port is told once with its holder and opens within 100 ms of its release")
+    func busy() async {
+        let reconciler = make(Self.automatic)
+        binder.fail(5002, with: EADDRINUSE)
+        await reconciler.apply(table([5001, 5002]))
+        // The neighbour is not held up, and nothing is claimed before the holder is known.
+        #expect(log.take() == ["opened:5001"])
+        await reconciler.announceBlocked()
+        await reconciler.announceBlocked()
+        #expect(
+            log.all.map(\.line)
+                == ["Blocked: 127.0.0.1:5002 is held by node (pid 4121); will forward when it is free"])
+        #expect(log.take() == ["blocked:5002"])
+        for _ in 0..<5 {
+            clock.advance(.milliseconds(50))
+            await reconciler.tick()
+        }
+        #expect(log.take() == [])
+        binder.fail(5002, with: nil)
+        clock.advance(.milliseconds(100))
+        await reconciler.tick()
+        #expect(log.take() == ["opened:5002"])
+        #expect(await reconciler.tick() == nil)
+    }
+
+    @Test("A busy port that the guest gives up is forgotten without a word")
+    func busyThenGone() async {
+        let reconciler = make(Self.automatic)
+        binder.fail(5002, with: EADDRINUSE)
+        await reconciler.apply(table([5002]))
+        await reconciler.apply(table([]))
+        await reconciler.announceBlocked()
+        #expect(log.take() == [])
+        #expect(await reconciler.tick() == nil)
+    }
+
+    @Test("A static port that is taken is blocked as well")
+    func staticBusy() async {
+        let reconciler = make()
+        binder.fail(8080, with: EADDRINUSE)
+        await reconciler.start()
+        await reconciler.announceBlocked()
+        #expect(log.take() == ["blocked:8080"])
+    }
+
+    @Test("A port that may not be bound says why and is tried once a second")
+    func permission() async {
+        let policy = ForwardPolicy(staticPorts: [.init(host: port(80), guest: port(80))])
+        let reconciler = make(policy)
+        binder.fail(80, with: EACCES)
+        await reconciler.start()
+        await reconciler.announceBlocked()
+        #expect(
+            log.all.first?.line
+                == "Blocked: 127.0.0.1:80: Permission denied (a port below 1024: see "
+                + "net.ipv4.ip_unprivileged_port_start); will forward when it can be bound")
+        let tries = binder.tries
+        clock.advance(.milliseconds(900))
+        await reconciler.tick()
+        #expect(binder.tries == tries)
+        clock.advance(.milliseconds(100))
+        await reconciler.tick()
+        #expect(binder.tries == tries + 1)
+    }
+
+    @Test("An agent that is back within the grace finds its ports as they were")
+    func shortLoss() async {
+        let reconciler = make(Self.automatic)
+        await reconciler.agentConnected(instanceID: "a", bootID: "1")
+        await reconciler.apply(table([5001]))
+        _ = log.take()
+        await reconciler.agentLost(reason: "gone")
+        await reconciler.agentLost(reason: "still gone")
+        clock.advance(.milliseconds(4999))
+        await reconciler.tick()
+        #expect(log.take() == ["agent_lost"] && binder.openPorts == [5001])
+        await reconciler.agentConnected(instanceID: "a", bootID: "1")
+        await reconciler.apply(table([5001]))
+        #expect(log.take() == ["agent_back"] && binder.resets == [])
+        clock.advance(.seconds(60))
+        await reconciler.tick()
+        #expect(binder.openPorts == [5001])
+    }
+
+    @Test("An agent lost for longer takes the automatic ports with it, and brings them back")
+    func longLoss() async {
+        let reconciler = make()
+        await reconciler.start()
+        await reconciler.agentConnected(instanceID: "a", bootID: "1")
+        await reconciler.apply(table([5001]))
+        _ = log.take()
+        await reconciler.agentLost(reason: "gone")
+        clock.advance(.seconds(5))
+        #expect(await reconciler.tick() == nil)
+        #expect(log.take() == ["agent_lost", "closed:5001"] && binder.openPorts == [8080])
+        await reconciler.agentConnected(instanceID: "b", bootID: "1")
+        #expect(log.all.last?.reason == "the agent was started again")
+        await reconciler.apply(table([5001]))
+        #expect(log.take() == ["agent_back", "opened:5001"])
+    }
+
+    @Test("A new connection without a table does not end the grace")
+    func backWithoutTable() async {
+        let reconciler = make(Self.automatic)
+        await reconciler.agentConnected(instanceID: "a", bootID: "1")
+        await reconciler.apply(table([5001]))
+        await reconciler.agentLost(reason: "gone")
+        clock.advance(.seconds(3))
+        await reconciler.agentConnected(instanceID: "a", bootID: "1")
+        await reconciler.agentLost(reason: "gone again")
+        clock.advance(.seconds(2))
+        await reconciler.tick()
+        #expect(log.take() == ["opened:5001", "agent_lost", "agent_back", "agent_lost", "closed:5001"])
+    }
+
+    @Test("A rebooted guest is told from a quiet one, and its dead connections are reset")
+    func reboot() async {
+        let reconciler = make(Self.automatic)
+        await reconciler.agentConnected(instanceID: "a", bootID: "1")
+        await reconciler.apply(table([5001]))
+        clock.advance(.seconds(1))
+        let lostAt = clock.now
+        await reconciler.agentLost(reason: "gone")
+        clock.advance(.seconds(1))
+        await reconciler.agentConnected(instanceID: "b", bootID: "2")
+        #expect(log.all.last?.reason == "the guest was rebooted")
+        #expect(binder.resets == [lostAt])
+    }
+
+    @Test("An agent that never answered is not lost")
+    func neverThere() async {
+        let reconciler = make()
+        await reconciler.start()
+        await reconciler.agentLost(reason: "no such guest")
+        #expect(log.take() == ["opened:8080"])
+    }
+
+    @Test("Latency runs from listen in the guest's clock to the open port, and only if it was seen")
+    func latency() async {
+        let reconciler = make(Self.automatic)
+        await reconciler.agentConnected(instanceID: "a", bootID: "1")
+        let guestNow: (Duration) -> UInt64 = { clock.now - 500 - $0.wholeNanoseconds }
+        clock.advance(.milliseconds(2))
+        await reconciler.apply(
+            table([5001], listenedAt: guestNow(.microseconds(640))), hostMinusGuest: 500)
+        #expect(log.all.last?.latencyMicroseconds == 640)
+        await reconciler.apply(
+            table([5002], listenedAt: guestNow(.seconds(1))), hostMinusGuest: 500)
+        #expect(log.all.last?.latencyMicroseconds == nil)
+        await reconciler.apply(table([5003]), hostMinusGuest: 500)
+        #expect(log.all.last?.latencyMicroseconds == nil)
+    }
+
+    @Test("Two thousand ports open at once and close at once")
+    func many() async {
+        let reconciler = make(Self.automatic)
+        await reconciler.apply(table(6000..<8000))
+        let allOpen = binder.openPorts == Array(6000..<8000)
+        #expect(allOpen)
+        await reconciler.apply(table([]))
+        #expect(binder.openPorts == [] && log.all.count == 4000)
+    }
+
+    @Test("Stopping closes everything and nothing opens any more")
+    func stop() async {
+        let reconciler = make()
+        await reconciler.start()
+        await reconciler.apply(table([5001]))
+        await reconciler.stop()
+        await reconciler.apply(table([5001, 5002]))
+        #expect(binder.openPorts == [])
+        #expect(Set(log.take()) == ["opened:8080", "opened:5001", "closed:8080", "closed:5001"])
+    }
+
+    @Test("While it runs, blocked ports are told and opened without being asked")
+    func running() async throws {
+        let log = log
+        let reconciler = ForwardReconciler(policy: Self.automatic, binder: binder) { log.append($0) }
+        binder.fail(5002, with: EADDRINUSE)
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await reconciler.run() }
+            await reconciler.apply(table([5002]))
+            await until { log.all.map(\.name) == [.blocked] }
+            binder.fail(5002, with: nil)
+            await until { log.all.map(\.name) == [.blocked, .opened] }
+            group.cancelAll()
+        }
+    }
+
+    @Test("Whatever happens in whatever order, actual becomes wanted", arguments: 0..<60)
+    func property(_ seed: Int) async {
+        var random = SplitMix(state: UInt64(seed))
+        let reconciler = make()
+        await reconciler.start()
+        await reconciler.agentConnected(instanceID: "0", bootID: "0")
+        var busy: Set<UInt16> = []
+        var last: Set<UInt16> = []
+        for step in 0..<200 {
+            switch Int.random(in: 0..<10, using: &random) {
+            case 0..<4:
+                last = Set((0..<6).map { _ in UInt16.random(in: 5000...5012, using: &random) })
+                await reconciler.apply(table(last))
+            case 4: busy.insert(UInt16.random(in: 5000...5012, using: &random))
+            case 5: if let port = busy.randomElement(using: &random) { busy.remove(port) }
+            case 6: await reconciler.agentLost(reason: "random")
+            case 7: await reconciler.agentConnected(instanceID: "\(step)", bootID: "0")
+            case 8: await reconciler.announceBlocked()
+            default:
+                clock.advance(.milliseconds(Int.random(in: 1...3000, using: &random)))
+                await reconciler.tick()
+            }
+            for port in UInt16(5000)...5012 {
+                binder.fail(port, with: busy.contains(port) ? EADDRINUSE : nil)
+            }
+        }
+        for port in UInt16(5000)...5012 { binder.fail(port, with: nil) }
+        await reconciler.agentConnected(instanceID: "end", bootID: "0")
+        await reconciler.apply(table(last))
+        clock.advance(.seconds(2))
+        await reconciler.tick()
+        #expect(binder.openPorts == last.sorted() + [8080])
+        #expect(binder.closedTwice == 0)
+        var open: Set<UInt16> = []
+        for event in log.all {
+            guard let number = event.forward?.hostPort.rawValue else { continue }
+            // Told after the fact and in turn: opened only when closed, closed and blocked only when it fits.
+            switch event.name {
+            case .opened: #expect(open.insert(number).inserted)
+            case .closed: #expect(open.remove(number) != nil)
+            case .blocked: #expect(!open.contains(number))
+            case .agentLost, .agentBack: Issue.record("an agent's event names a forward")
+            }
+        }
+        #expect(open == last.union([8080]))
+        await reconciler.stop()
+        #expect(binder.openPorts == [])
+    }
+}
+
+/// Waits for another task, up to a deadline.
+func until(sourceLocation: SourceLocation = #_sourceLocation, _ condition: () -> Bool) async {
+    let deadline = ContinuousClock.now + .seconds(10)
+    while !condition() {
+        guard ContinuousClock.now < deadline else {
+            Issue.record("waited in vain", sourceLocation: sourceLocation)
+            return
+        }
+        try? await Task.sleep(for: .milliseconds(1))
+    }
+}
+
+/// A small generator whose sequences depend on the seed alone.
+struct SplitMix: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}
