@@ -175,6 +175,19 @@ final class Peer: Sendable {
         }
     }
 
+    /// The number of bytes up to the end of file.
+    func countToEnd() throws -> Int {
+        var total = 0
+        while true {
+            let count = try readSome(1 << 20).count
+            if count == 0 { return total }
+            total += count
+        }
+    }
+
+    /// Whether something to read comes soon.
+    func isReadable() -> Bool { (try? wait(POLLIN, milliseconds: 300)) != nil }
+
     func shutdownWriting() { shutdown(fd, Int32(SHUT_WR)) }
 
     /// Makes the coming close a RST.

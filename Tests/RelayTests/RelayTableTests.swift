@@ -4,7 +4,9 @@ import Sockets
 import Testing
 
 /// The relay table: every row goes client to server and server to client, over every tunnel.
-@Suite("Relay table")
+///
+/// One row after the other: each is a process that keeps a core busy.
+@Suite("Relay table", .serialized)
 struct RelayTableTests {
     enum Way: String, CaseIterable, Codable, CustomTestStringConvertible {
         case clientFirst, serverFirst

@@ -25,7 +25,9 @@ let arguments = CommandLine.arguments
 guard (4...5).contains(arguments.count) else { throw Usage() }
 var options = RelayOptions()
 if arguments.count == 5 { options.splice = arguments[4] == "always" ? .always : .never }
-let engine = try RelayEngine(options: options) { line in _ = (line + "\n").withCString { write(2, $0, strlen($0)) } }
+let engine = try RelayEngine(options: options) { line in
+    _ = (line + "\n").withCString { write(2, $0, strlen($0)) }
+}
 switch arguments[1] {
 case "host":
     guard let port = PortNumber(text: arguments[2]), let guest = PortNumber(5001) else { throw Usage() }

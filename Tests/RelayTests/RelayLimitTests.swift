@@ -1,0 +1,158 @@
+import ForwardProtocol
+import Glibc
+import GuestChannel
+import ListenTable
+import Relay
+import Sockets
+import Synchronization
+import Testing
+
+/// What happens at the relay's bounds, and when the guest says no.
+@Suite("Relay limits", .serialized)
+struct RelayLimitTests {
+    @Test("A client is reset at once when the guest refuses", arguments: Tunnel.allCases)
+    func refused(_ tunnel: Tunnel) async {
+        await #expect(processExitsWith: .success) { [tunnel] in
+            let closed = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
+            let nobody = try StreamSocket.localAddress(closed.rawValue)
+            _ = consume closed
+            let rig = try RelayRig(tunnel, targets: [nobody])
+            let client = try rig.connect()
+            #expect(try client.ending() == ECONNRESET)
+            #expect(rig.hostListener.counters.failed == 1 && rig.guestListener.counters.failed == 1)
+            await rig.end()
+        }
+    }
+
+    @Test("A client is reset when the token is wrong", arguments: Tunnel.allCases)
+    func wrongToken(_ tunnel: Tunnel) async {
+        await #expect(processExitsWith: .success) { [tunnel] in
+            let rig = try RelayRig(tunnel, token: .random())
+            let client = try rig.connect()
+            #expect(try client.ending() == ECONNRESET)
+            await rig.end()
+        }
+    }
+
+    @Test("The next address is tried when the first refuses", arguments: Tunnel.allCases)
+    func secondCandidate(_ tunnel: Tunnel) async {
+        await #expect(processExitsWith: .success) { [tunnel] in
+            let closed = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
+            let nobody = try StreamSocket.localAddress(closed.rawValue)
+            _ = consume closed
+            let server = Peer(try StreamSocket.listen(on: .tcp(.loopbackV6, port: 0)))
+            let rig = try RelayRig(tunnel, targets: [nobody, StreamSocket.localAddress(server.fd)])
+            let client = try rig.connect()
+            try client.write([9])
+            #expect(try server.accept().read(exactly: 1) == [9])
+            await rig.end()
+        }
+    }
+
+    @Test("Without descriptors accepting pauses, says so once, and goes on when there are some again")
+    func outOfDescriptors() async {
+        await #expect(processExitsWith: .success) {
+            let said = SaidLines()
+            let rig = try RelayRig(.unix) { said.append($0) }
+            // A process without descriptors can't make sockets either: the clients come first.
+            let clients = try (0..<8).map { _ in
+                try StreamSocket.open(for: rig.hostListener.address).release()
+            }
+            let server = rig.server
+            var old = rlimit()
+            getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &old)
+            var none = old
+            none.rlim_cur = rlim_t(clients.max() ?? 0)
+            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &none)
+            for client in clients {
+                _ = try rig.hostListener.address.withSockaddr { Glibc.connect(client, $0, $1) }
+            }
+            await expectSoon("the pause was told") { said.count(of: "accepting pauses") > 0 }
+            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &old)
+            var served: [Peer] = []
+            for _ in clients { served.append(try server.accept()) }
+            #expect(served.count == clients.count)
+            #expect(said.count(of: "accepting pauses") <= 2)
+            clients.forEach { close($0) }
+            served = []
+            await expectSoon("all connections end") { rig.host.activeConnections == 0 }
+            await rig.end()
+        }
+    }
+
+    @Test("Above the bound clients wait, and each has its turn")
+    func connectionBound() async {
+        await #expect(processExitsWith: .success) {
+            var options = RelayOptions()
+            options.maxConnections = 2
+            let rig = try RelayRig(.unix, hostOptions: options)
+            var clients = try (0..<5).map { _ in try rig.connect() }
+            for _ in 0..<5 {
+                let server = try rig.server.accept()
+                #expect(rig.host.activeConnections <= 2)
+                try server.write([1])
+                server.shutdownWriting()
+                let index = try #require(clients.firstIndex { $0.isReadable() })
+                #expect(try clients[index].read(exactly: 1) == [1])
+                clients.remove(at: index)
+            }
+            await rig.end()
+        }
+    }
+
+    @Test("A half-closed connection without a byte ends at its time limit")
+    func halfClosedLimit() async {
+        await #expect(processExitsWith: .success) {
+            var options = RelayOptions()
+            options.halfClosedTimeout = .milliseconds(100)
+            let rig = try RelayRig(.unix, hostOptions: options)
+            let pair = try rig.pair()
+            pair.client.shutdownWriting()
+            #expect(try pair.server.readToEnd() == [])
+            #expect(try pair.client.ending() == ECONNRESET)
+            await rig.end()
+        }
+    }
+
+    @Test("A small stream is served beside bulk")
+    func fairness() async {
+        await #expect(processExitsWith: .success) {
+            var options = RelayOptions()
+            options.loops = 1
+            let rig = try RelayRig(.unix, hostOptions: options, guestOptions: options)
+            let bulk = try rig.pair()
+            let small = try rig.pair()
+            let stop = StopFlag()
+            let (writer, reader) = (bulk.client, bulk.server)
+            async let written: Void = onThread {
+                let chunk = [UInt8](repeating: 1, count: 1 << 20)
+                while !stop.isSet { try writer.write(chunk) }
+                writer.shutdownWriting()
+            }
+            async let read = onThread { try reader.countToEnd() }
+            for round in 0..<200 {
+                try small.client.write([UInt8(round)])
+                #expect(try small.server.read(exactly: 1) == [UInt8(round)])
+            }
+            stop.set()
+            try await written
+            #expect(try await read > 1 << 20)
+            await rig.end()
+        }
+    }
+}
+
+/// Lines that an engine has logged.
+final class SaidLines: Sendable {
+    private let lines = Mutex<[String]>([])
+
+    func append(_ line: String) { lines.withLock { $0.append(line) } }
+    func count(of text: String) -> Int { lines.withLock { $0.count { $0.contains(text) } } }
+}
+
+final class StopFlag: Sendable {
+    private let flag = Atomic(false)
+
+    var isSet: Bool { flag.load(ordering: .relaxed) }
+    func set() { flag.store(true, ordering: .relaxed) }
+}
