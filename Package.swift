@@ -151,6 +151,23 @@ let package = Package(
             name: "RelayTests",
             dependencies: ["ForwardProtocol", "GuestChannel", "ListenTable", "Relay", "Sockets"],
             swiftSettings: rules),
+        .testTarget(
+            name: "ForwardProtocolTests", dependencies: ["ForwardProtocol", "ListenTable"],
+            swiftSettings: rules),
+        .testTarget(
+            name: "GuestChannelTests",
+            dependencies: ["ForwardProtocol", "GuestChannel", "ListenTable", "Sockets"],
+            swiftSettings: rules),
+        .testTarget(
+            name: "GuestForwardTests",
+            dependencies: ["ForwardProtocol", "GuestForward", "ListenTable", "Relay", "Sockets"],
+            swiftSettings: rules),
+        .testTarget(
+            name: "PortForwardTests",
+            dependencies: [
+                "ForwardProtocol", "GuestChannel", "ListenTable", "PortForward", "Relay", "Sockets",
+            ],
+            swiftSettings: rules),
         .testTarget(name: "AgentAPITests", dependencies: ["AgentAPI", "ListenTable"], swiftSettings: rules),
         .testTarget(
             name: "AgentSessionTests",
@@ -161,7 +178,8 @@ let package = Package(
             name: "RumConfigTests", dependencies: ["ListenTable", "RumConfig"], swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
-            dependencies: ["ForwardProtocol", "ListenTable", "Machine", "RumConfig"], exclude: ["Snapshots"],
+            dependencies: ["ForwardProtocol", "GuestChannel", "ListenTable", "Machine", "RumConfig"],
+            exclude: ["Snapshots"],
             swiftSettings: rules),
         .testTarget(
             name: "EndToEndTests",
