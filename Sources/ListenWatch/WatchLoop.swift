@@ -10,10 +10,14 @@ final class WatchLoop {
     /// Single questions that are cheaper than a dump, allowed once in each `dumpGap`.
     private static let lookupsPerGap = 4
     /// New listeners whose process is named before they are published, each by this many descriptors at most.
-    private static let namedAtOnce = 8
+    private static let namedAtOnce = 2
     private static let descriptorsAtOnce: Int32 = 64
-    /// As many are tried once the table is out, for processes that have more.
+    /// The others have to wait until nothing has appeared for this long: in a storm most are gone by then.
+    private static let namingPause = Duration.milliseconds(10)
+    private static let namedLater = 8
     private static let descriptorsLater: Int32 = 1024
+    /// How many times its own cost a publication keeps the next one waiting: 2 % of a core at most.
+    private static let publishPause = 50
     /// Failed snapshots in a row before netlink is given up, where the mode was left open.
     private static let patience = 3
 
@@ -28,9 +32,14 @@ final class WatchLoop {
 
     /// New listeners whose process was not proved at once, with the callers that may hold them.
     private var unnamed: [(key: ListeningSocket.Key, inode: UInt64, callers: [Int32])] = []
+    /// Processes whose descriptors were searched in vain just now: they have many, or make sockets only to close them.
+    private var slowCallers: Set<Int32> = []
+    private var nameRestAt = MonotonicTime.now
     private var degraded: String?
     private var failures = 0
     private var nextScheduled = MonotonicTime.now
+    private var mayPublishAt = MonotonicTime.now
+    private var isPublishOwed = false
     private var mayDumpAt = MonotonicTime.now
     private var lookupsLeft = WatchLoop.lookupsPerGap
 
@@ -82,8 +91,8 @@ final class WatchLoop {
         if dirty.look(now: now, mayDump: now >= mayDumpAt, lookups: lookupsLeft) == nil {
             // Work that is due but must wait for the next dump: more hints would only wake us for nothing.
             let isHeldBack = dirty.nextDue.map { $0 <= now } ?? false
-            let next = isHeldBack ? mayDumpAt : dirty.nextDue ?? nextScheduled
-            let healthy = poller.wait(until: min(next, nextScheduled), onlyTime: isHeldBack)
+            let healthy = poller.wait(
+                until: isHeldBack ? mayDumpAt : nextDeadline, onlyTime: isHeldBack)
             if !healthy { refreshSources(unhealthy: true) }
         }
         let batch = drain()
@@ -95,7 +104,16 @@ final class WatchLoop {
             now = .now
         }
         takeFindings()
-        nameRest()
+        if !unnamed.isEmpty, now >= nameRestAt { nameRest() }
+        if isPublishOwed, now >= mayPublishAt { publish() }
+    }
+
+    /// When there is work although nobody wakes us.
+    private var nextDeadline: MonotonicTime {
+        var deadline = min(dirty.nextDue ?? nextScheduled, nextScheduled)
+        if !unnamed.isEmpty { deadline = min(deadline, nameRestAt) }
+        if isPublishOwed { deadline = min(deadline, mayPublishAt) }
+        return deadline
     }
 
     /// Reads the hints; where some may be missing, it asks for looks at everything.
@@ -129,8 +147,8 @@ final class WatchLoop {
         if case .owners = look {
             lookupsLeft -= 1
         } else {
-            // A table of many thousands takes its own time to read: at most a fifth of the CPU goes into that.
-            mayDumpAt = .now + max(Self.dumpGap, (ThreadTime.used - start) * 4)
+            // A table of many thousands takes its own time to read: at most a tenth of the CPU goes into that.
+            mayDumpAt = .now + max(Self.dumpGap, (ThreadTime.used - start) * 9)
             lookupsLeft = Self.lookupsPerGap
         }
     }
@@ -233,7 +251,13 @@ final class WatchLoop {
         }
     }
 
+    /// Hands out the table. A big one costs its readers more than it cost us, so the next may have to wait.
     private func publish() {
+        let now = MonotonicTime.now
+        isPublishOwed = now < mayPublishAt
+        if isPublishOwed { return }
+        let start = ThreadTime.used
+        defer { mayPublishAt = now + (ThreadTime.used - start) * Self.publishPause }
         var source = sources.source
         source.degraded = degraded
         let next = ListenTable(
@@ -248,22 +272,24 @@ final class WatchLoop {
         for (index, key) in keys.enumerated() {
             guard let entry = book.entries[key], entry.inode != 0 else { continue }
             let callers = callers(of: entry.socket)
-            let mayTry = index < Self.namedAtOnce
+            let mayTry = index < Self.namedAtOnce && !callers.contains(where: slowCallers.contains)
             if mayTry, let holder = holder(of: entry.inode, among: callers, Self.descriptorsAtOnce) {
                 _ = book.attribute(key, inode: entry.inode, to: holder)
             } else {
                 unnamed.append((key, entry.inode, callers))
+                slowCallers.formUnion(callers)
             }
         }
+        if !keys.isEmpty { nameRestAt = .now + Self.namingPause }
     }
 
     /// Tries the callers' other descriptors, now that the table is out; what they don't prove is the scanner's.
     private func nameRest() {
-        guard !unnamed.isEmpty else { return }
         var wanted: ProcessScanner.Wanted = [:]
         var changed = false
-        for (index, (key, inode, callers)) in unnamed.enumerated() {
-            let mayTry = index < Self.namedAtOnce
+        let alive = unnamed.filter { book.entries[$0.key]?.inode == $0.inode }
+        for (index, (key, inode, callers)) in alive.enumerated() {
+            let mayTry = index < Self.namedLater
             if mayTry, let holder = holder(of: inode, among: callers, Self.descriptorsLater) {
                 changed = book.attribute(key, inode: inode, to: holder) || changed
             } else {
@@ -271,6 +297,7 @@ final class WatchLoop {
             }
         }
         unnamed = []
+        slowCallers = []
         scanner.find(wanted)
         if changed { publish() }
     }

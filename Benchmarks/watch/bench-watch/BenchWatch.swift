@@ -1,0 +1,52 @@
+@preconcurrency import Glibc
+import ListenTable
+import LiveKernel
+
+/// Measures the watcher beside what others do, and prints markdown tables.
+///
+/// `bench-watch` alone runs everything that needs no other program; with `--rum PATH --agent PATH` it also measures
+/// `rum forward` end to end. `bench-watch candidate NAME` and
+/// `bench-watch hold COUNT` are the child processes that it starts for itself.
+@main
+struct BenchWatch {
+    static func main() async throws {
+        setvbuf(stdout, nil, _IOLBF, 0)
+        let arguments = CommandLine.arguments.dropFirst()
+        if arguments.first == "candidate", let name = arguments.dropFirst().first {
+            return try await Candidate.run(name)
+        }
+        if arguments.first == "hold", let count = arguments.dropFirst().first.flatMap(Int.init) {
+            raiseFileLimit()
+            return try Connections.hold(count)
+        }
+        raiseFileLimit()
+        func value(_ option: String) -> String? {
+            arguments.firstIndex(of: option).map { arguments.index(after: $0) }
+                .flatMap { arguments.indices.contains($0) ? arguments[$0] : nil }
+        }
+        let only = value("--only")
+        func section(_ name: String, _ body: () async throws -> Void) async throws {
+            if only == nil || only == name { try await body() }
+        }
+        try await section("snapshot") { try await SnapshotBench.run() }
+        try await section("detection") { try await DetectionBench.run() }
+        try await section("idle") {
+            try await IdleBench.run(seconds: value("--idle-seconds").flatMap(Int.init) ?? 60)
+        }
+        try await section("connections") { try await ConnectionBench.run() }
+        try await section("storm") { try await StormBench.run() }
+        if let rum = value("--rum"), let agent = value("--agent") {
+            try await section("forward") { try await ForwardBench(rum: rum, agent: agent).run() }
+        }
+    }
+
+    /// 10 000 listeners or connections are many descriptors; more than the hard limit needs CAP_SYS_RESOURCE.
+    private static func raiseFileLimit() {
+        let files = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        var limit = rlimit(rlim_cur: 30_000, rlim_max: 30_000)
+        if setrlimit(files, &limit) == 0 { return }
+        getrlimit(files, &limit)
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(files, &limit)
+    }
+}

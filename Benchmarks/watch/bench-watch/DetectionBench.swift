@@ -1,0 +1,143 @@
+import Glibc
+import ListenTable
+import LiveKernel
+import Sockets
+
+/// How long after listen() returned each candidate knows, with 1 000 connections and 30 listeners around.
+enum DetectionBench {
+    static func run() async throws {
+        let scene = try await Scene()
+        defer { scene.end() }
+        // Our own first and alone, since the others' work would be in its figures.
+        let alone = try await scene.start(.rum)
+        var opened: [Int64] = []
+        var closed: [Int64] = []
+        for index in 0..<500 {
+            let sample = try await scene.sample(alone, port: UInt16(21_000 + index), hold: 2000)
+            opened += sample.opened
+            closed += sample.closed
+        }
+        alone.end()
+        Measure.header(
+            "From listen() or close() returned to known by a subscriber (milliseconds)",
+            ["candidate", "event", "samples", "median", "p99", "most"])
+        Measure.row([Candidate.rum.title + ", alone", "listen", "\(opened.count)", Measure.summary(opened)])
+        Measure.row([Candidate.rum.title + ", alone", "close", "\(closed.count)", Measure.summary(closed)])
+
+        var children: [(Candidate, Child)] = []
+        for candidate in Candidate.allCases { children.append((candidate, try await scene.start(candidate))) }
+        defer { for (_, child) in children { child.end() } }
+        let results = try await scene.compare(children, samples: 60)
+        for (candidate, times) in results {
+            Measure.row([candidate.title, "listen", "\(times.count)", Measure.summary(times)])
+        }
+        print("\nThe last four ran side by side and saw the same 60 listeners, each open for 4 s.")
+    }
+}
+
+/// A namespace with 1 000 connections and 30 listeners.
+final class Scene: Sendable {
+    let namespace: NetworkNamespace
+    private let connections: Connections
+    private let listeners: [TestListener]
+    private let hint: OwnedDescriptor
+
+    init() async throws {
+        namespace = try await NetworkNamespace()
+        // Listeners get ports of their own choosing, so the kernel must not give those to connections.
+        try await namespace.shell("echo 40000 65000 > /proc/sys/net/ipv4/ip_local_port_range")
+        connections = try await namespace.run { try Connections(1000) }
+        listeners = try await namespace.run {
+            try (0..<30).map { try TestListener(.loopbackV4, port: UInt16(20_000 + $0)) }
+        }
+        hint = try HintPipe.make()
+    }
+
+    func end() { unlink(HintPipe.path) }
+
+    /// Starts a candidate and waits until it is at work.
+    func start(_ candidate: Candidate) async throws -> Child {
+        let child = try await Child(
+            [CommandLine.arguments[0], "candidate", candidate.rawValue], in: namespace)
+        guard child.wait(for: { $0.hasPrefix("ready") }) else {
+            throw SystemError(code: ETIMEDOUT, operation: candidate.rawValue)
+        }
+        // The first report, of the listeners that are there, is no sample.
+        usleep(100_000)
+        _ = child.takeLines()
+        return child
+    }
+
+    /// Opens a listener, waits for the child to say so, holds it for some microseconds, closes it and waits again.
+    func sample(_ child: Child, port: UInt16, hold: UInt32) async throws -> (opened: [Int64], closed: [Int64])
+    {
+        let (opened, closed) = try await namespace.run {
+            var listener: TestListener? = try TestListener(.loopbackV4, port: port)
+            let opened = Measure.now
+            usleep(hold)
+            withExtendedLifetime(listener) {}
+            listener = nil
+            let closed = Measure.now
+            usleep(hold)
+            return (opened, closed)
+        }
+        var result: (opened: [Int64], closed: [Int64]) = ([], [])
+        let deadline = Measure.now + 1_000_000_000
+        while result.closed.isEmpty, Measure.now < deadline {
+            for line in child.takeLines() {
+                guard let (sign, seen, time) = Self.parse(line.text), seen == port else { continue }
+                if sign == "+" {
+                    result.opened.append(time - opened)
+                } else {
+                    result.closed.append(time - closed)
+                }
+            }
+        }
+        return result
+    }
+
+    /// Every child sees the same listeners, opened at odd times so that no poll is in step with them.
+    func compare(
+        _ children: [(Candidate, Child)], samples: Int
+    ) async throws -> [(Candidate, [Int64])] {
+        let hint = try self.hint.duplicate().release()
+        defer { close(hint) }
+        let opened = try await namespace.run {
+            var times: [UInt16: Int64] = [:]
+            var open: [TestListener] = []
+            for index in 0..<samples {
+                var options = TestListener.Options()
+                options.listens = false
+                let port = UInt16(22_000 + index)
+                let listener = try TestListener(.loopbackV4, port: port, options: options)
+                var byte: UInt8 = 1
+                _ = write(hint, &byte, 1)
+                try listener.listen()
+                times[port] = Measure.now
+                open.append(listener)
+                usleep(useconds_t(300_000 + index * 7919 % 200_000))
+                if open.count > 10 { open.removeFirst() }
+            }
+            usleep(3_200_000)
+            return times
+        }
+        return children.map { candidate, child in
+            var first: [UInt16: Int64] = [:]
+            for line in child.takeLines() {
+                guard let (sign, port, time) = Self.parse(line.text), sign == "+", first[port] == nil else {
+                    continue
+                }
+                first[port] = time
+            }
+            return (candidate, opened.compactMap { port, time in first[port].map { $0 - time } })
+        }
+    }
+
+    static func parse(_ line: String) -> (Character, UInt16, Int64)? {
+        let parts = line.split(separator: " ")
+        guard parts.count == 2, let sign = parts[0].first, let port = UInt16(parts[0].dropFirst()),
+            let time = Int64(parts[1])
+        else { return nil }
+        return (sign, port, time)
+    }
+}

@@ -1,0 +1,130 @@
+import Glibc
+import ListenTable
+import LiveKernel
+import Sockets
+
+/// `rum-agent` in one namespace, `rum forward` in another, a unix socket between: from listen() in the guest to
+/// a connection on the host.
+struct ForwardBench {
+    let rum: String
+    let agent: String
+
+    func run() async throws {
+        Measure.header(
+            "Through rum forward, between two namespaces (milliseconds)",
+            ["what", "samples", "median", "p99", "most"])
+        try await withForward(["--auto", "30000-39999"]) { guest, host in
+            let (opened, closed) = try await samples(400, from: 30_000, guest, host)
+            Measure.row([
+                "guest listen() returned to host connect()", "\(opened.count)", Measure.summary(opened),
+            ])
+            Measure.row([
+                "guest close() returned to host ECONNREFUSED", "\(closed.count)", Measure.summary(closed),
+            ])
+            try await many(guest, host)
+        }
+        try await withForward(["--auto", "30000-39999", "--poll"]) { guest, host in
+            let (opened, _) = try await samples(12, from: 30_000, guest, host)
+            Measure.row(["the same with --poll, the 1 s poll", "\(opened.count)", Measure.summary(opened)])
+        }
+    }
+
+    private func samples(
+        _ count: Int, from first: UInt16, _ guest: NetworkNamespace, _ host: NetworkNamespace
+    ) async throws -> (opened: [Int64], closed: [Int64]) {
+        var opened: [Int64] = []
+        var closed: [Int64] = []
+        for index in 0..<UInt16(count) {
+            let port = first + index
+            var (held, start) = try await guest.run {
+                (try [TestListener(.loopbackV4, port: port)], Measure.now)
+            }
+            if let reached = try await host.run({ Self.wait(port, open: true) }) {
+                opened.append(reached - start)
+            }
+            withExtendedLifetime(held) {}
+            held.removeAll()
+            let end = Measure.now
+            if let refused = try await host.run({ Self.wait(port, open: false) }) {
+                closed.append(refused - end)
+            }
+        }
+        return (opened, closed)
+    }
+
+    /// 2 000 ports within a second, then every one is dialled.
+    private func many(_ guest: NetworkNamespace, _ host: NetworkNamespace) async throws {
+        let start = Measure.now
+        var listeners = try await guest.run {
+            try (0..<2000).map { index in
+                usleep(400)
+                return try TestListener(.loopbackV4, port: UInt16(32_000 + index))
+            }
+        }
+        let opened = Measure.now
+        let reached = try await host.run {
+            (0..<2000).allSatisfy { Self.wait(UInt16(32_000 + $0), open: true) != nil } ? Measure.now : nil
+        }
+        let middle = Measure.now
+        withExtendedLifetime(listeners) {}
+        listeners.removeAll()
+        let refused = try await host.run {
+            (0..<2000).allSatisfy { Self.wait(UInt16(32_000 + $0), open: false) != nil } ? Measure.now : nil
+        }
+        func text(_ time: Int64?, _ since: Int64) -> String {
+            time.map { Measure.milliseconds($0 - since) } ?? "never"
+        }
+        Measure.row([
+            "2 000 ports listening within \(Measure.milliseconds(opened - start)) ms: all reachable, from the first listen",
+            "1", text(reached, start), "", "",
+        ])
+        Measure.row([
+            "the same closed: all refused, from the first close", "1", text(refused, middle), "", "",
+        ])
+    }
+
+    /// When a connection to a host port first succeeded, or was first refused; nil after 5 s.
+    private static func wait(_ port: UInt16, open: Bool) -> Int64? {
+        let deadline = Measure.now + 5_000_000_000
+        let target = SocketAddress.tcp(.loopbackV4, port: port)
+        while Measure.now < deadline {
+            let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+            let fd = socket(AF_INET, kind, 0)
+            guard fd >= 0 else { return nil }
+            let descriptor = OwnedDescriptor(owning: fd)
+            let result = (try? target.withSockaddr { connect(descriptor.rawValue, $0, $1) }) ?? -1
+            let refused = result != 0 && errno == ECONNREFUSED
+            let now = Measure.now
+            if open ? result == 0 : refused { return now }
+            usleep(20)
+        }
+        return nil
+    }
+
+    private func withForward(
+        _ options: [String], _ body: (NetworkNamespace, NetworkNamespace) async throws -> Void
+    ) async throws {
+        let guest = try await NetworkNamespace()
+        let host = try await NetworkNamespace()
+        for namespace in [guest, host] {
+            try await namespace.shell("echo 40000 65000 > /proc/sys/net/ipv4/ip_local_port_range")
+        }
+        let directory = "/tmp/bench-watch.\(getpid())"
+        mkdir(directory, 0o700)
+        defer {
+            for name in ["2222.sock", "2223.sock"] { unlink("\(directory)/\(name)") }
+            rmdir(directory)
+        }
+        let server = try await Child([agent, "--mode=netlink", "--listen", "unix:\(directory)"], in: guest)
+        defer { server.end() }
+        let deadline = Measure.now + 10_000_000_000
+        while access("\(directory)/2223.sock", F_OK) != 0, Measure.now < deadline { usleep(1000) }
+        let client = try await Child([rum, "forward", "--agent", "unix:\(directory)"] + options, in: host)
+        defer { client.end() }
+        // The first port shows that the session stands; it is no sample.
+        let warm = try await guest.run { try TestListener(.loopbackV4, port: 39_999) }
+        _ = try await host.run { Self.wait(39_999, open: true) }
+        withExtendedLifetime(warm) {}
+        try await body(guest, host)
+    }
+}
