@@ -124,7 +124,12 @@ static void *run_job(void *argument) {
     if (job->kind == 'u') {
         while (recv(job->fd, buffer, BLOCK, 0) > 0) {}
     } else if (job->kind == 'd') {
-        for (uint64_t left = job->bytes; left; left -= BLOCK) send_all(job->fd, zeros, BLOCK);
+        // A client that goes away ends its job, not the server.
+        for (uint64_t left = job->bytes, sent; left; left -= sent) {
+            ssize_t n = send(job->fd, zeros, left < BLOCK ? left : BLOCK, MSG_NOSIGNAL);
+            if (n <= 0) break;
+            sent = n;
+        }
     } else if (job->kind == 's') {
         send_pattern(job->fd, job->seed, job->bytes);
         free(job);
