@@ -14,9 +14,9 @@ build: ## Compile rum and rum-agent for use (release)
 
 test: ## Run all tests: unit, live kernel, and a real guest end to end
 	scripts/setup-packages build test demo
-	swift build --quiet --build-tests
-	swift test --skip-build
+	scripts/test
 	scripts/demo
+	scripts/check-bundle
 
 demo: ## Boot a real guest, forward a port of it, and show every step
 	scripts/setup-packages build demo

@@ -18,9 +18,7 @@ struct ForwardTests {
         for round in 0..<30 {
             let port = UInt16(5300 + round)
             let listener = try await guest.listen(port: port)
-            let listening = ContinuousClock.now
-            try await eventually("host port \(port) open") { Client.reaches(port) }
-            opens.append(listening.duration(to: .now))
+            opens.append(try await Client.timeUntilReachable(port))
             withExtendedLifetime(listener) {}
         }
         try await eventually("every host port closed") { (5300..<5330).allSatisfy { !Client.reaches($0) } }

@@ -76,6 +76,19 @@ struct Client: ~Copyable {
         }
     }
 
+    /// How long it takes from now until the host accepts connections on the port; asks every 50 µs.
+    static func timeUntilReachable(_ port: UInt16) async throws -> Duration {
+        let start = ContinuousClock.now
+        let result = AsyncStream<Duration>.makeStream()
+        try DedicatedThread.start(name: "reach") {
+            while !reaches(port), start.duration(to: .now) < .seconds(20) { usleep(50) }
+            result.continuation.yield(start.duration(to: .now))
+            result.continuation.finish()
+        }
+        for await time in result.stream where time < .seconds(20) { return time }
+        throw NeverHappened(what: "host port \(port) open")
+    }
+
     /// Whether the host accepts connections on the port.
     static func reaches(_ port: UInt16, _ address: IPAddress = .loopbackV4) -> Bool {
         (try? Client(port: port, address: address)) != nil
