@@ -130,6 +130,12 @@ let package = Package(
                 "ForwardProtocol", "GuestChannel", "GuestForward", "ListenTable", "Relay", "Sockets",
             ],
             path: "Benchmarks/relay/bench-relay", swiftSettings: rules),
+        .executableTarget(
+            name: "bench-watch",
+            dependencies: [
+                "CLiveKernel", "ListenTable", "ListenWatch", "LiveKernel", "ProcNet", "SockDiag", "Sockets",
+            ],
+            path: "Benchmarks/watch/bench-watch", swiftSettings: rules),
 
         // Tests, from pure functions to real processes.
         .target(name: "CLiveKernel", path: "Tests/CLiveKernel", cSettings: [.treatAllWarnings(as: .error)]),
