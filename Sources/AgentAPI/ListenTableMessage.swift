@@ -2,12 +2,18 @@ internal import FoundationEssentials
 package import ListenTable
 
 extension ListenTable {
-    /// Reads a message. Listeners with an impossible port or address, which no agent sends, are left out.
+    /// Reads a message. Listeners with an impossible port or address, which no agent sends, are left out; a port
+    /// without a listener counts as one on all addresses.
     package init(_ message: Rum_V1_ListeningPortsResponse) {
+        var listeners = message.listeners.compactMap(ListeningSocket.init)
+        let told = Set(message.listeners.map(\.port))
+        listeners += message.ports.filter { !told.contains($0) }.compactMap {
+            UInt16(exactly: $0).flatMap(PortNumber.init).map { ListeningSocket(address: .anyV4, port: $0) }
+        }
         self.init(
             revision: message.revision,
             source: ListenSource(mode: message.mode, push: message.push, degraded: message.degraded),
-            listeners: message.listeners.compactMap(ListeningSocket.init))
+            listeners: listeners)
     }
 
     package var message: Rum_V1_ListeningPortsResponse {

@@ -1,5 +1,5 @@
 package import ForwardProtocol
-internal import GRPCCore
+package import GRPCCore
 internal import GRPCNIOTransportHTTP2TransportServices
 internal import NIOCore
 internal import NIOPosix
@@ -7,14 +7,15 @@ package import Sockets
 
 /// Serves the agent's gRPC interface on sockets that already listen.
 package struct AgentServer: Sendable {
-    private let service: AgentService
+    private let service: any RegistrableRPCService
     private let token: MachineToken?
     private let onlyHostOnVsock: Bool
 
     /// - Parameters:
+    ///   - service: an `AgentService`, or what stands in for an agent of another version.
     ///   - token: what every call must carry; nil asks for none.
     ///   - onlyHostOnVsock: drop vsock peers other than the host (CID 2), which are other guests or local users.
-    package init(service: AgentService, token: MachineToken?, onlyHostOnVsock: Bool = true) {
+    package init(service: any RegistrableRPCService, token: MachineToken?, onlyHostOnVsock: Bool = true) {
         self.service = service
         self.token = token
         self.onlyHostOnVsock = onlyHostOnVsock

@@ -12,6 +12,7 @@ package struct AgentFollower: Sendable {
     private let token: MachineToken?
     private let range: PortRange?
     private let alwaysPoll: Bool
+    private let checkRequests = CheckRequests()
 
     /// Between two polls of an agent without the stream.
     private static let pollInterval = Duration.seconds(1)
@@ -19,7 +20,9 @@ package struct AgentFollower: Sendable {
     private static let heartbeatInterval = Duration.seconds(5)
     private static let answerTimeout = Duration.seconds(2)
     private static let shortestPause = Duration.milliseconds(100)
-    private static let longestPause = Duration.seconds(5)
+    /// Between the starts of two attempts. A guest that boots is to be found within 2 s, while a machine that is
+    /// down for long costs one short attempt a second.
+    private static let longestPause = Duration.seconds(1)
 
     /// - Parameters:
     ///   - range: what to follow; nil keeps the connection and its heartbeat alone.
@@ -40,6 +43,7 @@ package struct AgentFollower: Sendable {
     package func run(_ report: @escaping @Sendable (AgentEvent) async -> Void) async {
         var pause = Self.shortestPause
         while !Task.isCancelled {
+            let started = ContinuousClock.now
             let answered = AnswerFlag()
             do {
                 try await follow(answered, report)
@@ -49,10 +53,15 @@ package struct AgentFollower: Sendable {
             }
             if answered.isSet { pause = Self.shortestPause }
             // Many hosts whose agents went down together must not come back together.
-            try? await Task.sleep(for: pause * Double.random(in: 0.5...1))
+            // An attempt that waited for its answer in vain has paused enough.
+            try? await Task.sleep(until: started + pause * Double.random(in: 0.5...1))
             pause = min(pause * 2, Self.longestPause)
         }
     }
+
+    /// Asks the agent at once whether it is still there, where the next heartbeat would: for the caller who knows
+    /// that something happened to the guest.
+    package func check() { checkRequests.send() }
 
     /// One connection, from the dial to its end.
     private func follow(
@@ -85,7 +94,7 @@ package struct AgentFollower: Sendable {
             // The first ping paid for the connection's start, so its estimate of the clock is the worst.
             let (info, offset) = try await connection.ping(timeout: Self.answerTimeout)
             await report(.alive(info, clock.refine(with: offset)))
-            try await Task.sleep(for: Self.heartbeatInterval)
+            try await checkRequests.wait(atMost: Self.heartbeatInterval)
         }
     }
 
@@ -117,6 +126,7 @@ package struct AgentFollower: Sendable {
         return switch error.code {
         case .deadlineExceeded: "the agent did not answer in time"
         case .unauthenticated: "the agent refused the token"
+        case .unavailable: "the connection to it broke"
         default: error.message.isEmpty ? "\(error.code)" : error.message
         }
     }

@@ -31,6 +31,14 @@ struct MessageTests {
         #expect(ListenTable(message).listeners.map(\.port.rawValue) == [5002])
     }
 
+    @Test("A port that is told without its listener counts as one on all addresses")
+    func portsAlone() {
+        var message = Rum_V1_ListeningPortsResponse()
+        message.ports = [0, 5001, 70_000]
+        #expect(ListenTable(message).listeners.map(\.address) == [.anyV4])
+        #expect(ListenTable(message).listeners.map(\.port.rawValue) == [5001])
+    }
+
     @Test("Words that only a newer agent knows become the least capable ones")
     func unknownWords() {
         let source = ListenSource(mode: "bpf", push: "telepathy", degraded: "")

@@ -68,6 +68,27 @@ struct AgentFollowerTests {
         }
     }
 
+    @Test("A check asks the agent at once, long before the next heartbeat would")
+    func check() async throws {
+        let answers = Recorder<Int>()
+        try await withServer(ScriptedTables([5001])) { directory in
+            let follower = AgentFollower(token: nil, range: .all) {
+                try StreamSocket.connect(to: directory.rpcAddress)
+            }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    await follower.run { if case .alive = $0 { answers.add(1) } }
+                }
+                // Ten heartbeats take 50 s, which is more than the wait allows.
+                try await eventually {
+                    follower.check()
+                    return answers.all.count >= 10
+                }
+                group.cancelAll()
+            }
+        }
+    }
+
     @Test("The shortest round trip wins, until it is old or contradicted")
     func clockOffset() {
         var best = ClockOffset(asked: 1_000, guest: 500, answered: 1_100)

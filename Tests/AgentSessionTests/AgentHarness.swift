@@ -1,6 +1,7 @@
 import AgentService
 import AgentSession
 import ForwardProtocol
+import GRPCCore
 import Glibc
 import ListenTable
 import Sockets
@@ -79,9 +80,17 @@ func withServer<Result: Sendable>(
     _ tables: ScriptedTables, token: MachineToken? = nil,
     _ body: @escaping @Sendable (SocketDirectory) async throws -> Result
 ) async throws -> Result {
+    let service = AgentService(tables: tables, hostname: "guest", instanceID: "one", bootID: "boot")
+    return try await withServer(service, token: token, body)
+}
+
+/// Runs any service on a real unix socket while `body` runs.
+func withServer<Result: Sendable>(
+    _ service: any RegistrableRPCService, token: MachineToken? = nil,
+    _ body: @escaping @Sendable (SocketDirectory) async throws -> Result
+) async throws -> Result {
     let directory = try SocketDirectory()
     let listener = try StreamSocket.listen(on: directory.rpcAddress).release()
-    let service = AgentService(tables: tables, hostname: "guest", instanceID: "one", bootID: "boot")
     let server = AgentServer(service: service, token: token)
     return try await withThrowingTaskGroup(of: Result?.self) { group in
         group.addTask {
