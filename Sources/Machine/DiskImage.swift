@@ -35,6 +35,9 @@ enum DiskImage {
         return info
     }
 
+    /// What an overlay without content takes: 200 KiB, and more for a large disk.
+    private static let emptyOverlaySize: UInt64 = 1 << 20
+
     /// Makes a disk of `size` at `path` that holds only the differences from `base`.
     static func createOverlay(
         _ path: String, base: String, baseInfo: Info, size: ByteSize
@@ -46,6 +49,7 @@ enum DiskImage {
                 hint: "Set disk to at least that size.")
         }
         let temporary = path + ".new"
+        try MachineFiles.checkRoom(for: emptyOverlaySize, at: temporary)
         try await Tool.qemuImg.output(of: [
             "create", "-q", "-f", "qcow2", "-b", base, "-F", baseInfo.format, temporary, "\(size.bytes)",
         ])

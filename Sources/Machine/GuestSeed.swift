@@ -70,7 +70,7 @@ package struct GuestSeed: Hashable, Sendable {
     }
 
     /// The agent needs neither network nor time, so it starts as soon as the file systems are there. Its log goes
-    /// to the console too, where the host records it.
+    /// to the console too, where the host records it. What `rum exec` has started outlives the agent (KillMode).
     private var agentUnit: String {
         """
         [Unit]
@@ -86,6 +86,7 @@ package struct GuestSeed: Hashable, Sendable {
         ExecStart=/opt/rum/rum-agent \(agentArguments)
         Restart=always
         RestartSec=200ms
+        KillMode=process
         LimitNOFILE=1048576
         OOMScoreAdjust=-900
         StandardOutput=journal+console

@@ -107,6 +107,12 @@ actor Hypervisor {
         virDomainFree(domain)
     }
 
+    /// Whether the next start continues a saved state (`virsh managedsave`) instead of booting.
+    func hasSavedState(_ name: String) throws(MachineError) -> Bool {
+        // Drivers that save nothing refuse the question.
+        try withDomain(name) { domain in virDomainHasManagedSaveImage(domain, 0) == 1 } ?? false
+    }
+
     /// Starts the domain called `name`; returns libvirt's error, from which the caller sees whether another try
     /// makes sense, or nil when it runs.
     func start(_ name: String) throws(MachineError) -> LibvirtError? {

@@ -27,13 +27,21 @@ package enum MachineEvent: Hashable, Sendable {
     /// The state when watching began, and again after libvirt came back.
     case state(MachineState)
     case started
-    case suspended
+    case suspended(SuspendReason)
     case resumed
     /// The guest restarted in place.
     case rebooted
     case stopped(StopReason)
     /// The connection to libvirt broke; the machine itself may well be running.
     case libvirtLost
+
+    /// Why a machine stands still.
+    package enum SuspendReason: Hashable, Sendable {
+        /// Somebody asked for it.
+        case requested
+        /// QEMU cannot write the machine's disk, as when the host's is full.
+        case diskError
+    }
 
     /// Why a machine stopped.
     package enum StopReason: String, Hashable, Sendable, CustomStringConvertible {
@@ -57,7 +65,10 @@ package enum MachineEvent: Hashable, Sendable {
     init?(lifecycle event: Int32, detail: Int32) {
         switch virDomainEventType(UInt32(bitPattern: event)) {
         case VIR_DOMAIN_EVENT_STARTED: self = .started
-        case VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_PMSUSPENDED: self = .suspended
+        case VIR_DOMAIN_EVENT_SUSPENDED:
+            let isDiskError = detail == Int32(VIR_DOMAIN_EVENT_SUSPENDED_IOERROR.rawValue)
+            self = .suspended(isDiskError ? .diskError : .requested)
+        case VIR_DOMAIN_EVENT_PMSUSPENDED: self = .suspended(.requested)
         case VIR_DOMAIN_EVENT_RESUMED: self = .resumed
         case VIR_DOMAIN_EVENT_STOPPED: self = .stopped(StopReason(detail: detail))
         case VIR_DOMAIN_EVENT_CRASHED: self = .stopped(.crashed)

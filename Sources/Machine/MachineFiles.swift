@@ -93,6 +93,27 @@ extension MachineFiles {
         }
     }
 
+    /// Throws unless there is room for a file of `size` bytes at `path`. Asked before a program is to write it, since
+    /// what programs say about a full disk cannot be told from other complaints.
+    static func checkRoom(for size: UInt64, at path: String) throws(MachineError) {
+        var info = statvfs()
+        // A folder whose room is unknown may have enough.
+        guard statvfs(directory(of: path), &info) == 0 else { return }
+        if UInt64(info.f_bavail) * UInt64(info.f_frsize) < size {
+            throw failure("write", path, SystemError(code: ENOSPC, operation: "statvfs"))
+        }
+    }
+
+    /// The size of the file at `path`; 0 when there is none.
+    static func size(of path: String) -> UInt64 {
+        var info = stat()
+        return stat(path, &info) == 0 ? UInt64(info.st_size) : 0
+    }
+
+    private static func directory(of path: String) -> String {
+        path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+    }
+
     /// Renames a file, replacing what is at `path`.
     static func move(_ source: String, to path: String) throws(MachineError) {
         if rename(source, path) != 0 { throw failure("create", path, .current("rename")) }

@@ -84,7 +84,8 @@ struct MachineStarter {
     private func makeDisk(_ record: inout MachineRecord) async throws(MachineError) {
         if MachineFiles.exists(files.disk) {
             try record.base?.check()
-            try await growDisk()
+            // A guest that was saved goes on with the disk it knows.
+            if try await !hypervisor.hasSavedState(machine.domain) { try await growDisk() }
         } else {
             try await replaceDisk(&record)
         }
@@ -161,7 +162,8 @@ extension MachineStarter {
             // Made here, so that this user can read what the daemon writes.
             try MachineFiles.write([], to: machine.files.consoleLog, mode: 0o600)
             try await machine.hypervisor.define(domainXML(accelerator, channel).document)
-            starter.progress(MachineStep("Starting \(config.name) with \(accelerator.reason)"))
+            let verb = try await machine.hypervisor.hasSavedState(machine.domain) ? "Restoring" : "Starting"
+            starter.progress(MachineStep("\(verb) \(config.name) with \(accelerator.reason)"))
             guard let error = try await machine.hypervisor.start(machine.domain) else {
                 return (accelerator, channel)
             }
