@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 SWIFT_SOURCES = $$(git ls-files '*.swift' ':!:*/Generated/*')
 
-.PHONY: help build test demo lint format protos bundle clean bench-watch bench-relay
+.PHONY: help build test test-vsock test-faults demo lint format protos bundle clean bench-watch bench-relay
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,15 @@ test: ## Run all tests: unit, live kernel, and a real guest end to end
 	scripts/test
 	scripts/demo
 	scripts/check-bundle
+
+test-vsock: ## Prove rum over a real AF_VSOCK, on a host kernel of its own
+	scripts/setup-packages build vsock
+	scripts/build-release
+	Tests/vsock-rig/test cloud
+
+test-faults: ## Break things around a running guest and time the way back
+	scripts/setup-packages build demo
+	bin=$$(scripts/build-release) && Tests/guest/faults --rum $$bin/rum --bundle $$bin/rum-agent.tar.gz
 
 demo: ## Boot a real guest, forward a port of it, and show every step
 	scripts/setup-packages build demo
