@@ -95,6 +95,7 @@ class Machine:
     def __init__(self, rum, name, config):
         self.rum, self.name = rum, name
         self.config = f"{name}.rum.toml"
+        self.token = f"{os.environ['RUM_HOME']}/machines/{name}/token"
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(config)
 
@@ -106,12 +107,12 @@ class Machine:
                 raise Failed(f"rum up: {self.session.lines}")
             time.sleep(0.05)
         self.cid = int(re.search(r"<cid auto='yes' address='(\d+)'", self.domain_xml()).group(1))
-        self.token = f"{os.environ['RUM_HOME']}/machines/{self.name}/token"
         return f"CID {self.cid}"
 
     def domain_xml(self):
         return subprocess.run(
-            ["virsh", "-q", "dumpxml", f"rum-{self.name}"], check=True, capture_output=True, text=True, timeout=20).stdout
+            ["virsh", "-q", "dumpxml", f"rum-{self.name}"], check=True, capture_output=True, text=True, timeout=20
+        ).stdout
 
     def events(self, name, start=0):
         """The events of that name since line `start`, oldest first."""
@@ -156,8 +157,8 @@ class Machine:
         return program
 
 
-def connect(port):
-    return socket.create_connection(("127.0.0.1", port), timeout=REPLY_TIMEOUT)
+def connect(port, host="127.0.0.1"):
+    return socket.create_connection((host, port), timeout=REPLY_TIMEOUT)
 
 
 def rest(connection):

@@ -4,6 +4,7 @@
 //   test-peer source ADDRESS FILE N     sends FILE N times to whoever connects
 //   test-peer reset PORT                resets each connection at its first byte
 //   test-peer hold PORT                 tells how each connection ends
+//   test-peer once ADDRESS              waits for one connection
 //   test-peer push ADDRESS FILE N       client of sink: prints MB/s by its own clock, then the answer
 //   test-peer pull ADDRESS FILE         client of source: the same
 //   test-peer knock ADDRESS             what comes of 34 zero bytes, the preamble of a host without a token
@@ -66,10 +67,15 @@ static int dial(const char *text) {
     return s;
 }
 
+// Returns in a new process for each connection, so that a broken one ends nothing else.
 static int take(int server) {
-    int client = accept(server, NULL, NULL);
-    if (client < 0) fail("accept");
-    return client;
+    signal(SIGCHLD, SIG_IGN);
+    for (;;) {
+        int client = accept(server, NULL, NULL);
+        if (client < 0) fail("accept");
+        if (fork() == 0) return client;
+        close(client);
+    }
 }
 
 static const char *content;
@@ -135,37 +141,23 @@ int main(int argc, char **argv) {
         }
         for (;;) pause();
     } else if (!strcmp(verb, "sink") && argc == 4) {
-        for (int server = serve(argv[2]);;) {
-            int client = take(server);
-            receive_content(client, verdict, sizeof verdict);
-            if (write(client, verdict, strlen(verdict)) < 0) fail("write");
-            close(client);
-        }
+        int client = take(serve(argv[2]));
+        receive_content(client, verdict, sizeof verdict);
+        if (write(client, verdict, strlen(verdict)) < 0) fail("write");
     } else if (!strcmp(verb, "source") && argc == 5) {
-        for (int server = serve(argv[2]);;) {
-            int client = take(server);
-            if (fork() == 0) {
-                send_content(client, atoi(argv[4]));
-                return 0;
-            }
-            close(client);
-        }
+        send_content(take(serve(argv[2])), atoi(argv[4]));
     } else if (!strcmp(verb, "reset")) {
-        for (int server = serve(argv[2]);;) {
-            int client = take(server);
-            struct linger now = {1, 0};
-            setsockopt(client, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-            if (read(client, verdict, 1) < 0) fail("read");
-            close(client);
-        }
+        int client = take(serve(argv[2]));
+        struct linger now = {1, 0};
+        setsockopt(client, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+        if (read(client, verdict, 1) < 0) fail("read");
     } else if (!strcmp(verb, "hold")) {
-        for (int server = serve(argv[2]);;) {
-            int client = take(server);
-            ssize_t count;
-            while ((count = read(client, verdict, sizeof verdict)) > 0) printf("read %zd bytes\n", count);
-            printf("ended: %s\n", count == 0 ? "end of file" : strerror(errno));
-            close(client);
-        }
+        int client = take(serve(argv[2]));
+        ssize_t count;
+        while ((count = read(client, verdict, sizeof verdict)) > 0) printf("read %zd bytes\n", count);
+        printf("ended: %s\n", count == 0 ? "end of file" : strerror(errno));
+    } else if (!strcmp(verb, "once")) {
+        if (accept(serve(argv[2]), NULL, NULL) < 0) fail("accept");
     } else if (!strcmp(verb, "push") && argc == 5) {
         int s = dial(argv[2]);
         double start = seconds();

@@ -5,6 +5,7 @@ one. Prints a line a check; exits 1 when one failed. What helps to find out why 
 """
 
 import glob
+import hashlib
 import os
 import re
 import shutil
@@ -52,9 +53,8 @@ def pack_guest():
     os.makedirs("overlay/opt/rum")
     os.makedirs("overlay/etc")
     subprocess.run(["tar", "-xzf", "rum-agent.tar.gz", "-C", "overlay/opt/rum"], check=True)
-    digest = subprocess.run(["sha256sum", "rum-agent.tar.gz"], check=True, capture_output=True, text=True).stdout.split()[0]
-    with open("overlay/opt/rum/bundle.sha256", "w", encoding="utf-8") as file:
-        file.write(digest + "\n")
+    with open("rum-agent.tar.gz", "rb") as bundle, open("overlay/opt/rum/bundle.sha256", "w", encoding="utf-8") as file:
+        file.write(hashlib.file_digest(bundle, "sha256").hexdigest() + "\n")
     with open(CONTENT, "wb") as file:
         file.write(os.urandom(CONTENT_SIZE))
     shutil.copy(CONTENT, "overlay/content")
@@ -68,8 +68,10 @@ def pack_guest():
         libraries = subprocess.run(["ldd", socat], check=True, capture_output=True, text=True).stdout
         subprocess.run(
             ["cp", "--parents", "-L", socat, *re.findall(r"/\S+", libraries), "overlay"], check=True)
-    with open("initrd", "wb") as file:
-        subprocess.run(["guest-initrd", KIND, "overlay"], check=True, stdout=file)
+    # The kernel unpacks one archive after the other.
+    shutil.copy(f"{RIG}/{KIND}/initrd", "initrd")
+    with open("initrd", "ab") as file:
+        subprocess.run("find . | cpio -o -H newc --quiet", shell=True, cwd="overlay", check=True, stdout=file)
 
 
 # MARK: The mission
@@ -179,6 +181,7 @@ def token_of(guest):
 
 
 def wrong_token(guest):
+    """The forward port and the RPC port each ask for it."""
     def answer(token):
         with vsock(guest.cid, 2223) as tunnel:
             tunnel.sendall(token + (5050).to_bytes(2, "big"))
@@ -194,7 +197,9 @@ def wrong_token(guest):
         RUM, "forward", "--agent", f"vsock:{guest.cid}", "--auto", "5000-6000", "--bind", "127.0.0.2",
         "--token-file", "wrong-token")
     try:
-        return forward.line("token")
+        said = forward.line("refuses the token")
+        expect(forward.process.wait(20) == 1, f"code {forward.process.returncode}")
+        return said
     finally:
         forward.end()
 
@@ -224,23 +229,19 @@ def agent_away_and_back(guest):
     start = guest.mark()
     agent = "/opt/rum/rum-agent"
     guest.exec(
-        "sh", "-c", f"(trap '' TERM HUP; mv {agent} {agent}.away; killall -9 rum-agent; sleep 6; mv {agent}.away {agent}) "
-        ">/dev/null 2>&1 & sleep 0.1")
-    return said_and_back(guest, start)
-
-
-def said_and_back(guest, start):
+        "sh", "-c", f"(sleep 0.5; mv {agent} {agent}.away; killall -9 rum-agent; timeout 30 /test-peer once 0:4000; "
+        f"mv {agent}.away {agent}) >/dev/null 2>&1 &")
     guest.event("agent_lost", start=start)
     said = forward_says(guest.cid, guest.token, "nobody listens there")
+    vsock(guest.cid, 4000).close()
     guest.event("agent_back", start=start, timeout=40)
-    back = time.monotonic()
     eventually("port 5050 open", lambda: guest.is_open(5050))
     half_close_of(5050)
-    return f"{said}; forwards are back after {time.monotonic() - back:.1f} s"
+    return said
 
 
-def half_close_of(port):
-    with connect(port) as client:
+def half_close_of(port, host="127.0.0.1"):
+    with connect(port, host) as client:
         client.shutdown(socket.SHUT_WR)
         answer = rest(client)
     expect(answer == b"0 bytes, same", answer)
@@ -248,17 +249,21 @@ def half_close_of(port):
 
 def agent_killed(guest):
     start = guest.mark()
-    guest.exec("sh", "-c", "(sleep 0.2; killall -9 rum-agent) >/dev/null 2>&1 &")
+    guest.exec("sh", "-c", "(sleep 0.5; killall -9 rum-agent) >/dev/null 2>&1 &")
     lost = guest.event("agent_lost", start=start)
     back = guest.event("agent_back", start=start)
-    expect(not [e for e in guest.events("closed", start) if e["host_port"] == 5050], "5050 was closed meanwhile")
+    without = (back["time_us"] - lost["time_us"]) / 1e6
+    eventually("port 5050 open", lambda: guest.is_open(5050))
+    closed = [e for e in guest.events("closed", start) if e["host_port"] == 5050]
+    # The grace of automatic forwards is 5 s; a busy machine may take longer to start the agent.
+    expect(without > 5 or not closed, f"5050 was closed although the agent was back after {without:.1f} s")
     half_close_of(5050)
-    return f"{(back['time_us'] - lost['time_us']) / 1e6:.1f} s without an agent; {back['reason']}"
+    return f"{without:.1f} s without an agent; {back['reason']}"
 
 
 def rebooted(guest):
     start = guest.mark()
-    guest.exec("sh", "-c", "(sleep 0.2; reboot -f) >/dev/null 2>&1 &")
+    guest.exec("sh", "-c", "(sleep 0.5; reboot -f) >/dev/null 2>&1 &")
     lost = guest.event("agent_lost", start=start, timeout=30)
     back = guest.event("agent_back", start=start, timeout=90)
     expect(back["reason"] == "the guest was rebooted", back["reason"])
@@ -270,6 +275,16 @@ def rebooted(guest):
             f"{(opened['time_us'] - back['time_us']) / 1e6:.2f} s after the agent was back")
 
 
+def leave_forwarder(guest):
+    """One that outlives its machine, with a connection to the agent."""
+    leftover = Program(
+        RUM, "forward", "--agent", f"vsock:{guest.cid}", "--auto", "5050-5050", "--port", "127.0.0.3:7050:5050",
+        "--bind", "127.0.0.2", "--token-file", guest.token)
+    leftover.line("Auto-forwarding 127.0.0.2:5050")
+    half_close_of(7050, "127.0.0.3")
+    return leftover
+
+
 def down(guest):
     done = subprocess.run([RUM, "down", "-c", guest.config], capture_output=True, text=True, timeout=60)
     expect(done.returncode == 0, done.stderr)
@@ -277,22 +292,28 @@ def down(guest):
     expect(refused(7007), "a forward is left")
 
 
-def reused_cid(first, second):
-    """A forwarder of the first machine, left over, must not reach the second under the same CID."""
-    leftover = Program(
-        RUM, "forward", "--agent", f"vsock:{first.cid}", "--port", "127.0.0.3:5050:5050", "--token-file", first.token)
-    leftover.line("Forwarding")
+def reused_cid(leftover, first, second):
+    """What was forwarded to the first machine must not reach the second under the same CID."""
+    leftover.line("Lost the guest's agent")
     second.up()
     expect(second.cid == first.cid, f"it got CID {second.cid}")
     eventually("port 5050 open", lambda: second.is_open(5050))
     half_close_of(5050)
-    try:
-        with socket.create_connection(("127.0.0.3", 5050), timeout=20) as client:
-            seen = error_of(lambda: client.recv(1) and client)
-        expect(seen == "ECONNRESET", f"the leftover forward's client saw {seen}")
-    finally:
-        leftover.end()
-    return f"CID {second.cid} again"
+    with socket.create_connection(("127.0.0.3", 7050), timeout=20) as client:
+        seen = error_of(lambda: client.recv(1) and client)
+    expect(seen == "ECONNRESET", f"the client of the static forward saw {seen}")
+    expect(error_of(socket.create_connection, ("127.0.0.2", 5050), 20) == "ECONNREFUSED", "5050 is forwarded")
+    leftover.end()
+    return f"CID {second.cid} again; {leftover.lines[-1]}"
+
+
+def destroyed(*machines):
+    for machine in machines:
+        done = subprocess.run([RUM, "destroy", "-c", machine.config], capture_output=True, text=True, timeout=60)
+        expect(done.returncode == 0, done.stderr)
+        expect(not os.path.exists(os.path.dirname(machine.token)), f"files of {machine.name} are left")
+    left = subprocess.run(["virsh", "-q", "list", "--all", "--name"], check=True, capture_output=True, text=True).stdout
+    expect(not any(f"rum-{machine.name}" in left.split() for machine in machines), left)
 
 
 # MARK: Speed
@@ -300,7 +321,7 @@ def reused_cid(first, second):
 
 def speeds(guest):
     """Bytes over vsock by rum, by socat and by hand, in turns."""
-    times = 20
+    times = 8
     ways = {"raw vsock": f"{guest.cid}:{{0}}", "rum": "{0}", "socat": "{1}"}
     programs = []
 
@@ -311,7 +332,9 @@ def speeds(guest):
         guest_runs("/test-peer", verb, f"0:{5200 + number}", "/content", *extra)
         programs.append(guest.serve(5200 + number, "/test-peer", verb, str(5200 + number), "/content", *extra))
         if os.path.exists("overlay" + (shutil.which("socat") or "/none")):
-            guest_runs("socat", "-b", "262144", f"VSOCK-LISTEN:{3000 + number},fork", f"TCP4:127.0.0.1:{5200 + number}")
+            guest_runs(
+                shutil.which("socat"), "-b", "262144", f"VSOCK-LISTEN:{3000 + number},fork",
+                f"TCP4:127.0.0.1:{5200 + number}")
             programs.append(Program(
                 "socat", "-b", "262144", f"TCP4-LISTEN:{7200 + number},bind=127.0.0.1,reuseaddr,fork",
                 f"VSOCK-CONNECT:{guest.cid}:{3000 + number}"))
@@ -374,9 +397,11 @@ def main():
             run("a killed agent is back with its forwards open", agent_killed)
             run("an agent that does not run is told as such, and found when it does", agent_away_and_back)
             run("forwards are back after a reboot in place", rebooted)
+            leftover = leave_forwarder(first)
             run("rum down ends the machine and rum up", down)
-            checks.run("a CID's next owner is not taken for the last one", reused_cid, first, second)
+            checks.run("a CID's next owner is not taken for the last one", reused_cid, leftover, first, second)
             checks.run("rum down ends the second machine", down, second)
+        checks.run("rum destroy leaves nothing", destroyed, first, second)
     finally:
         report()
         for machine in (first, second):
