@@ -42,6 +42,10 @@ package final class ForwardSession: Sendable {
         await reconciler.stop()
     }
 
+    /// Finds out at once whether the agent is still there, for the caller who knows that something happened to the
+    /// guest; by itself a session notices within seconds.
+    package func checkAgent() { follower.check() }
+
     /// What is known about the agent.
     package var agent: AgentStatus { status.withLock { $0 } }
 

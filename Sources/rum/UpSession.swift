@@ -19,6 +19,7 @@ final class UpSession: Sendable {
     private let agentTimeout: Duration
     private let progress = ProgressPrinter()
     private let machineRuns = Atomic(false)
+    private let libvirtIsLost = Atomic(false)
 
     init(machine: VirtualMachine, output: EventOutput, agentTimeout: Duration) {
         self.machine = machine
@@ -44,7 +45,7 @@ final class UpSession: Sendable {
         let reports = try UpReportSocket(machine, forwards: forwards)
         await forwards.openStaticForwards()
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await self.watchMachine() }
+            group.addTask { try await self.watchMachine(forwards) }
             group.addTask { await reports.serve() }
             group.addTask {
                 try await self.waitForAgent(running)
@@ -87,25 +88,48 @@ final class UpSession: Sendable {
     }
 
     /// Returns when the machine has stopped; throws when it broke.
-    private func watchMachine() async throws {
+    private func watchMachine(_ forwards: ForwardSession) async throws {
         let ends = AsyncStream<MachineEvent.StopReason>.makeStream(bufferingPolicy: .bufferingOldest(1))
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { [machine, progress] in
+            group.addTask { [machine] in
                 await machine.watch { event in
                     switch event {
                     case .stopped(let reason): ends.continuation.yield(reason)
                     case .state(.stopped), .state(.absent): ends.continuation.yield(.unknown)
-                    case .suspended:
-                        progress.say("\(machine.config.name) is suspended; its ports answer when it resumes")
-                    case .resumed: progress.say("\(machine.config.name) goes on")
-                    case .rebooted: progress.say("\(machine.config.name) reboots")
-                    case .libvirtLost: progress.say("Lost libvirt; the forwards stay, and it is tried again")
-                    case .state, .started: break
+                    case .resumed, .rebooted:
+                        self.tell(of: event)
+                        // Sooner than by a heartbeat: connections to the guest before may be dead without a word.
+                        forwards.checkAgent()
+                    default: self.tell(of: event)
                     }
                 }
             }
             defer { group.cancelAll() }
             for await reason in ends.stream { return try end(reason) }
+        }
+    }
+
+    private func tell(of event: MachineEvent) {
+        let name = machine.config.name
+        switch event {
+        case .suspended(.requested): progress.say("\(name) is suspended; its ports answer when it resumes")
+        case .suspended(.diskError):
+            progress.say(
+                """
+                \(name) stands still since its disk cannot be written, as when the host's disk is full; free some \
+                space for \(machine.files.directory), then let it go on: \
+                virsh -c '\(machine.libvirtURI)' resume \(machine.domain)
+                """)
+        case .resumed: progress.say("\(name) goes on")
+        case .rebooted: progress.say("\(name) reboots")
+        case .libvirtLost:
+            libvirtIsLost.store(true, ordering: .relaxed)
+            progress.say("Lost libvirt; the forwards stay, and it is tried again")
+        case .state(let state):
+            if libvirtIsLost.exchange(false, ordering: .relaxed) {
+                progress.say("libvirt is back; \(name) is \(state.rawValue)")
+            }
+        case .started, .stopped: break
         }
     }
 
