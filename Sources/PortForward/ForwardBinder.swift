@@ -45,7 +45,7 @@ package struct BindFailure: Error, Hashable, Sendable, CustomStringConvertible {
     /// Somebody else holds the port; it can be expected to come free.
     package var isBusy: Bool { error.isAddressInUse }
 
-    package var description: String { "\(HostBind(address.address).with(address.port)): \(error)" }
+    package var description: String { "\(BindAddress(address.address).with(address.port)): \(error)" }
 }
 
 /// A process of this host that holds a port.

@@ -18,7 +18,7 @@ struct ForwardEntry {
         var retryAt: UInt64
 
         var reason: String {
-            let place = "\(HostBind(failure.address.address).with(failure.address.port))"
+            let place = "\(BindAddress(failure.address.address).with(failure.address.port))"
             guard failure.isBusy else {
                 let text = "\(place): \(failure.error.reason)"
                 guard failure.error.isPermission, failure.address.port.rawValue < 1024 else { return text }

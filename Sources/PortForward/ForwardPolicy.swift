@@ -4,11 +4,11 @@ package import ListenTable
 package struct ForwardPolicy: Hashable, Sendable {
     /// A port that is forwarded whether or not the guest listens on it.
     package struct StaticPort: Hashable, Sendable {
-        package var bind: HostBind
+        package var bind: BindAddress
         package var host: PortNumber
         package var guest: PortNumber
 
-        package init(bind: HostBind = .loopback, host: PortNumber, guest: PortNumber) {
+        package init(bind: BindAddress = .loopback, host: PortNumber, guest: PortNumber) {
             self.bind = bind
             self.host = host
             self.guest = guest
@@ -18,10 +18,10 @@ package struct ForwardPolicy: Hashable, Sendable {
     /// The guest ports that are forwarded, to the same number, while something listens on them.
     package struct AutoPorts: Hashable, Sendable {
         package var range: PortRange
-        package var bind: HostBind
+        package var bind: BindAddress
         package var ignore: Set<PortNumber>
 
-        package init(range: PortRange, bind: HostBind = .loopback, ignore: Set<PortNumber> = []) {
+        package init(range: PortRange, bind: BindAddress = .loopback, ignore: Set<PortNumber> = []) {
             self.range = range
             self.bind = bind
             self.ignore = ignore
@@ -80,11 +80,11 @@ package struct WantedForward: Hashable, Sendable {
     /// What makes two wanted forwards the same one.
     package struct Key: Hashable, Sendable {
         package var kind: Kind
-        package var bind: HostBind
+        package var bind: BindAddress
         package var hostPort: PortNumber
         package var guestPort: PortNumber
 
-        package init(kind: Kind, bind: HostBind, hostPort: PortNumber, guestPort: PortNumber) {
+        package init(kind: Kind, bind: BindAddress, hostPort: PortNumber, guestPort: PortNumber) {
             self.kind = kind
             self.bind = bind
             self.hostPort = hostPort

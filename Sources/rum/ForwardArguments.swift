@@ -15,21 +15,13 @@ extension PortNumber: ExpressibleByArgument {
     package init?(argument: String) { self.init(text: argument) }
 }
 
-extension HostBind: ExpressibleByArgument {
-    package init?(argument: String) {
-        if argument == Self.localhost.text {
-            self = .localhost
-        } else if let address = IPAddress(text: argument) {
-            self.init(address)
-        } else {
-            return nil
-        }
-    }
+extension BindAddress: ExpressibleByArgument {
+    package init?(argument: String) { self.init(text: argument) }
 }
 
 /// `[BIND:]HOST:GUEST`; an IPv6 BIND is in brackets.
 struct StaticForward: ExpressibleByArgument {
-    let bind: HostBind
+    let bind: BindAddress
     let host: PortNumber
     let guest: PortNumber
 
@@ -38,14 +30,14 @@ struct StaticForward: ExpressibleByArgument {
         guard parts.count >= 2, let guest = PortNumber(text: parts.removeLast()),
             let host = PortNumber(text: parts.removeLast())
         else { return nil }
-        var bind = HostBind.loopback
+        var bind = BindAddress.loopback
         if !parts.isEmpty {
             var text = parts.joined(separator: ":")
             let isBracketed = text.hasPrefix("[") && text.hasSuffix("]")
             // Without brackets, nobody could tell where an IPv6 address ends.
             guard isBracketed || !text.contains(":") else { return nil }
             if isBracketed { text = String(text.dropFirst().dropLast()) }
-            guard let given = HostBind(argument: text) else { return nil }
+            guard let given = BindAddress(argument: text) else { return nil }
             bind = given
         }
         self.bind = bind

@@ -31,7 +31,7 @@ struct ForwardCommand: AsyncParsableCommand {
     var port: [StaticForward] = []
 
     @Option(help: ArgumentHelp("Where --auto binds: an address, or localhost for 127.0.0.1 and ::1."))
-    var bind = HostBind.loopback
+    var bind = BindAddress.loopback
 
     @Flag(help: "Ask for the ports each second even where the agent offers a stream.")
     var poll = false

@@ -150,13 +150,7 @@ extension ForwardPolicy {
     /// What a configuration asks for.
     init(_ config: RumConfig) {
         self.init(
-            staticPorts: config.ports.map { .init(bind: HostBind($0.bind), host: $0.host, guest: $0.guest) },
-            autoPorts: config.autoPorts.map {
-                .init(range: $0.range, bind: HostBind($0.bind), ignore: $0.ignore)
-            })
+            staticPorts: config.ports.map { .init(bind: $0.bind, host: $0.host, guest: $0.guest) },
+            autoPorts: config.autoPorts.map { .init(range: $0.range, bind: $0.bind, ignore: $0.ignore) })
     }
-}
-
-extension HostBind {
-    init(_ bind: BindAddress) { self.init(text: bind.description, addresses: bind.addresses) }
 }

@@ -27,7 +27,7 @@ struct ForwardEventTests {
     @Test("An IPv6 bind address is written in brackets")
     func bracketed() {
         var key = Self.auto
-        key.bind = HostBind(.loopbackV6)
+        key.bind = BindAddress(.loopbackV6)
         let event = ForwardEvent(name: .opened, forward: key, timeMicroseconds: 0)
         #expect(event.line == "Auto-forwarding [::1]:5001 → guest:5001")
     }

@@ -24,7 +24,7 @@ struct HostListenerTests {
         return try #require(nil)
     }
 
-    static func key(_ port: PortNumber, _ bind: HostBind) -> WantedForward.Key {
+    static func key(_ port: PortNumber, _ bind: BindAddress) -> WantedForward.Key {
         WantedForward.Key(kind: .auto, bind: bind, hostPort: port, guestPort: port)
     }
 
