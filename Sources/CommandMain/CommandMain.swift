@@ -9,6 +9,9 @@ package enum ExitStatus: Int32, Sendable {
     case usage = 2
     /// Ended by Ctrl-C.
     case interrupted = 130
+    /// A command in the guest could not be run or waited for; as ssh has it, so that no code of the command's own
+    /// is mistaken for it.
+    case unreachable = 255
 }
 
 /// A failure that was told to the user in one sentence, with what to do next.
@@ -53,10 +56,21 @@ extension AsyncParsableCommand {
                 try? StandardOutput.line(text)
                 Glibc.exit(ExitStatus.done.rawValue)
             }
-            StandardError.line(text)
-            Glibc.exit(
-                exitCode(for: error) == .validationFailure
-                    ? ExitStatus.usage.rawValue : ExitStatus.failed.rawValue)
+            let isUsage = exitCode(for: error) == .validationFailure
+            StandardError.line(isUsage ? usageError(text) : "error: \(text)")
+            Glibc.exit(isUsage ? ExitStatus.usage.rawValue : ExitStatus.failed.rawValue)
         }
+    }
+
+    /// The parser's words, which end with where to read more, in the form of every other error.
+    private static func usageError(_ text: String) -> String {
+        var lines = text.split(separator: "\n").map(String.init)
+        if let first = lines.first, first.hasPrefix("Error: ") {
+            lines[0] = "error: " + first.dropFirst("Error: ".count)
+        }
+        if let last = lines.last, last.hasPrefix("  See ") {
+            lines[lines.count - 1] = "hint: See " + last.dropFirst("  See ".count)
+        }
+        return lines.joined(separator: "\n")
     }
 }

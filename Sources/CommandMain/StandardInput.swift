@@ -4,28 +4,62 @@ internal import Synchronization
 
 /// Standard input as a sequence of chunks, read no faster than they are taken.
 package enum StandardInput {
-    /// Each element is what one read(2) gave, up to 64 KiB; the sequence ends at end of file. Read it once.
+    /// Each element is what one read(2) gave, up to 64 KiB; the sequence ends at end of file, or when the task is
+    /// cancelled. Read it once.
     package static func chunks() -> AsyncThrowingStream<[UInt8], any Error> {
-        let reader = ChunkReader()
-        return AsyncThrowingStream { try await reader.next() }
+        AsyncThrowingStream { try await PendingChunk().read() }
     }
 }
 
-/// Reads one chunk at a time on a thread of its own, because a read from a terminal may wait for ever.
-private final class ChunkReader: Sendable {
-    /// nil at end of file.
-    func next() async throws(SystemError) -> [UInt8]? {
-        let result: Result<[UInt8]?, SystemError> = await withCheckedContinuation { continuation in
-            do throws(SystemError) {
-                try DedicatedThread.start(name: "stdin") { continuation.resume(returning: Self.read()) }
-            } catch {
-                continuation.resume(returning: .failure(error))
-            }
-        }
-        return try result.get()
+/// One read on a thread of its own, because a read from a terminal may wait for ever.
+///
+/// Cancellation leaves that thread behind: nothing but input ends its read(2).
+private final class PendingChunk: Sendable {
+    typealias Outcome = Result<[UInt8]?, SystemError>
+
+    private enum State {
+        case new
+        case waiting(CheckedContinuation<Outcome, Never>)
+        case over
     }
 
-    private static func read() -> Result<[UInt8]?, SystemError> {
+    private let state = Mutex(State.new)
+
+    /// nil at end of file.
+    func read() async throws(SystemError) -> [UInt8]? {
+        let outcome = await withTaskCancellationHandler {
+            await withCheckedContinuation { start($0) }
+        } onCancel: {
+            end(.success(nil))
+        }
+        return try outcome.get()
+    }
+
+    private func start(_ continuation: CheckedContinuation<Outcome, Never>) {
+        let isNew = state.withLock { state in
+            guard case .new = state else { return false }
+            state = .waiting(continuation)
+            return true
+        }
+        guard isNew else { return continuation.resume(returning: .success(nil)) }
+        do throws(SystemError) {
+            try DedicatedThread.start(name: "stdin") { self.end(Self.read()) }
+        } catch {
+            end(.failure(error))
+        }
+    }
+
+    /// The first end counts.
+    private func end(_ outcome: Outcome) {
+        let waiting: CheckedContinuation<Outcome, Never>? = state.withLock { state in
+            defer { state = .over }
+            guard case .waiting(let continuation) = state else { return nil }
+            return continuation
+        }
+        waiting?.resume(returning: outcome)
+    }
+
+    private static func read() -> Outcome {
         var chunk = [UInt8](repeating: 0, count: 64 << 10)
         while true {
             let count = Glibc.read(STDIN_FILENO, &chunk, chunk.count)

@@ -3,6 +3,8 @@ internal import Glibc
 
 /// The signals that ask a program to end.
 package enum TerminationSignals {
+    private static let numbers = [SIGINT, SIGTERM, SIGHUP]
+
     /// Takes SIGINT, SIGTERM and SIGHUP away from their default action and delivers their numbers instead.
     ///
     /// Call it once, before anything that must be cleaned up exists. SIGPIPE is ignored from then on: a peer
@@ -10,7 +12,7 @@ package enum TerminationSignals {
     package static func stream() -> AsyncStream<Int32> {
         _ = signal(SIGPIPE, SIG_IGN)
         return AsyncStream { continuation in
-            let sources = [SIGINT, SIGTERM, SIGHUP].map { number in
+            let sources = numbers.map { number in
                 _ = signal(number, SIG_IGN)
                 let source = DispatchSource.makeSignalSource(signal: number)
                 source.setEventHandler { @Sendable in continuation.yield(number) }
@@ -21,5 +23,10 @@ package enum TerminationSignals {
                 for source in sources { source.cancel() }
             }
         }
+    }
+
+    /// Gives the signals their default action back: the next one ends a program that takes long to clean up.
+    package static func restoreDefaults() {
+        for number in numbers { _ = signal(number, SIG_DFL) }
     }
 }

@@ -16,7 +16,7 @@ struct ExecCommand: AsyncParsableCommand {
         usage: "rum exec [-c <config>] [-v] -- <command> [<argument> ...]",
         discussion: """
             Standard input, both outputs and the exit code pass through, and so does Ctrl-C. The exit code is 127 \
-            when the guest has no such program, and 255 when the agent cannot be reached.
+            when the guest has no such program, and 255 when the guest cannot be reached.
             """)
 
     @OptionGroup var options: MachineOptions
@@ -31,33 +31,48 @@ struct ExecCommand: AsyncParsableCommand {
         }
     }
 
+    /// Until the agent answers, Ctrl-C ends this program as it ends any; after that, it is the command's.
+    private static let answerTimeout = Duration.seconds(10)
+
     func run() async throws {
-        let signals = TerminationSignals.stream()
         let machine = try options.machine()
-        let status = try await explained { () async throws(MachineError) in try await machine.status() }
+        let status: MachineStatus
+        do throws(MachineError) {
+            status = try await machine.status()
+        } catch {
+            throw CommandFailure(error.message, hint: error.hint, status: .unreachable)
+        }
         guard let running = status.running else {
             throw CommandFailure(
-                "\(status.name) is not running (\(status.state.rawValue))", hint: "start it with `rum up`")
+                "\(status.name) is not running (\(status.state.rawValue))", hint: "start it with `rum up`",
+                status: .unreachable)
         }
         if talk.verbose { StandardError.line("rum: agent at \(running.address)") }
         let exit: Rum_V1_ExecExit
         do {
-            exit = try await Self.exec(command, on: running, signals)
+            exit = try await Self.exec(command, on: running)
         } catch let error as RPCError {
-            throw Self.unreachable(error.message)
+            throw Self.unreachable(error.code == .deadlineExceeded ? "it does not answer" : error.message)
         } catch let error as GuestDialError {
             throw Self.unreachable("\(error)")
         }
-        if !exit.failure.isEmpty { StandardError.line("error: \(command.first ?? ""): \(exit.failure)") }
+        if !exit.failure.isEmpty {
+            StandardError.line("error: \(command.first ?? ""): \(exit.failure)")
+            StandardError.line(
+                "hint: `rum exec -- sh -c 'echo $PATH'` shows where the guest looks for programs")
+        }
         if exit.code != 0 { throw ExitCode(exit.code) }
     }
 
     private static func exec(
-        _ command: [String], on running: RunningMachine, _ signals: AsyncStream<Int32>
+        _ command: [String], on running: RunningMachine
     ) async throws -> Rum_V1_ExecExit {
         let socket = try await GuestDialer(address: running.address).dial(.rpc)
         return try await AgentConnection.with(socket, token: running.token) { agent in
-            try await agent.exec { writer in
+            // A guest that boots, or stands still, accepts connections that nobody will ever answer.
+            _ = try await agent.ping(timeout: answerTimeout)
+            let signals = TerminationSignals.stream()
+            return try await agent.exec { writer in
                 try await writer.write(.with { $0.start = .with { $0.arguments = command } })
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask {
@@ -84,6 +99,6 @@ struct ExecCommand: AsyncParsableCommand {
     private static func unreachable(_ reason: String) -> CommandFailure {
         CommandFailure(
             "cannot reach the guest's agent: \(reason)",
-            hint: "`rum status` tells more; a guest that boots needs a while")
+            hint: "`rum status` tells more; a guest that boots needs a while", status: .unreachable)
     }
 }

@@ -5,7 +5,8 @@ import Sockets
 
 /// Commands that stay until they are interrupted.
 enum Foreground {
-    /// Runs `body` until it ends or a signal comes; then `body` is cancelled and cleans up.
+    /// Runs `body` until it ends or a signal comes; then `body` is cancelled and cleans up. A second signal does not
+    /// wait for that.
     ///
     /// - Throws: exit code 130 after a signal, as a shell expects of Ctrl-C.
     static func run(
@@ -21,6 +22,7 @@ enum Foreground {
                 return false
             }
             let interrupted = try await group.next() ?? false
+            if interrupted { TerminationSignals.restoreDefaults() }
             group.cancelAll()
             // After a signal, how the body ends is its own affair; before, the group rethrows it.
             while await group.nextResult() != nil {}
