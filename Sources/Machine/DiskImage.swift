@@ -32,7 +32,18 @@ enum DiskImage {
                 .image, "the image \(path) is \(info.format); qcow2 or raw was expected",
                 hint: "Convert it: qemu-img convert -O qcow2 '\(path)' image.qcow2")
         }
+        // Anything at all passes for raw, the page of a server's error as well; but disks have whole sectors.
+        guard info.format != "raw" || info.virtualSize > 0 && isWholeSectors(path) else {
+            throw MachineError(
+                .image, "\(path) is not a disk image", hint: "image.base must be a qcow2 or raw file.")
+        }
         return info
+    }
+
+    /// Whether the size of the file, or of a device that has none, is a multiple of 512 bytes. qemu-img rounds it.
+    private static func isWholeSectors(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_size % 512 == 0
     }
 
     /// What an overlay without content takes: 200 KiB, and more for a large disk.

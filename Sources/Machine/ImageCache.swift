@@ -101,9 +101,12 @@ struct ImageCache: Sendable {
             group.addTask {
                 while (try? await Task.sleep(for: .seconds(1))) != nil {
                     let total = Self.contentLength(headers).map { $0 + start }
-                    let size = Self.size(of: part)
-                    let fraction = total.map { $0 > 0 ? min(1, Double(size) / Double($0)) : 1 }
-                    progress(MachineStep("Downloading \(url): \(size >> 20) MiB", fraction: fraction))
+                    let size = Double(Self.size(of: part))
+                    // The sentence stays the same, so that it is one line however long it takes.
+                    progress(
+                        MachineStep(
+                            "Downloading \(url)",
+                            fraction: total.map { $0 > 0 ? min(1, size / Double($0)) : 1 }))
                 }
                 return nil
             }

@@ -21,7 +21,7 @@ final class ProgressPrinter: Sendable {
                 state = State(sentence: step.sentence, percent: percent, isOpen: isTerminal && percent >= 0)
                 return end + "rum: " + step.sentence + (state.isOpen ? " \(percent) %" : "\n")
             }
-            guard isTerminal, percent != state.percent else { return nil }
+            guard isTerminal, percent >= 0, percent != state.percent else { return nil }
             state.percent = percent
             state.isOpen = percent < 100
             return "\rrum: \(step.sentence) \(percent) %" + (state.isOpen ? "" : "\n")
