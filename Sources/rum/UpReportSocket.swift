@@ -13,25 +13,28 @@ import Sockets
 ///
 /// It also keeps a second `rum up` for the same machine away.
 final class UpReportSocket: Sendable {
-    private let path: String
     private let listener: OwnedDescriptor
+    /// Held for as long as this process serves. Two that start together both find a stale socket, and each could
+    /// replace the other's; the socket's file stays behind, since it may be a successor's by then.
+    private let lock: OwnedDescriptor
     private let forwards: ForwardSession
 
     /// Binds the socket.
     init(_ machine: VirtualMachine, forwards: ForwardSession) throws(CommandFailure) {
-        path = Self.path(of: machine)
+        let path = Self.path(of: machine)
         self.forwards = forwards
         do throws(SystemError) {
+            let flags = O_RDWR | O_CREAT | O_CLOEXEC
+            lock = OwnedDescriptor(owning: try SystemError.check("open", open(path + ".lock", flags, 0o600)))
+            _ = try SystemError.check("flock", flock(lock.rawValue, LOCK_EX | LOCK_NB))
             listener = try ServiceSocket.listen(on: .unix(path: path))
         } catch {
-            if error.code == EADDRINUSE { throw Self.alreadyUp(machine) }
+            if error.code == EADDRINUSE || error.code == EWOULDBLOCK { throw Self.alreadyUp(machine) }
             throw CommandFailure(
                 "cannot serve status on \(path): \(error.reason)",
                 hint: "set RUM_HOME to a short path that you may write to")
         }
     }
-
-    deinit { unlink(path) }
 
     /// Throws when another `rum up` forwards this machine's ports.
     static func checkThatNobodyServes(_ machine: VirtualMachine) throws(CommandFailure) {
