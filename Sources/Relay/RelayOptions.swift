@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Sockets
 
 /// The bounds and time limits of a relay engine.
 package struct RelayOptions: Sendable {
@@ -34,9 +35,7 @@ package struct RelayOptions: Sendable {
     /// One loop a core, up to four; connections as the limit on descriptors (RLIMIT_NOFILE) allows.
     package init() {
         loops = min(4, max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-        var limit = rlimit()
-        let known = getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
-        let descriptors = known ? Int(min(limit.rlim_cur, 1 << 20)) : 1024
+        let descriptors = min(DescriptorLimit.current, 1 << 20)
         // Two a connection; the rest is for pipes, listeners and the program's own.
         maxConnections = max(16, (descriptors - min(descriptors / 4, 2 * loops * pipesPerLoop + 256)) / 2)
     }

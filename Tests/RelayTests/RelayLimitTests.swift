@@ -24,6 +24,31 @@ struct RelayLimitTests {
         }
     }
 
+    @Test("A reset ends the connections on every loop, a closed listener's too, but no younger ones")
+    func resetOfOldConnections() async {
+        await #expect(processExitsWith: .success) {
+            var options = RelayOptions()
+            options.loops = 4
+            let rig = try RelayRig(.unix, hostOptions: options)
+            // New connections go to the loop with the least of them.
+            let old = try (0..<8).map { _ in try rig.pair() }
+            for pair in old {
+                try pair.client.write([1])
+                #expect(try pair.server.read(exactly: 1) == [1])
+            }
+            var time = timespec()
+            clock_gettime(CLOCK_MONOTONIC, &time)
+            let young = try rig.pair()
+            rig.hostListener.close()
+            rig.host.resetConnections(
+                acceptedBefore: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
+            for pair in old { #expect(try pair.client.ending() == ECONNRESET) }
+            try young.client.write([7])
+            #expect(try young.server.read(exactly: 1) == [7])
+            await rig.end()
+        }
+    }
+
     @Test("A client is reset when the token is wrong", arguments: Tunnel.allCases)
     func wrongToken(_ tunnel: Tunnel) async {
         await #expect(processExitsWith: .success) { [tunnel] in
@@ -97,6 +122,21 @@ struct RelayLimitTests {
                 clients.remove(at: index)
             }
             await rig.end()
+        }
+    }
+
+    @Test("A raised descriptor limit raises the bound on connections")
+    func descriptorLimit() async {
+        await #expect(processExitsWith: .success) {
+            var limit = rlimit()
+            getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+            limit.rlim_cur = 512
+            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+            let before = RelayOptions().maxConnections
+            #expect((16...256).contains(before))
+            DescriptorLimit.raise()
+            #expect(DescriptorLimit.current == Int(clamping: limit.rlim_max))
+            #expect(RelayOptions().maxConnections > before)
         }
     }
 

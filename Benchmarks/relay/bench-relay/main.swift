@@ -14,11 +14,7 @@ import Sockets
 
 struct Usage: Error {}
 
-var limit = rlimit()
-if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
-    limit.rlim_cur = limit.rlim_max
-    setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-}
+DescriptorLimit.raise()
 signal(SIGPIPE, SIG_IGN)
 
 let arguments = CommandLine.arguments
