@@ -2,6 +2,8 @@
 #include "CSockets.h"
 
 #include <fcntl.h>
+#include <linux/sched/types.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int csockets_accept(int fd, struct sockaddr *address, socklen_t *length) {
@@ -27,4 +29,11 @@ int csockets_set_nonblocking(int fd, int on) {
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0) return -1;
     return fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+}
+
+int csockets_set_slice(uint64_t nanoseconds) {
+    struct sched_attr attributes;
+    if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) < 0) return -1;
+    attributes.sched_runtime = nanoseconds;
+    return syscall(SYS_sched_setattr, 0, &attributes, 0);
 }

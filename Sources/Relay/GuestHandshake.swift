@@ -50,7 +50,7 @@ extension RelayConnection {
             candidates = candidates.dropFirst()
             return nil
         }
-        return loop.watch(&local, token.localSide) ? nil : fail()
+        return nil
     }
 
     private func connected(_ loop: RelayLoop) -> Verdict? {

@@ -23,7 +23,7 @@ extension RelayConnection {
         } catch {
             return loop.retryLater(self, after: error) ? .waiting : fail()
         }
-        return loop.watch(&tunnel, token.tunnelSide) ? nil : fail()
+        return nil
     }
 
     private func connected(_ agent: AgentAddress) -> Verdict? {

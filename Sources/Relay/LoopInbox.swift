@@ -8,8 +8,8 @@ final class LoopInbox: Sendable {
     enum Command {
         /// A connection that another loop has accepted; the descriptor is owned by the command.
         case adopt(Int32, RelayListener)
-        /// Abort the connections of a listener that were accepted before a CLOCK_MONOTONIC time.
-        case reset(RelayListener, acceptedBefore: UInt64)
+        /// Abort the connections that were accepted before a CLOCK_MONOTONIC time.
+        case reset(acceptedBefore: UInt64)
         /// End; called when everything is closed.
         case stop(@Sendable () -> Void)
     }
@@ -26,6 +26,8 @@ final class LoopInbox: Sendable {
     private let state = Mutex(State())
     /// Connections the loop holds or is about to.
     let load = Atomic<Int>(0)
+    /// When the loop last moved bulk: CLOCK_MONOTONIC nanoseconds.
+    let lastBulk = Atomic<UInt64>(0)
 
     init() throws(SystemError) {
         epoll = OwnedDescriptor(
@@ -35,12 +37,17 @@ final class LoopInbox: Sendable {
         try watch(wake.rawValue, EPOLLIN.rawValue, .wake)
     }
 
-    /// Adds a descriptor to the epoll instance. Closing the descriptor takes it out again.
-    func watch(_ fd: Int32, _ events: UInt32, _ token: EventToken) throws(SystemError) {
+    /// Adds a descriptor to the epoll instance, or changes what it is watched for. Closing it takes it out again.
+    ///
+    /// What is ready already is reported as well, edge-triggered or not.
+    func watch(
+        _ fd: Int32, _ events: UInt32, _ token: EventToken, isWatched: Bool = false
+    ) throws(SystemError) {
         var event = epoll_event()
         event.events = events
         event.data.u64 = token.rawValue
-        _ = try SystemError.check("epoll_ctl", epoll_ctl(epoll.rawValue, EPOLL_CTL_ADD, fd, &event))
+        let operation = isWatched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD
+        _ = try SystemError.check("epoll_ctl", epoll_ctl(epoll.rawValue, operation, fd, &event))
     }
 
     func ignore(_ fd: Int32) {

@@ -65,6 +65,9 @@ final class RelayConnection {
         self.stage = stage
     }
 
+    /// Bytes have lately come in larger pieces than small talk has.
+    var isBulk: Bool { toTunnel.isBulk || fromTunnel.isBulk }
+
     /// Goes as far as it can without waiting.
     func advance(_ loop: RelayLoop) -> Verdict {
         while stage != .relaying {
@@ -113,19 +116,21 @@ final class RelayConnection {
     // MARK: Relaying
 
     private func relay(_ loop: RelayLoop) -> Verdict {
-        switch flush() {
-        case nil: break
-        case .failed: return abort()
-        default: return .waiting
-        }
         tunnel.noteLoss()
         let resources = loop.resources
         let before = movedToTunnel &+ movedFromTunnel
-        let out = toTunnel.run(
-            from: &local, to: &tunnel, using: resources, isLast: fromTunnel.state == .ended,
-            moved: &movedToTunnel)
+        // Before the status goes out: the server's answer takes longer than the host's need for it.
         let back = fromTunnel.run(
-            from: &tunnel, to: &local, using: resources, isLast: out == .ended, moved: &movedFromTunnel)
+            from: &tunnel, to: &local, using: resources, isLast: toTunnel.state == .ended,
+            moved: &movedFromTunnel)
+        let out: RelayFlow.Turn
+        switch flush() {
+        case nil:
+            out = toTunnel.run(
+                from: &local, to: &tunnel, using: resources, isLast: back == .ended, moved: &movedToTunnel)
+        case .failed: out = .sinkFailed
+        default: out = .waiting
+        }
         count()
         if out == .sinkFailed { tunnel.failed = true }
         if back == .sinkFailed { local.failed = true }

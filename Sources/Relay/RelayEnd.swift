@@ -50,8 +50,10 @@ struct RelayEnd: ~Copyable {
 
     /// Reading may give something; false only after EAGAIN, for edges are reported once.
     var readable = false
-    /// Writing may take something; false only after EAGAIN.
+    /// Writing may take something; false only after EAGAIN, and while a connect is on its way.
     var writable = false
+    /// The events that the loop has asked for; 0 before it has.
+    private(set) var watched: UInt32 = 0
     /// The peer has shut down its side: an end of file follows the data.
     private(set) var hungUp = false
     /// A hang-up has been reported, and whether it is more than a half-close has not been looked at.
@@ -73,6 +75,7 @@ struct RelayEnd: ~Copyable {
         readable = accepted
         mayBeLost = false
         writable = true
+        watched = 0
         hungUp = false
         hasEnded = false
         failed = false
@@ -99,14 +102,30 @@ struct RelayEnd: ~Copyable {
         if events & EPOLLERR.rawValue != 0 { failed = true }
     }
 
+    /// The events to ask for; nil when those asked for suffice.
+    ///
+    /// Room to write is asked for once a write has blocked, and from then on: a unix socket reports it whenever
+    /// its peer has read something, so that each small message would wake the loop a second time.
+    var missingEvents: UInt32? {
+        guard isOpen else { return nil }
+        var events = watched | EPOLLIN.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue
+        if !writable { events |= EPOLLOUT.rawValue }
+        return events == watched ? nil : events
+    }
+
+    mutating func noteWatched(_ events: UInt32) { watched = events }
+
     /// Whether a connect has come through, has failed, or is still on its way (`wouldBlock`).
-    func connectProgress() -> Transfer {
-        let result = probe()
+    mutating func connectProgress() -> Transfer {
+        // A unix socket is connected when connect(2) returns.
+        guard transport != .unix else { return .moved(0) }
+        var result = probe()
         if case .failed(ENOTCONN) = result {
             // A vsock socket says so while it connects and after it has failed.
             if let error = StreamSocket.pendingError(fd) { return .failed(error.code) }
-            return .wouldBlock
+            result = .wouldBlock
         }
+        if case .wouldBlock = result { writable = false } else { writable = true }
         return result
     }
 

@@ -51,6 +51,12 @@ package final class RelayEngine: Sendable {
         return listener
     }
 
+    /// Aborts, soon, the connections that were accepted before a CLOCK_MONOTONIC time in nanoseconds, those of
+    /// listeners that are closed by now too.
+    package func resetConnections(acceptedBefore time: UInt64) {
+        for inbox in inboxes { _ = inbox.post(.reset(acceptedBefore: time)) }
+    }
+
     /// Closes every listener, aborts every connection and ends the threads; returns once that is done.
     package func shutdown() async {
         for inbox in inboxes {

@@ -49,7 +49,7 @@ struct RelayFlow {
 
     private(set) var state = State.open
     private var carrier = Carrier.none
-    private var isBulk = false
+    private(set) var isBulk = false
     private var smallTurns = 0
 
     /// Starts with bytes that came together with the handshake.

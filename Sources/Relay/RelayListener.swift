@@ -58,11 +58,6 @@ package final class RelayListener: Sendable {
         if let token { inbox.remove(token) }
     }
 
-    /// Aborts, soon, the connections that were accepted before now.
-    package func resetConnections(acceptedBefore time: UInt64 = Nanoseconds.now) {
-        _ = inbox.post(.reset(self, acceptedBefore: time))
-    }
-
     /// Lets the loop know of it; from then on it accepts.
     func start() throws(SystemError) {
         let token = try inbox.add(self)

@@ -5,8 +5,11 @@ internal import Synchronization
 
 /// One event loop: an epoll instance, its connections and their resources, confined to one thread.
 final class RelayLoop {
-    /// Connections with more to do that go on before new events are looked at again.
-    private static let resumesPerRound = 2
+    /// Time slice of the loop's thread, in nanoseconds: the shortest that the kernel grants (sched_setattr(2)). A
+    /// woken loop then soon gets a core from a program that computes or moves bulk.
+    private static let slice: UInt64 = 100_000
+    /// A loop counts as busy with bulk for so long after its last turn of it; nanoseconds.
+    private static let bulkMemory: UInt64 = 10_000_000
     private static let retryInterval: UInt64 = 2_000_000
     private static let pauseInterval: UInt64 = 20_000_000
 
@@ -49,6 +52,8 @@ final class RelayLoop {
 
     /// Runs until a stop command.
     func run() {
+        // Without it the loop works as well, only later on a busy machine.
+        _ = csockets_set_slice(Self.slice)
         let events = UnsafeMutableBufferPointer<epoll_event>.allocate(capacity: 128)
         defer { events.deallocate() }
         while stopped == nil {
@@ -65,18 +70,6 @@ final class RelayLoop {
     }
 
     // MARK: Services for connections
-
-    /// Has the loop report every change of a socket, once each (EPOLLET).
-    func watch(_ end: inout RelayEnd, _ token: EventToken) -> Bool {
-        let events = EPOLLIN.rawValue | EPOLLOUT.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue
-        do throws(SystemError) {
-            try inbox.watch(end.fd, events, token)
-            return true
-        } catch {
-            log("relay: \(error)")
-            return false
-        }
-    }
 
     func arm(_ connection: RelayConnection, after time: UInt64) {
         connection.deadline = now &+ time
@@ -106,16 +99,16 @@ final class RelayLoop {
             if let listener = inbox.listener(number) { accept(from: listener) }
         } else if let connection = connection(token) {
             if token.isTunnelSide { connection.tunnel.note(events) } else { connection.local.note(events) }
-            advance(connection)
+            // Bulk waits until everything else that is ready has had its turn.
+            if connection.isBulk { enqueue(connection) } else { advance(connection) }
         }
     }
 
     private func obey(_ command: LoopInbox.Command) {
         switch command {
         case .adopt(let fd, let listener): begin(OwnedDescriptor(owning: fd), listener)
-        case .reset(let listener, let time):
-            for case let connection? in connections
-            where connection.listener === listener && connection.acceptedAt < time {
+        case .reset(let time):
+            for case let connection? in connections where connection.acceptedAt < time {
                 _ = connection.abort()
                 remove(connection)
             }
@@ -131,26 +124,46 @@ final class RelayLoop {
     }
 
     private func advance(_ connection: RelayConnection) {
-        switch connection.advance(self) {
-        case .waiting: break
-        case .done: remove(connection)
-        case .yielded:
-            guard !connection.isQueued else { return }
-            connection.isQueued = true
-            queue.append(connection.token)
+        let verdict = connection.advance(self)
+        if verdict == .done { return remove(connection) }
+        guard
+            watch(&connection.tunnel, connection.token.tunnelSide),
+            watch(&connection.local, connection.token.localSide)
+        else {
+            _ = connection.stage == .relaying ? connection.abort() : connection.fail()
+            return remove(connection)
+        }
+        if verdict == .yielded { enqueue(connection) }
+    }
+
+    /// Has the kernel report the changes of a socket that there is a reason to wait for, once each (EPOLLET).
+    ///
+    /// Called after a turn: the bytes are on their way by then.
+    private func watch(_ end: inout RelayEnd, _ token: EventToken) -> Bool {
+        guard let events = end.missingEvents else { return true }
+        do throws(SystemError) {
+            try inbox.watch(end.fd, events, token, isWatched: end.watched != 0)
+            end.noteWatched(events)
+            return true
+        } catch {
+            log("relay: \(error)")
+            return false
         }
     }
 
+    private func enqueue(_ connection: RelayConnection) {
+        guard !connection.isQueued else { return }
+        connection.isQueued = true
+        queue.append(connection.token)
+    }
+
+    /// Gives one connection its turn; then new events are looked at again, for small streams go first.
     private func resumeQueued() {
-        let count = min(queue.count, Self.resumesPerRound)
-        guard count > 0 else { return }
-        let turn = Array(queue[..<count])
-        queue.removeFirst(count)
-        for token in turn {
-            guard let connection = connection(token) else { continue }
-            connection.isQueued = false
-            advance(connection)
-        }
+        guard !queue.isEmpty else { return }
+        guard let connection = connection(queue.removeFirst()) else { return }
+        connection.isQueued = false
+        if connection.isBulk { inbox.lastBulk.store(now, ordering: .relaxed) }
+        advance(connection)
     }
 
     // MARK: Connections
@@ -174,23 +187,28 @@ final class RelayLoop {
         }
     }
 
-    /// Hands a new connection to the loop with the least of them; this one wins ties, for it is awake.
+    /// Hands a new connection to a loop without bulk, and to the one with the least of them among equals; this
+    /// one wins ties, for it is awake.
     private func give(_ descriptor: consuming OwnedDescriptor, _ listener: RelayListener) {
-        var best = inbox
-        var least = inbox.load.load(ordering: .relaxed) - 1
-        for peer in peers where peer !== inbox {
-            let load = peer.load.load(ordering: .relaxed)
-            if load < least { (best, least) = (peer, load) }
+        func isBusy(_ inbox: LoopInbox) -> Bool {
+            inbox.lastBulk.load(ordering: .relaxed) &+ Self.bulkMemory > now
         }
-        best.load.add(1, ordering: .relaxed)
-        if best === inbox {
+        var best = (inbox: inbox, isBusy: isBusy(inbox), load: inbox.load.load(ordering: .relaxed) - 1)
+        for peer in peers where peer !== inbox {
+            let candidate = (inbox: peer, isBusy: isBusy(peer), load: peer.load.load(ordering: .relaxed))
+            let isBetter =
+                candidate.isBusy == best.isBusy ? candidate.load < best.load : best.isBusy
+            if isBetter { best = candidate }
+        }
+        best.inbox.load.add(1, ordering: .relaxed)
+        if best.inbox === inbox {
             begin(descriptor, listener)
         } else {
             let fd = descriptor.release()
-            guard !best.post(.adopt(fd, listener)) else { return }
+            guard !best.inbox.post(.adopt(fd, listener)) else { return }
             // The loop is ending, and so will this one.
             _ = OwnedDescriptor(owning: fd)
-            forget(listener, best)
+            forget(listener, best.inbox)
         }
     }
 
@@ -204,21 +222,19 @@ final class RelayLoop {
         let token = EventToken(slot: slot, generation: generations[slot])
         let transport = Transport(listener.address)
         let connection: RelayConnection
-        let watched: Bool
+        var isAllowed = true
         switch listener.role {
         case .host:
             connection = RelayConnection(listener: listener, token: token, stage: .dialling, acceptedAt: now)
             connection.local.open(descriptor, transport, accepted: true)
-            watched = watch(&connection.local, token.localSide)
         case .guest(let policy):
-            let isAllowed = policy.admits(peerOf: descriptor.rawValue, transport)
+            isAllowed = policy.admits(peerOf: descriptor.rawValue, transport)
             connection = RelayConnection(
                 listener: listener, token: token, stage: .readingPreamble, acceptedAt: now)
             connection.tunnel.open(descriptor, transport, accepted: true)
-            watched = isAllowed && watch(&connection.tunnel, token.tunnelSide)
         }
         connections[slot] = connection
-        guard watched else {
+        guard isAllowed else {
             _ = connection.fail()
             return remove(connection)
         }

@@ -1,4 +1,4 @@
-// System calls and constants that Swift's Glibc module leaves out: epoll, accept4, pipe2, splice, vsock.
+// System calls and constants that Swift's Glibc module leaves out: epoll, accept4, pipe2, splice, sched_setattr, vsock.
 #ifndef CSOCKETS_H
 #define CSOCKETS_H
 
@@ -27,5 +27,8 @@ int csockets_local_cid(int fd, unsigned int *cid);
 int csockets_reset_on_close(int fd);
 /// fcntl(2) F_SETFL and F_GETFL: adds or removes O_NONBLOCK.
 int csockets_set_nonblocking(int fd, int on);
+/// sched_setattr(2): asks for this time slice for the calling thread, in nanoseconds. Since Linux 6.12 the default
+/// policy heeds it, and a thread with a shorter one runs sooner when it wakes; older kernels ignore it.
+int csockets_set_slice(uint64_t nanoseconds);
 
 #endif
