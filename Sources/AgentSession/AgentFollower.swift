@@ -19,6 +19,9 @@ package struct AgentFollower: Sendable {
     /// Between two heartbeats: an agent that is gone without a word is noticed within this and the time-out.
     private static let heartbeatInterval = Duration.seconds(5)
     private static let answerTimeout = Duration.seconds(2)
+    /// For the first answer on a connection. Short, since what was sent to a guest that had no network yet is as good
+    /// as lost, and the next attempt must not wait for it.
+    private static let greetingTimeout = Duration.milliseconds(1500)
     private static let shortestPause = Duration.milliseconds(100)
     /// Between the starts of two attempts. A guest that boots is to be found within 2 s, while a machine that is
     /// down for long costs one short attempt a second.
@@ -51,10 +54,11 @@ package struct AgentFollower: Sendable {
                 if Task.isCancelled { return }
                 await report(.lost(reason: Self.text(of: error)))
             }
-            if answered.isSet { pause = Self.shortestPause }
-            // Many hosts whose agents went down together must not come back together.
-            // An attempt that waited for its answer in vain has paused enough.
-            try? await Task.sleep(until: started + pause * Double.random(in: 0.5...1))
+            var resting = started
+            if answered.isSet { (pause, resting) = (Self.shortestPause, .now) }
+            // Many hosts whose agents went down together must not come back together. An attempt that waited for its
+            // answer in vain has paused enough.
+            try? await Task.sleep(until: resting + pause * Double.random(in: 0.5...1))
             pause = min(pause * 2, Self.longestPause)
         }
     }
@@ -68,7 +72,7 @@ package struct AgentFollower: Sendable {
         _ answered: AnswerFlag, _ report: @escaping @Sendable (AgentEvent) async -> Void
     ) async throws {
         try await AgentConnection.with(try await dial(), token: token) { connection in
-            let (info, offset) = try await connection.ping(timeout: Self.answerTimeout)
+            let (info, offset) = try await connection.ping(timeout: Self.greetingTimeout)
             answered.set()
             let clock = ClockEstimate(offset)
             try await withThrowingTaskGroup(of: Void.self) { group in
