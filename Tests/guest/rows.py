@@ -126,7 +126,8 @@ def disk_full_at_run(m):
                 file.write(bytes(1 << 20))
     except OSError:
         pass
-    b.guest_in_background("head -c 64m /dev/urandom >/var/tmp/big; sync")
+    # Later, so that this call returns before the guest stands still.
+    b.guest_in_background("sleep 1; head -c 64m /dev/urandom >/var/tmp/big; sync")
     within(40, "the machine pauses", lambda: b.state() == "paused")
     up.said("the host's disk is full", mark, timeout=5)
     os.remove(filler)
