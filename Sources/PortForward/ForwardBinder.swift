@@ -7,6 +7,10 @@ package protocol ForwardBinder: Sendable {
     /// Binds and listens; once it returns, clients can connect. Must not wait.
     func bind(_ forward: WantedForward.Key) throws(BindFailure) -> any BoundForward
 
+    /// Aborts the connections that were accepted before a CLOCK_MONOTONIC time in nanoseconds, also those of
+    /// forwards that are closed by now.
+    func resetConnections(acceptedBefore time: UInt64)
+
     /// Who holds the addresses that could not be bound. May take long; called outside of everything else.
     func holders(of addresses: [HostAddress]) async -> [HostAddress: PortHolder]
 }
@@ -15,8 +19,6 @@ package protocol ForwardBinder: Sendable {
 package protocol BoundForward: Sendable {
     /// Stops listening before it returns; live connections go on.
     func close()
-    /// Aborts the connections that were accepted before a CLOCK_MONOTONIC time in nanoseconds.
-    func resetConnections(acceptedBefore time: UInt64)
     var counters: RelayCounters { get }
 }
 

@@ -73,9 +73,7 @@ package actor ForwardReconciler {
         agent = .lost(since: since, isBack: true)
         if isNewInstance {
             // Tunnels to the former agent are dead, and after a reboot nothing may ever say so.
-            for case .open(let bound, _) in entries.values.map(\.state) {
-                bound.resetConnections(acceptedBefore: since)
-            }
+            binder.resetConnections(acceptedBefore: since)
         }
         let reason: String? =
             isNewBoot ? "the guest was rebooted" : isNewInstance ? "the agent was started again" : nil

@@ -38,16 +38,12 @@ package final class HostListener: BoundForward {
 
     package func close() { listeners.forEach { $0.close() } }
 
-    package func resetConnections(acceptedBefore time: UInt64) {
-        listeners.forEach { $0.resetConnections(acceptedBefore: time) }
-    }
-
     package var counters: RelayCounters {
         listeners.reduce(into: RelayCounters()) { $0.add($1.counters) }
     }
 }
 
-/// Binds host ports for one agent, on a relay engine.
+/// Binds host ports for one agent, on a relay engine that serves no other.
 package struct RelayBinder: ForwardBinder {
     private let engine: RelayEngine
     private let agent: AgentAddress
@@ -62,6 +58,10 @@ package struct RelayBinder: ForwardBinder {
 
     package func bind(_ forward: WantedForward.Key) throws(BindFailure) -> any BoundForward {
         try HostListener(forward, agent: agent, token: token, engine: engine)
+    }
+
+    package func resetConnections(acceptedBefore time: UInt64) {
+        engine.resetConnections(acceptedBefore: time)
     }
 
     package func holders(of addresses: [HostAddress]) async -> [HostAddress: PortHolder] {

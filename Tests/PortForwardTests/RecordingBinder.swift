@@ -55,6 +55,8 @@ final class RecordingBinder: ForwardBinder {
         return Bound(binder: self, id: id)
     }
 
+    func resetConnections(acceptedBefore time: UInt64) { state.withLock { $0.resets.append(time) } }
+
     func holders(of addresses: [HostAddress]) async -> [HostAddress: PortHolder] {
         Dictionary(uniqueKeysWithValues: Set(addresses).map { ($0, PortHolder(name: "node", pid: 4121)) })
     }
@@ -67,10 +69,6 @@ final class RecordingBinder: ForwardBinder {
             binder.state.withLock { state in
                 if state.open.removeValue(forKey: id) == nil { state.closedTwice += 1 }
             }
-        }
-
-        func resetConnections(acceptedBefore time: UInt64) {
-            binder.state.withLock { $0.resets.append(time) }
         }
 
         var counters: RelayCounters { RelayCounters() }
