@@ -26,10 +26,14 @@ struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
             .serverChannelInitializer { listenerConfigurator.configure(channel: $0) }
             .bind(socket) { channel in
                 guard onlyHostOnVsock else { return configure(channel) }
-                return Self.peerContextID(of: channel).flatMap { cid in
+                return Self.peerContextID(of: channel).flatMapThrowing { cid in
                     // VMADDR_CID_HOST; see vsock(7).
-                    guard let cid, cid != 2 else { return configure(channel) }
-                    return channel.eventLoop.makeFailedFuture(SystemError(code: EACCES, operation: "accept"))
+                    if let cid, cid != 2 { throw SystemError(code: EACCES, operation: "accept") }
+                    return channel
+                }.flatMap(configure).flatMapErrorThrowing { error in
+                    // NIO forgets a channel whose set-up failed, without closing it.
+                    channel.close(promise: nil)
+                    throw error
                 }
             }
 
@@ -40,7 +44,8 @@ struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
         }
     }
 
-    /// The peer's CID on a vsock connection, nil on any other.
+    /// The peer's CID on a vsock connection, nil on any other. Fails where it can't be found out, as when the peer has
+    /// already gone.
     ///
     /// NIO has no vsock peer address; SO_PEERNAME is getpeername(2) as a socket option (net/core/sock.c).
     private static func peerContextID(of channel: any Channel) -> EventLoopFuture<UInt32?> {
@@ -51,7 +56,7 @@ struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
             level: .init(rawValue: SOL_SOCKET), name: .init(rawValue: SO_PEERNAME)
         ).map { (address: VsockPeer) in
             Int32(address.family) == AF_VSOCK ? address.cid : nil
-        }.flatMapErrorThrowing { _ in nil }
+        }
     }
 }
 

@@ -11,15 +11,21 @@ package enum AgentWait {
 
     /// Tries until the agent answers a ping, on connections of its own, and returns the answer.
     ///
+    /// - Parameters:
+    ///   - timeout: nil waits for as long as it takes.
+    ///   - notYet: gets why there is no answer yet, each time the reason is another one.
     /// - Throws: `AgentWaitError` when it refuses the token, or has not answered by `timeout`;
     ///   `CancellationError`.
     package static func untilReady(
-        token: MachineToken?, timeout: Duration, dial: @Sendable () async throws -> OwnedDescriptor
+        token: MachineToken?, timeout: Duration?, dial: @Sendable () async throws -> OwnedDescriptor,
+        notYet: @Sendable (any Error) -> Void = { _ in }
     ) async throws -> AgentInfo {
-        let deadline = ContinuousClock.now + timeout
+        let deadline = timeout.map { ContinuousClock.now + $0 }
+        var lastFailure: String?
         while true {
             try Task.checkCancellation()
             let failure: String
+            let reason: any Error
             do {
                 return try await AgentConnection.with(try await dial(), token: token) {
                     try await $0.ping(timeout: answerTimeout).0
@@ -27,11 +33,13 @@ package enum AgentWait {
             } catch let error as RPCError where error.code == .unauthenticated {
                 throw AgentWaitError.tokenRefused
             } catch let error as RPCError {
-                failure = error.message
+                (failure, reason) = (error.message, error)
             } catch {
-                failure = "\(error)"
+                (failure, reason) = ("\(error)", error)
             }
-            guard ContinuousClock.now < deadline else { throw AgentWaitError.noAnswer(last: failure) }
+            if let deadline, ContinuousClock.now >= deadline { throw AgentWaitError.noAnswer(last: failure) }
+            if failure != lastFailure, !Task.isCancelled { notYet(reason) }
+            lastFailure = failure
             try await Task.sleep(for: pause)
         }
     }
