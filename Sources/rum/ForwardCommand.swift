@@ -1,3 +1,4 @@
+import AgentSession
 import ArgumentParser
 import CommandMain
 import ForwardProtocol
@@ -74,7 +75,25 @@ struct ForwardCommand: AsyncParsableCommand {
         let engine = try RelayEngine.forHost(output)
         let session = ForwardSession(
             agent: agent, token: token, policy: policy, alwaysPoll: poll, engine: engine, emit: output.print)
-        await session.openStaticForwards()
-        try await Foreground.run(until: signals) { await session.run() }
+        try await Foreground.run(until: signals) {
+            try await session.run { try await waitForAgent(token) }
+        }
+    }
+
+    /// Says what is in the way until the agent answers for the first time; later the session's events tell.
+    private func waitForAgent(_ token: MachineToken?) async throws {
+        let dialer = GuestDialer(address: agent)
+        do {
+            _ = try await AgentWait.untilReady(token: token, timeout: nil) {
+                try await dialer.dial(.rpc)
+            } notYet: { reason in
+                StandardError.line("rum: Waiting for the agent: \(reason)")
+                if let reason = reason as? GuestDialError { StandardError.line("hint: \(reason.hint)") }
+            }
+        } catch AgentWaitError.tokenRefused {
+            throw CommandFailure(
+                "the agent at \(agent) refuses the token",
+                hint: "give the file with this machine's token as --token-file")
+        }
     }
 }
