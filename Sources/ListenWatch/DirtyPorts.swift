@@ -17,6 +17,9 @@ struct DirtyPorts {
         .zero, .microseconds(20), .microseconds(50), .microseconds(200), .milliseconds(1), .milliseconds(5),
         .milliseconds(50),
     ]
+    /// Where `retries` goes on for a socket that the first look missed and another network namespace's thread
+    /// made: most likely it is that namespace's, so only the late looks are worth their wake-ups.
+    private static let lateRetries = retries.count - 2
     /// When to look at everything again after events may have been lost.
     static let trailing: [Duration] = [.milliseconds(5), .milliseconds(50)]
     /// When to look for a socket whose port is chosen during listen(2).
@@ -50,7 +53,11 @@ struct DirtyPorts {
         return min(port ?? full, full)
     }
 
-    mutating func mark(_ hint: ListenHint, now: MonotonicTime) {
+    /// Asks for what a hint makes necessary. A close concerns only a port that is known to listen: of any other
+    /// port there is nothing to remove, and what opens there has a hint of its own.
+    mutating func mark(
+        _ hint: ListenHint, now: MonotonicTime, isKnown: (PortNumber) -> Bool = { _ in true }
+    ) {
         guard let port = hint.port else {
             if hint.kind == .opened {
                 unboundHints.append(hint)
@@ -59,6 +66,7 @@ struct DirtyPorts {
             lookAtAll(after: Self.unbound, now: now)
             return
         }
+        if hint.kind == .closed, !isKnown(port) { return }
         var entry = entries[port] ?? Entry(due: now)
         entry.due = now
         switch hint.kind {
@@ -100,20 +108,24 @@ struct DirtyPorts {
         return mayDump ? .ports(range) : nil
     }
 
-    /// Notes that `look` has been answered: what `isVisible` is settled, the rest is tried again later or given up.
-    mutating func answered(_ look: Look, now: MonotonicTime, isVisible: (ListenHint) -> Bool) {
+    /// Notes that `look` has been answered: what `isVisible` is settled, the rest is tried again later, less often
+    /// what `isForeign`, and given up in the end.
+    mutating func answered(
+        _ look: Look, now: MonotonicTime, isForeign: (ListenHint) -> Bool = { _ in false },
+        isVisible: (ListenHint) -> Bool
+    ) {
         switch look {
         case .owners(let hints):
             for port in Set(hints.compactMap(\.port)) {
-                settle(port, dumped: false, now: now, isVisible)
+                settle(port, dumped: false, now: now, isForeign, isVisible)
             }
         case .ports(let range):
             for port in Array(entries.keys) where range.contains(port) {
-                settle(port, dumped: true, now: now, isVisible)
+                settle(port, dumped: true, now: now, isForeign, isVisible)
             }
         case .all:
             fullLooks.removeAll { $0 <= now }
-            for port in Array(entries.keys) { settle(port, dumped: true, now: now, isVisible) }
+            for port in Array(entries.keys) { settle(port, dumped: true, now: now, isForeign, isVisible) }
             if fullLooks.isEmpty { unboundHints.removeAll() }
         }
     }
@@ -124,7 +136,8 @@ struct DirtyPorts {
     }
 
     private mutating func settle(
-        _ port: PortNumber, dumped: Bool, now: MonotonicTime, _ isVisible: (ListenHint) -> Bool
+        _ port: PortNumber, dumped: Bool, now: MonotonicTime, _ isForeign: (ListenHint) -> Bool,
+        _ isVisible: (ListenHint) -> Bool
     ) {
         guard var entry = entries[port] else { return }
         entry.opened.removeAll(where: isVisible)
@@ -133,6 +146,9 @@ struct DirtyPorts {
             entry.due = now + Self.afterClose
             if entry.attempt == Self.retries.count { entry.opened.removeAll() }
             if !entry.opened.isEmpty {
+                if entry.opened.allSatisfy(isForeign) {
+                    entry.attempt = max(entry.attempt, Self.lateRetries)
+                }
                 entry.due = now + Self.retries[entry.attempt]
                 entry.attempt += 1
             }

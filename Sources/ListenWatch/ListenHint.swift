@@ -12,6 +12,8 @@ struct ListenHint: Equatable {
     /// The process that made the call, in our pid namespace; nil when it is in none of ours.
     var pid: Int32?
     var time: MonotonicTime
+    /// The thread of `pid` that made the call; network namespaces belong to threads (setns(2)).
+    var thread: Int32?
 }
 
 /// What one reading of a hint source brought.

@@ -13,6 +13,12 @@ struct ListenerBook {
 
     private(set) var entries: [ListeningSocket.Key: Entry] = [:]
 
+    /// How many entries each port has.
+    private var ports: [PortNumber: Int] = [:]
+
+    /// Whether any listener of this port is known.
+    func knows(_ port: PortNumber) -> Bool { ports[port] != nil }
+
     /// All sockets, in no order.
     var sockets: [ListeningSocket] { entries.values.map(\.socket) }
 
@@ -31,7 +37,7 @@ struct ListenerBook {
         var appeared: [ListeningSocket.Key] = []
         var changed = false
         for key in Array(entries.keys) where coverage.contains(key.port) && seen[key] == nil {
-            entries[key] = nil
+            remove(key)
             changed = true
         }
         for (key, row) in seen {
@@ -82,6 +88,12 @@ struct ListenerBook {
     private mutating func add(_ row: ObservedListener, _ hint: ListenHint?) {
         var socket = row.socket
         socket.listenedAt = hint?.time.nanoseconds
-        entries[socket.key] = Entry(socket: socket, inode: row.inode)
+        let replaced = entries.updateValue(Entry(socket: socket, inode: row.inode), forKey: socket.key)
+        if replaced == nil { ports[socket.port, default: 0] += 1 }
+    }
+
+    private mutating func remove(_ key: ListeningSocket.Key) {
+        guard entries.removeValue(forKey: key) != nil, let count = ports[key.port] else { return }
+        ports[key.port] = count > 1 ? count - 1 : nil
     }
 }

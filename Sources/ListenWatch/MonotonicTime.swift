@@ -28,6 +28,12 @@ struct MonotonicTime: Hashable, Comparable {
         return MonotonicTime(nanoseconds: time.nanoseconds &+ UInt64(max(0, added)))
     }
 
+    static func - (time: MonotonicTime, delay: Duration) -> MonotonicTime {
+        let (seconds, attoseconds) = delay.components
+        let taken = UInt64(max(0, seconds * 1_000_000_000 + attoseconds / 1_000_000_000))
+        return MonotonicTime(nanoseconds: time.nanoseconds - min(time.nanoseconds, taken))
+    }
+
     static func - (later: MonotonicTime, earlier: MonotonicTime) -> Duration {
         .nanoseconds(Int64(later.nanoseconds) - Int64(earlier.nanoseconds))
     }

@@ -62,10 +62,22 @@ enum TextFile {
     }
 }
 
-/// The CPUs that run, from `/sys/devices/system/cpu/online`.
+/// The CPUs that run, from `/sys/devices/system/cpu/online`, or from `/proc/stat` in a root folder without /sys.
 enum OnlineCPUs {
     static func list() -> [Int32] {
-        TextFile.read("/sys/devices/system/cpu/online").map(parse) ?? []
+        list(sys: "/sys/devices/system/cpu/online", stat: "/proc/stat")
+    }
+
+    static func list(sys: String, stat: String) -> [Int32] {
+        TextFile.read(sys).map(parse) ?? TextFile.read(stat).map(parseStat) ?? []
+    }
+
+    /// Reads the lines `cpu0 ...`, one for each CPU online (proc_stat(5)).
+    static func parseStat(_ text: String) -> [Int32] {
+        text.split(separator: "\n").compactMap { line in
+            guard line.hasPrefix("cpu") else { return nil }
+            return Int32(line.dropFirst(3).prefix { $0 != " " })
+        }
     }
 
     /// Reads `0-3,5`.

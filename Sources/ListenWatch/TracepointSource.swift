@@ -70,9 +70,11 @@ final class TracepointSource: HintSource {
     private func sample(_ body: UnsafeRawBufferPointer) -> ListenHint? {
         guard body.count >= 20 else { return nil }
         let pid = body.loadUnaligned(as: Int32.self)
+        let thread = body.loadUnaligned(fromByteOffset: 4, as: Int32.self)
         let time = MonotonicTime(nanoseconds: body.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
         let size = Int(body.loadUnaligned(fromByteOffset: 16, as: UInt32.self))
         guard size <= body.count - 20 else { return nil }
-        return format.hint(UnsafeRawBufferPointer(rebasing: body[20..<20 + size]), pid: pid, time: time)
+        let record = UnsafeRawBufferPointer(rebasing: body[20..<20 + size])
+        return format.hint(record, pid: pid, thread: thread, time: time)
     }
 }

@@ -5,10 +5,8 @@ internal import Sockets
 ///
 /// Nothing here is shared with other threads but the board, the stopper and the scanner.
 final class WatchLoop {
-    /// The least time between two dumps, whatever happens.
-    private static let dumpGap = Duration.milliseconds(1)
-    /// Single questions that are cheaper than a dump, allowed once in each `dumpGap`.
-    private static let lookupsPerGap = 4
+    /// Single questions that are cheaper than a dump, allowed between two dumps.
+    private static let lookupsPerDump = 4
     /// New listeners whose process is named before they are published, each by this many descriptors at most.
     private static let namedAtOnce = 2
     private static let descriptorsAtOnce: Int32 = 64
@@ -20,11 +18,14 @@ final class WatchLoop {
     private static let publishPause = 50
     /// Failed snapshots in a row before netlink is given up, where the mode was left open.
     private static let patience = 3
+    /// Looks on schedule for each check of the holders, which costs more than the look itself.
+    private static let looksPerHolderCheck = 3
 
     private let options: ListenWatcherOptions
     private let board: TableBoard
     private let scanner: ProcessScanner
     private let holders: SocketHolders
+    private let namespace: OwnNamespace
     private let poller: Poller
     private var sources: WatchSources
     private var dirty = DirtyPorts()
@@ -37,11 +38,12 @@ final class WatchLoop {
     private var nameRestAt = MonotonicTime.now
     private var degraded: String?
     private var failures = 0
+    private var looksUntilHolderCheck = WatchLoop.looksPerHolderCheck
     private var nextScheduled = MonotonicTime.now
     private var mayPublishAt = MonotonicTime.now
     private var isPublishOwed = false
-    private var mayDumpAt = MonotonicTime.now
-    private var lookupsLeft = WatchLoop.lookupsPerGap
+    private var dumps = DumpBudget()
+    private var lookupsLeft = WatchLoop.lookupsPerDump
 
     /// Runs until `stopper` says so. `started` is called once: with nil after the first snapshot, or with the
     /// reason why there is nothing to run.
@@ -74,6 +76,7 @@ final class WatchLoop {
         self.board = board
         self.poller = poller
         holders = SocketHolders(root: options.processRoot)
+        namespace = OwnNamespace(processRoot: options.processRoot)
         scanner = ProcessScanner(holders: holders, waker: waker)
         sources = try WatchSources(options)
         try self.poller.watch(sources.descriptors)
@@ -88,18 +91,18 @@ final class WatchLoop {
     /// One sleep and all the work that is due after it.
     private func turn() {
         var now = MonotonicTime.now
-        if dirty.look(now: now, mayDump: now >= mayDumpAt, lookups: lookupsLeft) == nil {
+        if dirty.look(now: now, mayDump: dumps.allow(now), lookups: lookupsLeft) == nil {
             // Work that is due but must wait for the next dump: more hints would only wake us for nothing.
             let isHeldBack = dirty.nextDue.map { $0 <= now } ?? false
             let healthy = poller.wait(
-                until: isHeldBack ? mayDumpAt : nextDeadline, onlyTime: isHeldBack)
+                until: isHeldBack ? dumps.nextAllowed : nextDeadline, onlyTime: isHeldBack)
             if !healthy { refreshSources(unhealthy: true) }
         }
         let batch = drain()
         now = .now
-        for hint in batch.hints { dirty.mark(hint, now: now) }
+        for hint in batch.hints { dirty.mark(hint, now: now, isKnown: book.knows) }
         if now >= nextScheduled { scheduledLook() }
-        while let look = dirty.look(now: now, mayDump: now >= mayDumpAt, lookups: lookupsLeft) {
+        while let look = dirty.look(now: now, mayDump: dumps.allow(now), lookups: lookupsLeft) {
             take(look)
             now = .now
         }
@@ -147,24 +150,27 @@ final class WatchLoop {
         if case .owners = look {
             lookupsLeft -= 1
         } else {
-            // A table of many thousands takes its own time to read: at most a tenth of the CPU goes into that.
-            mayDumpAt = .now + max(Self.dumpGap, (ThreadTime.used - start) * 9)
-            lookupsLeft = Self.lookupsPerGap
+            dumps.spend(ThreadTime.used - start, now: .now)
+            lookupsLeft = Self.lookupsPerDump
         }
     }
 
     private func lookUp(_ look: DirtyPorts.Look, _ hints: [ListenHint]) throws(SnapshotFailed) -> Bool {
         var appeared: [ListeningSocket.Key] = []
         var visible: [ListenHint] = []
+        var foreign: [ListenHint] = []
         for hint in hints {
             guard let port = hint.port,
                 let row = try sources.snapshotter.listener(at: hint.address, port: port)
-            else { continue }
+            else {
+                if namespace.isForeign(hint) { foreign.append(hint) }
+                continue
+            }
             visible.append(hint)
             if let key = book.add(found: row, by: hint) { appeared.append(key) }
         }
         name(appeared)
-        dirty.answered(look, now: .now, isVisible: visible.contains)
+        dirty.answered(look, now: .now, isForeign: foreign.contains, isVisible: visible.contains)
         return !appeared.isEmpty
     }
 
@@ -174,11 +180,15 @@ final class WatchLoop {
         // may be younger than the rows, so they are marked after the rows have settled the older ones.
         let batch = drain()
         let now = MonotonicTime.now
-        for hint in batch.hints where hint.kind == .opened { dirty.mark(hint, now: now) }
+        for hint in batch.hints where hint.kind == .opened {
+            dirty.mark(hint, now: now, isKnown: book.knows)
+        }
         let (appeared, changed) = book.replace(rows, in: range) { dirty.hint(for: $0) }
         name(appeared)
         dirty.answered(look, now: now) { book.shows($0) }
-        for hint in batch.hints where hint.kind == .closed { dirty.mark(hint, now: now) }
+        for hint in batch.hints where hint.kind == .closed {
+            dirty.mark(hint, now: now, isKnown: book.knows)
+        }
         return changed
     }
 
@@ -190,11 +200,13 @@ final class WatchLoop {
         do {
             let changed = try dump(.all, .all)
             let now = MonotonicTime.now
-            mayDumpAt = now + Self.dumpGap
-            nextScheduled = now + sources.interval(changed: changed, cost: ThreadTime.used - start)
+            let cost = ThreadTime.used - start
+            dumps.spend(cost, now: now)
+            nextScheduled = now + sources.interval(changed: changed, cost: cost)
             let recovered = degraded != nil
             (degraded, failures) = (nil, 0)
-            let renamed = checkHolders()
+            looksUntilHolderCheck -= 1
+            let renamed = looksUntilHolderCheck == 0 && checkHolders()
             if changed || recovered || renamed { publish() }
             if recovered { options.log("snapshots work again") }
             if sources.hintsMissed(changed && !hadHints && dirty.isEmpty) {
@@ -348,6 +360,7 @@ final class WatchLoop {
     /// Forgets processes that no longer hold their socket, since a child may have inherited it without an event,
     /// and looks again for those not found, since a process may have come by its socket a moment later.
     private func checkHolders() -> Bool {
+        looksUntilHolderCheck = Self.looksPerHolderCheck
         var changed = false
         for (key, entry) in book.entries {
             guard let holder = entry.holder, !holders.stillHolds(holder, inode: entry.inode) else { continue }

@@ -87,3 +87,5 @@ int clivekernel_pin(int cpu) {
     CPU_SET(cpu, &set);
     return sched_setaffinity(0, sizeof set, &set);
 }
+
+int clivekernel_thread_id(void) { return (int)syscall(SYS_gettid); }

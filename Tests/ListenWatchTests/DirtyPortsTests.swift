@@ -36,6 +36,64 @@ struct DirtyPortsTests {
     }
 
     @Test(
+        "A socket that another namespace's thread made is looked for twice more after a miss, not seven times"
+    )
+    func foreign() throws {
+        var dirty = DirtyPorts()
+        dirty.mark(hint(.opened, 80), now: start)
+        var delays: [Duration] = []
+        while let due = dirty.nextDue {
+            delays.append(due - start)
+            let look = try #require(dirty.look(now: due, mayDump: true, lookups: 4))
+            // Only a single question finds out whose thread it was.
+            dirty.answered(look, now: due, isForeign: { _ in delays.count == 1 }) { _ in false }
+        }
+        #expect(delays == [.zero, .milliseconds(5), .milliseconds(55)])
+    }
+
+    @Test("One of ours among another namespace's keeps a port on the full schedule")
+    func mixed() throws {
+        var dirty = DirtyPorts()
+        var foreign = hint(.opened, 80)
+        foreign.address = .loopbackV6
+        dirty.mark(hint(.opened, 80), now: start)
+        dirty.mark(foreign, now: start)
+        let look = try #require(dirty.look(now: start, mayDump: true, lookups: 4))
+        dirty.answered(look, now: start, isForeign: { $0 == foreign }) { _ in false }
+        #expect(dirty.nextDue == start)
+    }
+
+    @Test("The close of a port that nobody is known to listen on asks for nothing")
+    func strangersClose() {
+        var dirty = DirtyPorts()
+        dirty.mark(hint(.closed, 80), now: start) { _ in false }
+        #expect(dirty.isEmpty)
+    }
+
+    @Test("A few dumps may follow each other at once after a quiet time, in the long run one a millisecond")
+    func budget() {
+        var dumps = DumpBudget()
+        var now = start
+        var atOnce = 0
+        while dumps.allow(now) {
+            dumps.spend(.microseconds(20), now: now)
+            atOnce += 1
+        }
+        #expect(atOnce == 4)
+        var count = 0
+        while now < start + .seconds(1) {
+            now = max(now, dumps.nextAllowed)
+            dumps.spend(.microseconds(20), now: now)
+            count += 1
+        }
+        #expect(count <= 1001)
+        // What takes long is paid for with nine times its length.
+        now = start + .seconds(2)
+        dumps.spend(.milliseconds(10), now: now)
+        #expect(dumps.nextAllowed == now + .milliseconds(87))
+    }
+
+    @Test(
         "The first look asks for the owner; the second is a dump, which also shows sockets bound to a device")
     func dumpAfterMiss() throws {
         var dirty = DirtyPorts()

@@ -68,7 +68,9 @@ struct TraceFormatTests {
     }
 
     private func read(_ bytes: [UInt8], _ format: SocketStateFormat, pid: Int32 = 42) -> ListenHint? {
-        bytes.withUnsafeBytes { format.hint($0, pid: pid, time: MonotonicTime(nanoseconds: 7)) }
+        bytes.withUnsafeBytes {
+            format.hint($0, pid: pid, thread: pid, time: MonotonicTime(nanoseconds: 7))
+        }
     }
 
     private func record(
@@ -92,6 +94,14 @@ struct WatchPartsTests {
         #expect(OnlineCPUs.parse("0-3,5\n") == [0, 1, 2, 3, 5])
         #expect(OnlineCPUs.parse("0\n") == [0])
         #expect(OnlineCPUs.parse("") == [])
+    }
+
+    @Test("Without /sys the CPUs online come from /proc/stat, and are the same")
+    func cpusWithoutSys() {
+        let stat = "cpu  9 0 1 2\ncpu0 4 0 1 2\ncpu12 5 0 0 0\nintr 1 2\nctxt 5\n"
+        #expect(OnlineCPUs.parseStat(stat) == [0, 12])
+        #expect(OnlineCPUs.list(sys: "/nowhere", stat: "/proc/stat") == OnlineCPUs.list())
+        #expect(OnlineCPUs.list(sys: "/nowhere", stat: "/nowhere") == [])
     }
 
     @Test("The poll backs off while nothing changes and starts over when something does")

@@ -1,9 +1,10 @@
 import Glibc
 import ListenTable
-import ListenWatch
 import LiveKernel
 import Sockets
 import Testing
+
+@testable import ListenWatch
 
 /// What the tracepoint does that a naive watcher gets wrong, each on the running kernel.
 @Suite("Races and traps of listen(2)", .timeLimit(.minutes(1)))
@@ -75,6 +76,43 @@ struct WatchRaceTests {
         #expect(table.ports.map(\.rawValue) == [7001] || table.ports.map(\.rawValue) == [9, 7001])
         #expect(table.listener(own)?.listenedAt == time)
         #expect(foreign.count == 2)
+    }
+
+    @Test("A socket of ours that a thread of another namespace listens on is found")
+    func listenedOnFromOutside() async throws {
+        let watching = try await Watching()
+        let other = try await NetworkNamespace()
+        for _ in 0..<20 {
+            do {
+                let socket = try await watching.listener { $0.listens = false }
+                try await other.run { try socket.listen() }
+                #expect(await watching.table(within: .seconds(2)) { $0.listener(socket) != nil } != nil)
+            }
+            #expect(await watching.table(within: .seconds(2)) { $0.listeners.isEmpty } != nil)
+        }
+    }
+
+    @Test("A caller's namespace is told from ours, and one that can't be asked counts as ours")
+    func callersNamespace() async throws {
+        let own = OwnNamespace(processRoot: "/proc")
+        let unreadable = OwnNamespace(processRoot: "/nowhere")
+        let other = try await NetworkNamespace()
+        #expect(!own.isForeign(Self.hintOfThisThread))
+        let (foreign, unknown) = try await other.run {
+            (own.isForeign(Self.hintOfThisThread), unreadable.isForeign(Self.hintOfThisThread))
+        }
+        #expect(foreign)
+        #expect(!unknown)
+        // A thread that has ended leaves its process to ask.
+        var ended = Self.hintOfThisThread
+        ended.thread = .max
+        #expect(!own.isForeign(ended))
+    }
+
+    private static var hintOfThisThread: ListenHint {
+        ListenHint(
+            kind: .opened, address: .anyV4, port: nil, pid: getpid(), time: MonotonicTime(nanoseconds: 0),
+            thread: KernelControl.threadID)
     }
 
     @Test("SO_REUSEPORT: several sockets are one listener, which stays until the last is closed")

@@ -44,6 +44,9 @@ package enum KernelControl {
         _ = try SystemError.check("sched_setaffinity", clivekernel_pin(cpu))
     }
 
+    /// The calling thread's number (gettid(2)).
+    package static var threadID: Int32 { clivekernel_thread_id() }
+
     /// CPU time used by the calling thread, or by a whole process, in nanoseconds.
     package static func cpuTime(pid: Int32 = 0) -> Int64 { Int64(clivekernel_cpu_time(pid)) }
 }

@@ -18,5 +18,7 @@ int clivekernel_fork_holding(int fd);
 int clivekernel_tracefs(void);
 /// Binds the calling thread to one CPU.
 int clivekernel_pin(int cpu);
+/// The calling thread's number (gettid(2)).
+int clivekernel_thread_id(void);
 
 #endif
