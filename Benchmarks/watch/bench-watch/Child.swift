@@ -37,8 +37,8 @@ final class Child: Sendable {
     /// CPU time in nanoseconds since its start.
     var cpuTime: Int64 { KernelControl.cpuTime(pid: pid) }
 
-    /// How often its threads gave up the CPU by themselves, that is slept and were woken.
-    var wakeUps: Int {
+    /// How often its threads, or those of one name, gave up the CPU by themselves, that is slept and were woken.
+    func wakeUps(ofThreads wanted: String? = nil) -> Int {
         guard let tasks = opendir("/proc/\(pid)/task") else { return 0 }
         defer { closedir(tasks) }
         var sum = 0
@@ -47,11 +47,13 @@ final class Child: Sendable {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
             }
             guard let file = fopen("/proc/\(pid)/task/\(name)/status", "r") else { continue }
+            var isWanted = true
             defer { fclose(file) }
             var buffer = [CChar](repeating: 0, count: 4096)
             while fgets(&buffer, Int32(buffer.count), file) != nil {
                 let line = buffer.withUnsafeBytes { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-                if line.hasPrefix("voluntary_ctxt_switches:") {
+                if let wanted, line.hasPrefix("Name:") { isWanted = line.contains(wanted) }
+                if isWanted, line.hasPrefix("voluntary_ctxt_switches:") {
                     sum += Int(line.split(whereSeparator: \.isWhitespace).last ?? "") ?? 0
                 }
             }

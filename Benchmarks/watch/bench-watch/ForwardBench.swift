@@ -1,6 +1,7 @@
 import Glibc
 import ListenTable
 import LiveKernel
+import SockDiag
 import Sockets
 
 /// `rum-agent` in one namespace, `rum forward` in another, a unix socket between: from listen() in the guest to
@@ -84,10 +85,18 @@ struct ForwardBench {
     }
 
     /// When a connection to a host port first succeeded, or was first refused; nil after 5 s.
+    ///
+    /// A connection to a port that is still open sets the relay to work at both ends, which would hold up what is
+    /// measured. So the refusal is asked for once the kernel says that nobody listens.
     private static func wait(_ port: UInt16, open: Bool) -> Int64? {
         let deadline = Measure.now + 5_000_000_000
         let target = SocketAddress.tcp(.loopbackV4, port: port)
+        guard let number = PortNumber(port), let sockets = try? SockDiagSnapshotter() else { return nil }
         while Measure.now < deadline {
+            if !open, (try? sockets.owner(of: .loopbackV4, port: number, interfaceIndex: 1)) != nil {
+                usleep(20)
+                continue
+            }
             let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
             let fd = socket(AF_INET, kind, 0)
             guard fd >= 0 else { return nil }
