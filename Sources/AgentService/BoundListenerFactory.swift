@@ -21,11 +21,12 @@ struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
         connectionConfigurator: HTTP2ServerTransport.ConnectionConfigurator
     ) async throws -> NIOAsyncChannel<HTTP2ServerTransport.ConnectionConfigurator.ConnectionChannel, Never> {
         guard let socket = listener.take() else { throw SystemError(code: EBADF, operation: "listen") }
-        let onlyHostOnVsock = onlyHostOnVsock
+        // Peers of other sockets have no CID to ask for; an unnamed unix peer makes the question fail.
+        let checksPeer = onlyHostOnVsock && Self.isVsock(socket)
         return try await ServerBootstrap(group: eventLoopGroup)
             .serverChannelInitializer { listenerConfigurator.configure(channel: $0) }
             .bind(socket) { channel in
-                guard onlyHostOnVsock else { return configure(channel) }
+                guard checksPeer else { return configure(channel) }
                 return Self.peerContextID(of: channel).flatMapThrowing { cid in
                     // VMADDR_CID_HOST; see vsock(7).
                     if let cid, cid != 2 { throw SystemError(code: EACCES, operation: "accept") }
@@ -44,6 +45,10 @@ struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
         }
     }
 
+    private static func isVsock(_ socket: Int32) -> Bool {
+        if case .vsock? = try? StreamSocket.localAddress(socket) { true } else { false }
+    }
+
     /// The peer's CID on a vsock connection, nil on any other. Fails where it can't be found out, as when the peer has
     /// already gone.
     ///
@@ -56,6 +61,10 @@ struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
             level: .init(rawValue: SOL_SOCKET), name: .init(rawValue: SO_PEERNAME)
         ).map { (address: VsockPeer) in
             Int32(address.family) == AF_VSOCK ? address.cid : nil
+        }.flatMapErrorThrowing { error in
+            // The name of a unix socket's client is empty, and too short to be a vsock address.
+            guard let error = error as? IOError, error.errnoCode == EINVAL else { throw error }
+            return nil
         }
     }
 }
