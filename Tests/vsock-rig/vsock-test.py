@@ -59,9 +59,9 @@ def pack_guest():
         file.write(os.urandom(CONTENT_SIZE))
     shutil.copy(CONTENT, "overlay/content")
     shutil.copy("test-peer", "overlay/test-peer")
-    # A service that is there after every boot.
+    # Services that are there after every boot.
     with open("overlay/etc/rc.local", "w", encoding="utf-8") as file:
-        file.write("#!/bin/sh\nexec /test-peer sink 5050 /content >/dev/ttyS0 2>&1\n")
+        file.write("#!/bin/sh\n/test-peer listen 5051 1 0 &\nexec /test-peer sink 5050 /content >/dev/ttyS0 2>&1\n")
     os.chmod("overlay/etc/rc.local", 0o755)
     socat = shutil.which("socat")
     if socat:
@@ -278,11 +278,11 @@ def rebooted(guest):
 def leave_forwarder(guest):
     """One that outlives its machine, with a connection to the agent."""
     leftover = Program(
-        RUM, "forward", "--agent", f"vsock:{guest.cid}", "--auto", "5050-5050", "--port", "127.0.0.3:7050:5050",
+        RUM, "forward", "--agent", f"vsock:{guest.cid}", "--auto", "5051-5051", "--port", "127.0.0.3:7050:5050",
         "--bind", "127.0.0.2", "--token-file", guest.token)
-    leftover.line("Auto-forwarding 127.0.0.2:5050")
+    leftover.line("Auto-forwarding 127.0.0.2:5051")
     half_close_of(7050, "127.0.0.3")
-    return leftover
+    guest.leftover = leftover
 
 
 def down(guest):
@@ -292,8 +292,9 @@ def down(guest):
     expect(refused(7007), "a forward is left")
 
 
-def reused_cid(leftover, first, second):
+def reused_cid(first, second):
     """What was forwarded to the first machine must not reach the second under the same CID."""
+    leftover = first.leftover
     leftover.line("Lost the guest's agent")
     second.up()
     expect(second.cid == first.cid, f"it got CID {second.cid}")
@@ -302,7 +303,7 @@ def reused_cid(leftover, first, second):
     with socket.create_connection(("127.0.0.3", 7050), timeout=20) as client:
         seen = error_of(lambda: client.recv(1) and client)
     expect(seen == "ECONNRESET", f"the client of the static forward saw {seen}")
-    expect(error_of(socket.create_connection, ("127.0.0.2", 5050), 20) == "ECONNREFUSED", "5050 is forwarded")
+    expect(error_of(socket.create_connection, ("127.0.0.2", 5051), 20) == "ECONNREFUSED", "5051 is forwarded")
     leftover.end()
     return f"CID {second.cid} again; {leftover.lines[-1]}"
 
@@ -397,9 +398,9 @@ def main():
             run("an agent that does not run is told as such, and found when it does", agent_away_and_back)
             run("forwards are back after a reboot in place", rebooted)
             run("throughput", speeds)
-            leftover = leave_forwarder(first)
+            run("rum forward reaches the agent beside rum up", leave_forwarder)
             run("rum down ends the machine and rum up", down)
-            checks.run("a CID's next owner is not taken for the last one", reused_cid, leftover, first, second)
+            checks.run("a CID's next owner is not taken for the last one", reused_cid, first, second)
             checks.run("rum down ends the second machine", down, second)
         checks.run("rum destroy leaves nothing", destroyed, first, second)
     finally:
