@@ -29,15 +29,28 @@ package final class ForwardSession: Sendable {
         }
     }
 
-    /// Opens the static forwards; whether the guest is up does not matter.
-    package func openStaticForwards() async { await reconciler.start() }
-
-    /// Follows the agent until the task is cancelled, then closes every forward.
-    package func run() async {
-        await withDiscardingTaskGroup { group in
-            group.addTask { await self.reconciler.run() }
-            await self.follower.run { await self.take($0) }
-            group.cancelAll()
+    /// Opens the static forwards, waits until the agent can be followed, and follows it until the task is
+    /// cancelled; then closes every forward.
+    ///
+    /// - Parameter agentIsReady: returns when it is worth to connect; what it throws ends the session.
+    package func run(
+        agentIsReady: @escaping @Sendable () async throws -> Void = {}
+    ) async throws {
+        await reconciler.start()
+        do {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                // From the start: a static port that somebody holds must be told and tried again.
+                group.addTask { await self.reconciler.run() }
+                group.addTask {
+                    try await agentIsReady()
+                    await self.follower.run { await self.take($0) }
+                }
+                defer { group.cancelAll() }
+                while try await group.next() != nil {}
+            }
+        } catch {
+            await reconciler.stop()
+            throw error
         }
         await reconciler.stop()
     }

@@ -110,7 +110,8 @@ struct ConfigParser {
             reader.require("guest", in: section, expected: "a guest port")
             let host = port("host", in: section)
             let guest = port("guest", in: section)
-            let bind = reader.value("bind", in: section, expected: Self.bindExpectation, BindAddress.init(text:))
+            let bind = reader.value(
+                "bind", in: section, expected: Self.bindExpectation, BindAddress.init(text:))
             guard let host, let guest else { continue }
             let new = RumConfig.StaticPort(host: host, guest: guest, bind: bind ?? .loopback)
             if let old = ports.first(where: { $0.port.host == host && $0.port.bind.collides(with: new.bind) })

@@ -42,6 +42,8 @@ struct ServeCommand: AsyncParsableCommand {
         let signals = TerminationSignals.stream()
         let token = try tokenFile.map(TokenFile.read)
         let watcher = try await watch.startedWatcher { Self.log($0) }
+        // Two descriptors a connection: the engine's bound follows the limit.
+        DescriptorLimit.raise()
         let engine = try RelayEngine(log: { Self.log($0) })
         let targets = try DialTargets(mode: watcher.source.mode)
         let forwarder = GuestForwarder(

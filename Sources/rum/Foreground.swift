@@ -34,6 +34,8 @@ enum Foreground {
 extension RelayEngine {
     /// The engine of a host command, whose words go to standard error.
     static func forHost(_ output: EventOutput) throws(CommandFailure) -> RelayEngine {
+        // Two descriptors a connection: the engine's bound follows the limit.
+        DescriptorLimit.raise()
         do throws(SystemError) {
             return try RelayEngine { StandardError.line("rum: \($0)") }
         } catch {

@@ -34,7 +34,8 @@ final class UpSession: Sendable {
             try await machine.up { [progress] in progress.show($0) }
         }
         machineRuns.store(true, ordering: .relaxed)
-        progress.say("\(machine.config.name) runs with \(running.accelerator)")
+        // A start has told it already.
+        if running.wasRunning { progress.say("\(machine.config.name) runs with \(running.accelerator)") }
         progress.say("its agent is reached by \(running.channel)")
 
         let engine = try RelayEngine.forHost(output)
@@ -43,14 +44,10 @@ final class UpSession: Sendable {
             engine: engine,
             emit: output.print)
         let reports = try UpReportSocket(machine, forwards: forwards)
-        await forwards.openStaticForwards()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.watchMachine(forwards) }
             group.addTask { await reports.serve() }
-            group.addTask {
-                try await self.waitForAgent(running)
-                await forwards.run()
-            }
+            group.addTask { try await forwards.run { try await self.waitForAgent(running) } }
             defer { group.cancelAll() }
             try await group.next()
         }

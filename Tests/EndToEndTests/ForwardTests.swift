@@ -110,6 +110,36 @@ struct ForwardTests {
         _ = (listener, second)
     }
 
+    @Test("An agent that stands still is noticed within seconds, and followed again when it goes on")
+    func stoppedAgent() async throws {
+        let guest = try await Guest()
+        let agent = try await guest.startAgent()
+        let rum = try guest.startForward(["--auto", "5465-5466"])
+        let listener = try await guest.listen(port: 5465)
+        try await rum.waits(for: "Auto-forwarding 127.0.0.1:5465")
+        agent.send(SIGSTOP)
+        let stopped = ContinuousClock.now
+        try await rum.waits(for: "Lost the guest's agent")
+        // A heartbeat every 5 s, whose answer has 2 s.
+        #expect(stopped.duration(to: .now) < .seconds(8))
+        agent.send(SIGCONT)
+        try await rum.waits(for: "The guest's agent is back")
+        let other = try await guest.listen(port: 5466)
+        try await rum.waits(for: "Auto-forwarding 127.0.0.1:5466")
+        withExtendedLifetime((listener, other)) {}
+    }
+
+    @Test(
+        "A static port that somebody holds is told, and opens on release, though no agent has ever answered")
+    func blockedWithoutAgent() async throws {
+        let guest = try await Guest()
+        let holder = try TestListener(.loopbackV4, port: 5467)
+        let rum = try guest.startForward(["--port", "5467:80"])
+        try await rum.waits(for: "Blocked: 127.0.0.1:5467 is held by ")
+        shutdown(holder.descriptor.rawValue, Int32(SHUT_RDWR))
+        try await rum.waits(for: "Forwarding 127.0.0.1:5467 → guest:80")
+    }
+
     @Test("Polling finds what the stream finds")
     func polling() async throws {
         let guest = try await Guest()

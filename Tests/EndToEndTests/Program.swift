@@ -14,8 +14,8 @@ final class Program: Sendable {
     let pid: pid_t
     private let state = Mutex(State())
 
-    /// Starts it in the network namespace of the calling thread.
-    init(_ name: String, _ arguments: [String]) throws {
+    /// Starts it in the network namespace of the calling thread; `environment` replaces variables of this process.
+    init(_ name: String, _ arguments: [String], environment: [String: String] = [:]) throws {
         var ends: [Int32] = [0, 0]
         _ = try SystemError.check("pipe", pipe(&ends))
         let reading = OwnedDescriptor(owning: ends[0])
@@ -30,8 +30,11 @@ final class Program: Sendable {
         let path = Self.folder + "/" + name
         var words: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
         defer { words.forEach { free($0) } }
+        let variables = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        var pairs: [UnsafeMutablePointer<CChar>?] = variables.map { strdup("\($0)=\($1)") } + [nil]
+        defer { pairs.forEach { free($0) } }
         var child: pid_t = 0
-        let code = posix_spawn(&child, path, &actions, nil, &words, environ)
+        let code = posix_spawn(&child, path, &actions, nil, &words, &pairs)
         guard code == 0 else { throw SystemError(code: code, operation: "posix_spawn \(path)") }
         let started = child
         pid = started
