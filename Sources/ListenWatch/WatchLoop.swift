@@ -14,8 +14,10 @@ final class WatchLoop {
     private static let namingPause = Duration.milliseconds(10)
     private static let namedLater = 8
     private static let descriptorsLater: Int32 = 1024
-    /// How many times its own cost a publication keeps the next one waiting: 2 % of a core at most.
+    /// How many times its own cost a publication keeps the next one waiting: 2 % of a core at most, but never so
+    /// long that one that was slow by accident holds up what follows.
     private static let publishPause = 50
+    private static let longestPublishPause = Duration.milliseconds(250)
     /// Failed snapshots in a row before netlink is given up, where the mode was left open.
     private static let patience = 3
     /// Looks on schedule for each check of the holders, which costs more than the look itself.
@@ -269,7 +271,10 @@ final class WatchLoop {
         isPublishOwed = now < mayPublishAt
         if isPublishOwed { return }
         let start = ThreadTime.used
-        defer { mayPublishAt = now + (ThreadTime.used - start) * Self.publishPause }
+        defer {
+            let pause = (ThreadTime.used - start) * Self.publishPause
+            mayPublishAt = now + min(pause, Self.longestPublishPause)
+        }
         var source = sources.source
         source.degraded = degraded
         let next = ListenTable(
