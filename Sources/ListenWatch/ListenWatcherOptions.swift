@@ -11,7 +11,7 @@ package struct ListenWatcherOptions: Sendable {
     /// The directory of processes, for naming the one behind a listener.
     package var processRoot = "/proc"
     /// How often to look at everything although hints say that nothing happened.
-    package var resyncInterval = Duration.seconds(10)
+    package var resyncInterval = Duration.seconds(15)
     /// Look for the process of every listener before `start` returns, instead of slowly afterwards.
     package var namesProcessesFirst = false
     /// Where tracepoints are described.
