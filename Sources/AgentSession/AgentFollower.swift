@@ -52,7 +52,7 @@ package struct AgentFollower: Sendable {
                 try await follow(answered, report)
             } catch {
                 if Task.isCancelled { return }
-                await report(.lost(reason: Self.text(of: error)))
+                await report(.lost(reason: AgentFailure.text(of: error)))
             }
             var resting = started
             if answered.isSet { (pause, resting) = (Self.shortestPause, .now) }
@@ -122,16 +122,6 @@ package struct AgentFollower: Sendable {
             let table = try await connection.listeningPorts(range, timeout: Self.answerTimeout)
             await report(.table(table, clock.offset))
             try await Task.sleep(for: Self.pollInterval)
-        }
-    }
-
-    private static func text(of error: any Error) -> String {
-        guard let error = error as? RPCError else { return "\(error)" }
-        return switch error.code {
-        case .deadlineExceeded: "the agent did not answer in time"
-        case .unauthenticated: "the agent refused the token"
-        case .unavailable: "the connection to it broke"
-        default: error.message.isEmpty ? "\(error.code)" : error.message
         }
     }
 }

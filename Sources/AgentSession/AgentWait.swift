@@ -18,13 +18,12 @@ package enum AgentWait {
     ///   `CancellationError`.
     package static func untilReady(
         token: MachineToken?, timeout: Duration?, dial: @Sendable () async throws -> OwnedDescriptor,
-        notYet: @Sendable (any Error) -> Void = { _ in }
+        notYet: @Sendable (_ failure: String, _ reason: any Error) -> Void = { _, _ in }
     ) async throws -> AgentInfo {
         let deadline = timeout.map { ContinuousClock.now + $0 }
         var lastFailure: String?
         while true {
             try Task.checkCancellation()
-            let failure: String
             let reason: any Error
             do {
                 return try await AgentConnection.with(try await dial(), token: token) {
@@ -32,13 +31,12 @@ package enum AgentWait {
                 }
             } catch let error as RPCError where error.code == .unauthenticated {
                 throw AgentWaitError.tokenRefused
-            } catch let error as RPCError {
-                (failure, reason) = (error.message, error)
             } catch {
-                (failure, reason) = ("\(error)", error)
+                reason = error
             }
+            let failure = AgentFailure.text(of: reason)
             if let deadline, ContinuousClock.now >= deadline { throw AgentWaitError.noAnswer(last: failure) }
-            if failure != lastFailure, !Task.isCancelled { notYet(reason) }
+            if failure != lastFailure, !Task.isCancelled { notYet(failure, reason) }
             lastFailure = failure
             try await Task.sleep(for: pause)
         }

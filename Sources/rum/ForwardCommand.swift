@@ -86,8 +86,8 @@ struct ForwardCommand: AsyncParsableCommand {
         do {
             _ = try await AgentWait.untilReady(token: token, timeout: nil) {
                 try await dialer.dial(.rpc)
-            } notYet: { reason in
-                StandardError.line("rum: Waiting for the agent: \(reason)")
+            } notYet: { failure, reason in
+                StandardError.line("rum: Waiting for the agent: \(failure)")
                 if let reason = reason as? GuestDialError { StandardError.line("hint: \(reason.hint)") }
             }
         } catch AgentWaitError.tokenRefused {

@@ -23,7 +23,9 @@ struct ForwardTests {
         }
         try await eventually("every host port closed") { (5300..<5330).allSatisfy { !Client.reaches($0) } }
         opens.sort()
-        #expect(opens[opens.count / 2] < .milliseconds(5), "all: \(opens)")
+        // Without optimisation gRPC alone takes longer than that.
+        let bound = Program.isRelease ? Duration.milliseconds(5) : .milliseconds(25)
+        #expect(opens[opens.count / 2] < bound, "all: \(opens)")
         try await rum.waits(for: #""event":"closed""#, times: 30)
         #expect(rum.lines.count { $0.contains(#""event":"opened""#) } == 30)
     }

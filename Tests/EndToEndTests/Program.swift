@@ -92,8 +92,12 @@ final class Program: Sendable {
         }
     }
 
-    /// Where SwiftPM puts products: the folder of the test bundle.
+    /// Whether the programs under test are those that users get, whose speed means something.
+    static let isRelease = ProcessInfo.processInfo.environment["RUM_TEST_PROGRAMS"] != nil
+
+    /// `RUM_TEST_PROGRAMS`, else where SwiftPM puts products: the folder of the test bundle.
     private static var folder: String {
+        if let folder = ProcessInfo.processInfo.environment["RUM_TEST_PROGRAMS"] { return folder }
         let tests = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments[0]
         return URL(fileURLWithPath: tests).deletingLastPathComponent().path
     }
