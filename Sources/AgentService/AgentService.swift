@@ -1,7 +1,7 @@
 package import AgentAPI
 package import GRPCCore
-internal import Glibc
 internal import ListenTable
+internal import Sockets
 
 /// The service `rum.v1.RumAgent`, in the guest.
 package struct AgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
@@ -25,7 +25,7 @@ package struct AgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
     ) async throws -> Rum_V1_PingResponse {
         AgentInfo(
             version: rumVersion, hostname: hostname, instanceID: instanceID, bootID: bootID,
-            source: tables.source, monotonicTime: clock_gettime_nsec(CLOCK_MONOTONIC)
+            source: tables.source, monotonicTime: Nanoseconds.now
         ).message
     }
 
@@ -81,12 +81,5 @@ package struct AgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
             defer { group.cancelAll() }
             try await group.next()
         }
-    }
-
-    /// Nanoseconds of a clock; 0 where it can't be read, which Linux never reports for CLOCK_MONOTONIC.
-    private func clock_gettime_nsec(_ clock: clockid_t) -> UInt64 {
-        var now = timespec()
-        guard clock_gettime(clock, &now) == 0 else { return 0 }
-        return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
     }
 }

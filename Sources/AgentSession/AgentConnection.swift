@@ -39,10 +39,10 @@ package struct AgentConnection: Sendable {
     package func ping(timeout: Duration) async throws -> (AgentInfo, ClockOffset) {
         var options = CallOptions.defaults
         options.timeout = timeout
-        let asked = MonotonicClock.now
+        let asked = Nanoseconds.now
         let answer = try await agent.ping(Rum_V1_PingRequest(), metadata: metadata, options: options)
         let info = AgentInfo(answer)
-        let offset = ClockOffset(asked: asked, guest: info.monotonicTime, answered: MonotonicClock.now)
+        let offset = ClockOffset(asked: asked, guest: info.monotonicTime, answered: Nanoseconds.now)
         return (info, offset)
     }
 

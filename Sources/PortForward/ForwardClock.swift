@@ -1,4 +1,4 @@
-internal import Glibc
+internal import Sockets
 
 /// The clocks that forwards are timed by.
 package struct ForwardClock: Sendable {
@@ -16,18 +16,5 @@ package struct ForwardClock: Sendable {
 
     /// The system's.
     package static let system = ForwardClock(
-        monotonic: {
-            let time = read(CLOCK_MONOTONIC)
-            return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-        },
-        wallMicroseconds: {
-            let time = read(CLOCK_REALTIME)
-            return UInt64(time.tv_sec) * 1_000_000 + UInt64(time.tv_nsec) / 1000
-        })
-
-    private static func read(_ clock: clockid_t) -> timespec {
-        var time = timespec()
-        clock_gettime(clock, &time)
-        return time
-    }
+        monotonic: { Nanoseconds.now }, wallMicroseconds: { Nanoseconds.sinceEpoch / 1000 })
 }

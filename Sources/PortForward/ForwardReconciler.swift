@@ -1,5 +1,6 @@
 package import ListenTable
 internal import Relay
+internal import Sockets
 
 /// Makes the host's open ports what the policy wants for the guest's newest table: whole tables in, events out.
 ///

@@ -2,6 +2,7 @@ import Glibc
 import ListenTable
 import PortForward
 import Relay
+import Sockets
 import Testing
 
 func port(_ number: UInt16) -> PortNumber {

@@ -6,14 +6,14 @@ import Testing
 struct RumConfigTests {
     @Test("Every key of the contract's sample arrives where it belongs")
     func everyKey() throws {
-        let config = try RumConfig.parse(fullSample, file: "/work/app/rum.toml")
+        let config = try RumConfig.parse(fullSample, file: "/srv/app/rum.toml")
         #expect(config.name == "dev")
         #expect(config.image?.base == .url("https://example.org/cloud.img"))
         #expect(config.image?.sha256 == String(repeating: "0123456789abcdef", count: 4))
         #expect(
             config.boot
                 == RumConfig.Boot(
-                    kernel: "/work/app/vmlinuz", initrd: "/work/app/boot/initrd.img",
+                    kernel: "/srv/app/vmlinuz", initrd: "/srv/app/boot/initrd.img",
                     commandLine: "root=/dev/vda rw"))
         #expect(config.resources.cpus == 4)
         #expect(config.resources.memoryMB == 1024)
@@ -36,9 +36,9 @@ struct RumConfigTests {
 
     @Test("What is left out has the documented default")
     func defaults() throws {
-        let config = try RumConfig.parse(smallSample, file: "/work/app/rum.toml")
+        let config = try RumConfig.parse(smallSample, file: "/srv/app/rum.toml")
         #expect(config.name == "app")
-        #expect(config.image?.base == .path("/work/app/disk.img"))
+        #expect(config.image?.base == .path("/srv/app/disk.img"))
         #expect(config.boot == nil)
         #expect(config.resources.cpus == 2)
         #expect(config.resources.memoryMB == 2048)
@@ -52,7 +52,7 @@ struct RumConfigTests {
     @Test("An initrd can be the whole system, so then no image is needed")
     func initrdOnly() throws {
         let config = try RumConfig.parse(
-            "boot = { kernel = \"/k\", initrd = \"/i\" }", file: "/work/app/rum.toml")
+            "boot = { kernel = \"/k\", initrd = \"/i\" }", file: "/srv/app/rum.toml")
         #expect(config.image == nil)
         #expect(config.boot?.kernel == "/k")
     }
@@ -60,9 +60,9 @@ struct RumConfigTests {
     @Test(
         "The name comes from the file, else from its folder",
         arguments: [
-            ("/work/app/dev.rum.toml", "dev"), ("/work/app/rum.toml", "app"),
-            ("/work/app/.rum.toml", "app"), ("/work/other/../app/rum.toml", "app"),
-            ("/work/app/v1.2.rum.toml", "v1.2"),
+            ("/srv/app/dev.rum.toml", "dev"), ("/srv/app/rum.toml", "app"),
+            ("/srv/app/.rum.toml", "app"), ("/srv/other/../app/rum.toml", "app"),
+            ("/srv/app/v1.2.rum.toml", "v1.2"),
         ])
     func name(file: String, expected: String) throws {
         #expect(try RumConfig.parse(smallSample, file: file).name == expected)

@@ -1,12 +1,15 @@
 internal import Glibc
 
 /// Reads the kernel's clocks, in nanoseconds.
-enum Nanoseconds {
-    /// CLOCK_MONOTONIC.
-    static var now: UInt64 { read(CLOCK_MONOTONIC) }
+package enum Nanoseconds {
+    /// CLOCK_MONOTONIC, in which both ends stamp their events: since an arbitrary moment of this boot.
+    package static var now: UInt64 { read(CLOCK_MONOTONIC) }
+
+    /// CLOCK_REALTIME: since 1970.
+    package static var sinceEpoch: UInt64 { read(CLOCK_REALTIME) }
 
     /// CPU time of the calling thread.
-    static var threadCPU: UInt64 { read(CLOCK_THREAD_CPUTIME_ID) }
+    package static var threadCPU: UInt64 { read(CLOCK_THREAD_CPUTIME_ID) }
 
     private static func read(_ clock: clockid_t) -> UInt64 {
         var time = timespec()
