@@ -2,6 +2,7 @@
 #include "CSockets.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <linux/sched/types.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -17,8 +18,6 @@ int csockets_set_pipe_size(int fd, int bytes) { return fcntl(fd, F_SETPIPE_SZ, b
 ssize_t csockets_splice(int from, int to, size_t bytes) {
     return splice(from, NULL, to, NULL, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 }
-
-int csockets_local_cid(int fd, unsigned int *cid) { return ioctl(fd, IOCTL_VM_SOCKETS_GET_LOCAL_CID, cid); }
 
 int csockets_reset_on_close(int fd) {
     struct linger now = {.l_onoff = 1, .l_linger = 0};
@@ -37,3 +36,5 @@ int csockets_set_slice(uint64_t nanoseconds) {
     attributes.sched_runtime = nanoseconds;
     return syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
+
+int csockets_name_thread(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }

@@ -1,3 +1,4 @@
+internal import CSockets
 internal import Glibc
 
 /// Starts threads for work that blocks, which the cooperative pool must not do.
@@ -7,7 +8,7 @@ package enum DedicatedThread {
     /// The thread takes no signals, so that a SIGPIPE of splice(2), which knows no MSG_NOSIGNAL, stays
     /// pending there and splice returns EPIPE.
     package static func start(name: String, _ body: @escaping @Sendable () -> Void) throws(SystemError) {
-        let box = Unmanaged.passRetained(Body(name: String(name.prefix(15)), run: body))
+        let box = Unmanaged.passRetained(Body(name: name, run: body))
         var thread = pthread_t()
         let code = pthread_create(&thread, nil, { Self.enter($0) }, box.toOpaque())
         guard code == 0 else {
@@ -23,6 +24,7 @@ package enum DedicatedThread {
         var every = sigset_t()
         sigfillset(&every)
         pthread_sigmask(SIG_BLOCK, &every, nil)
+        _ = csockets_name_thread(body.name)
         body.run()
         return nil
     }
