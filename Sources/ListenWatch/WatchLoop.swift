@@ -209,8 +209,8 @@ final class WatchLoop {
             (degraded, failures) = (nil, 0)
             looksUntilHolderCheck -= 1
             let renamed = looksUntilHolderCheck == 0 && checkHolders()
-            if changed || recovered || renamed { publish() }
             if recovered { options.log("snapshots work again") }
+            if changed || recovered || renamed { publish() }
             if sources.hintsMissed(changed && !hadHints && dirty.isEmpty) {
                 stepDown(because: "sockets changed without an event")
             }

@@ -36,7 +36,11 @@ final class Guest: Sendable {
 
     /// Opens a listener in the guest.
     func listen(_ address: IPAddress = .anyV4, port: UInt16) async throws -> TestListener {
-        try await namespace.run { try TestListener(address, port: port) }
+        // A full backlog would drop handshakes, which TCP repeats only after seconds.
+        var options = TestListener.Options()
+        options.backlog = 4096
+        return try await namespace.run { [options] in try TestListener(address, port: port, options: options)
+        }
     }
 }
 
