@@ -1,4 +1,3 @@
-internal import Glibc
 package import Relay
 package import Sockets
 internal import Synchronization
@@ -24,9 +23,7 @@ package final class GuestForwarder: Sendable {
     /// - Throws: EADDRINUSE when somebody else serves the address.
     @discardableResult
     package func listen(on address: SocketAddress) throws(SystemError) -> SocketAddress {
-        if case .unix(let path) = address { try Self.removeStaleSocket(path) }
-        let socket = try StreamSocket.listen(on: address)
-        if case .unix(let path) = address { _ = try SystemError.check("chmod", chmod(path, 0o600)) }
+        let socket = try ServiceSocket.listen(on: address)
         let listener = try engine.listen(on: socket, role: .guest(policy))
         listeners.withLock { $0.append(listener) }
         return listener.address
@@ -44,18 +41,8 @@ package final class GuestForwarder: Sendable {
             return listeners
         }
         for listener in all {
-            if case .unix(let path) = listener.address { unlink(path) }
+            ServiceSocket.remove(listener.address)
             listener.close()
-        }
-    }
-
-    /// A socket file whose process has gone refuses connects, and blocks bind(2) until it is removed (unix(7)).
-    private static func removeStaleSocket(_ path: String) throws(SystemError) {
-        do throws(SystemError) {
-            _ = try StreamSocket.connect(to: .unix(path: path))
-        } catch {
-            guard error.code == ECONNREFUSED else { return }
-            unlink(path)
         }
     }
 }
