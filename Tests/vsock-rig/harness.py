@@ -38,7 +38,9 @@ def eventually(what, condition, timeout=20):
 class Checks:
     """Runs checks one after another; a failed one does not stop the next."""
 
-    def __init__(self):
+    def __init__(self, on_failure):
+        """on_failure(title) may collect what helps to find out why."""
+        self.on_failure = on_failure
         self.failures = 0
         self.started = time.monotonic()
 
@@ -51,6 +53,7 @@ class Checks:
             note = f"{type(error).__name__}: {error}"
             verdict = "FAIL"
             self.failures += 1
+            self.on_failure(title)
         taken = time.monotonic() - started
         print(f"{verdict} {title}" + (f": {note}" if note else "") + f" [{taken:.1f} s]", flush=True)
         return verdict == "ok  "
@@ -78,6 +81,11 @@ class Program:
             return eventually(f"a line with {text!r}", find, timeout)
         except Failed as error:
             raise Failed(f"{error}; it said {self.lines[-5:]}") from None
+
+    def ended(self, timeout=20):
+        """Its exit code, once it has ended by itself."""
+        eventually("the program's end", lambda: self.process.poll() is not None, timeout)
+        return self.process.returncode
 
     def end(self, number=signal.SIGTERM, timeout=20):
         if self.process.poll() is None:

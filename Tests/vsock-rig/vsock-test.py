@@ -97,11 +97,12 @@ def opens_at_once(guest):
 def half_close(guest):
     program = guest.serve(5001, "/test-peer", "sink", "5001", "/content")
     try:
-        with connect(5001) as client, open(CONTENT, "rb") as content:
-            client.sendall(content.read(5))
-            client.shutdown(socket.SHUT_WR)
-            answer = rest(client)
-        expect(answer == b"5 bytes, same", answer)
+        for _ in range(20):
+            with connect(5001) as client, open(CONTENT, "rb") as content:
+                client.sendall(content.read(5))
+                client.shutdown(socket.SHUT_WR)
+                answer = rest(client)
+            expect(answer == b"5 bytes, same", answer)
     finally:
         program.end()
     eventually("the port closed", lambda: refused(5001))
@@ -288,7 +289,7 @@ def leave_forwarder(guest):
 def down(guest):
     done = subprocess.run([RUM, "down", "-c", guest.config], capture_output=True, text=True, timeout=60)
     expect(done.returncode == 0, done.stderr)
-    expect(guest.session.end(timeout=10) == 0, guest.session.lines[-3:])
+    expect(guest.session.ended(timeout=10) == 0, guest.session.lines[-3:])
     expect(refused(7007), "a forward is left")
 
 
@@ -368,7 +369,6 @@ def speeds(guest):
 
 
 def main():
-    checks = Checks()
     first, second = Machine(RUM, "first", toml("first")), Machine(RUM, "second", toml("second"))
 
     def report():
@@ -379,6 +379,18 @@ def main():
         for log in glob.glob(f"{os.environ['RUM_HOME']}/machines/*/console.log"):
             shutil.copy(log, f"out/{log.split('/')[-2]}.console")
 
+    def look_around(title):
+        """What the guest says of itself when a check has just failed."""
+        for machine in (first, second):
+            if hasattr(machine, "session") and machine.session.process.poll() is None:
+                try:
+                    said = machine.exec("sh", "-c", "free -m; cat /proc/net/tcp; ps; dmesg | tail -n 20")
+                except Exception as error:  # the guest may be what failed
+                    said = str(error)
+                with open(f"out/{machine.name}.failures", "a", encoding="utf-8") as file:
+                    file.write(f"# {title}, {time.time():.3f}\n{said}\n")
+
+    checks = Checks(look_around)
     watchdog(270, report)
     pack_guest()
     try:
