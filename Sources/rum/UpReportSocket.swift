@@ -14,20 +14,22 @@ import Sockets
 /// It also keeps a second `rum up` for the same machine away.
 final class UpReportSocket: Sendable {
     private let listener: OwnedDescriptor
-    /// Held for as long as this process serves. Two that start together both find a stale socket, and each could
-    /// replace the other's; the socket's file stays behind, since it may be a successor's by then.
+    /// Held until this process ends. Two that start together both find a stale socket, and each could replace the
+    /// other's. While it is held, the socket's file can be nobody else's.
     private let lock: OwnedDescriptor
     private let forwards: ForwardSession
+    private let address: SocketAddress
 
     /// Binds the socket.
     init(_ machine: VirtualMachine, forwards: ForwardSession) throws(CommandFailure) {
         let path = Self.path(of: machine)
         self.forwards = forwards
+        address = .unix(path: path)
         do throws(SystemError) {
             let flags = O_RDWR | O_CREAT | O_CLOEXEC
             lock = OwnedDescriptor(owning: try SystemError.check("open", open(path + ".lock", flags, 0o600)))
             _ = try SystemError.check("flock", flock(lock.rawValue, LOCK_EX | LOCK_NB))
-            listener = try ServiceSocket.listen(on: .unix(path: path))
+            listener = try ServiceSocket.listen(on: address)
         } catch {
             if error.code == EADDRINUSE || error.code == EWOULDBLOCK { throw Self.alreadyUp(machine) }
             throw CommandFailure(
@@ -52,8 +54,9 @@ final class UpReportSocket: Sendable {
         return try? JSONDecoder().decode(UpReport.self, from: data)
     }
 
-    /// Answers until the task is cancelled.
+    /// Answers until the task is cancelled; then the socket's file is gone.
     func serve() async {
+        defer { ServiceSocket.remove(address) }
         let readable = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
         let source = DispatchSource.makeReadSource(fileDescriptor: listener.rawValue)
         source.setEventHandler { @Sendable in readable.continuation.yield() }
