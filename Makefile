@@ -3,10 +3,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 SWIFT_SOURCES = $$(git ls-files '*.swift' ':!:*/Generated/*')
 
-.PHONY: help build test test-vsock test-faults demo lint format protos bundle clean bench-watch bench-relay
+.PHONY: help build test test-vsock test-faults test-faults-vsock demo lint format protos bundle clean bench-watch bench-relay
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Compile rum and rum-agent for use (release)
 	scripts/setup-packages build
@@ -26,6 +26,11 @@ test-vsock: ## Prove rum over a real AF_VSOCK, on a host kernel of its own
 test-faults: ## Break things around a running guest and time the way back
 	scripts/setup-packages build demo
 	bin=$$(scripts/build-release) && Tests/guest/faults --rum $$bin/rum --bundle $$bin/rum-agent.tar.gz
+
+test-faults-vsock: ## The same over a real AF_VSOCK
+	scripts/setup-packages build vsock
+	scripts/build-release
+	Tests/vsock-rig/faults
 
 demo: ## Boot a real guest, forward a port of it, and show every step
 	scripts/setup-packages build demo

@@ -1,6 +1,8 @@
 """A machine under test: its rum.toml, its `rum up`, and its guest."""
+import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -117,28 +119,66 @@ class Machine:
         self.up = None
         self.exec_seconds = 0.0
         static = "".join(f"[[ports]]\nhost = {host}\nguest = {guest}\n" for host, guest in ports)
-        with open(os.path.join(setting.image, "cmdline"), encoding="utf-8") as file:
-            cmdline = file.read().strip()
+        guest = self._initramfs_guest(boot_script) if setting.initramfs else self._disk_guest(boot_script, cpus)
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(f"""name = "{name}"
-[image]
-base = "{setting.image}/disk.qcow2"
+{guest}{static}[auto_ports]
+range = "5000-5999"
+[advanced]
+libvirt_uri = "{setting.uri}"
+channel = "{setting.channel}"
+""")
+
+    def _disk_guest(self, boot_script, cpus):
+        """The part of rum.toml for a guest with systemd and a disk."""
+        image = self.setting.image
+        with open(os.path.join(image, "cmdline"), encoding="utf-8") as file:
+            cmdline = file.read().strip()
+        return f"""[image]
+base = "{image}/disk.qcow2"
 [boot]
-kernel = "{setting.image}/vmlinuz"
-initrd = "{setting.image}/initrd.img"
+kernel = "{image}/vmlinuz"
+initrd = "{image}/initrd.img"
 cmdline = "{cmdline}"
 [resources]
 cpus = {cpus}
 memory_mb = 384
 disk = "4G"
-{static}[auto_ports]
-range = "5000-5999"
 [provision.boot]
 script = '''{boot_script}'''
-[advanced]
-libvirt_uri = "{setting.uri}"
-channel = "{setting.channel}"
-""")
+"""
+
+    def _initramfs_guest(self, boot_script):
+        """The part of rum.toml for a guest of the vsock rig, which boots in seconds."""
+        setting = self.setting
+        top = os.path.join(setting.work, f"{self.name}-initramfs")
+        # With the agent unpacked as a boot before would have left it.
+        agent = os.path.join(top, "opt/rum")
+        os.makedirs(agent)
+        subprocess.run(["tar", "-xzf", setting.bundle, "-C", agent], check=True)
+        with open(setting.bundle, "rb") as bundle, open(f"{agent}/bundle.sha256", "w", encoding="utf-8") as file:
+            file.write(hashlib.file_digest(bundle, "sha256").hexdigest() + "\n")
+        boot = os.path.join(top, "etc/rc.local")
+        os.makedirs(os.path.dirname(boot))
+        with open(boot, "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\n" + boot_script)
+        os.chmod(boot, 0o755)
+        # The kernel unpacks one archive after the other.
+        initrd = f"{top}.cpio"
+        shutil.copy(f"{setting.initramfs}/initrd", initrd)
+        with open(initrd, "ab") as file:
+            subprocess.run("find . | cpio -o -H newc --quiet", shell=True, cwd=top, check=True, stdout=file)
+        shutil.rmtree(top)
+        return f"""[boot]
+kernel = "{setting.initramfs}/vmlinuz"
+initrd = "{initrd}"
+cmdline = "console=ttyS0 quiet panic=-1 no_timer_check tsc=reliable"
+[resources]
+cpus = 1
+memory_mb = 256
+[ssh]
+user = "root"
+"""
 
     @property
     def domain(self):
@@ -190,8 +230,9 @@ channel = "{setting.channel}"
         while not answered:
             if time.monotonic() > deadline:
                 raise Failure(f"the guest does not answer within {timeout} s")
-            # Staggered, since one that was sent before the guest is there may wait long for its answer.
-            if sum(probe.is_alive() for probe in probes) < 6:
+            # Staggered, since one that was sent before the guest is there may wait long for its answer; but where one
+            # core does all, many would keep the guest from its work.
+            if sum(probe.is_alive() for probe in probes) < (6 if os.cpu_count() > 1 else 1):
                 probes.append(threading.Thread(target=probe, daemon=True))
                 probes[-1].start()
             time.sleep(0.2)

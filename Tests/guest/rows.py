@@ -70,7 +70,7 @@ def same_ports(m):
     up_a = a.start_up()
     _, event = up_a.event("blocked", PAGE)
     check(f"(pid {up_b.pid})" in event["reason"], f"the holder is not named: {event['reason']}")
-    return Result("the first machine's; the second's own", "none", max(opened) - released, 0.5,
+    return Result("the first machine's; the second's own", "none", max(0, max(opened) - released), 0.5,
                   ["blocked (" + event["reason"] + ")"])
 
 
@@ -173,7 +173,7 @@ def agent_killed(m):
     echo, mark = Echo(ECHO), up.mark()
     try:
         a.guest_in_background(f"kill -9 {agent_pid(a)}")
-        up.event("agent_lost", since=mark, timeout=5)
+        lost, _ = up.event("agent_lost", since=mark, timeout=5)
         answered = a.first_answer()
         back, event = up.event("agent_back", since=mark)
         check(event["reason"] == "the agent was started again", f"the reason is {event['reason']}")
@@ -181,8 +181,11 @@ def agent_killed(m):
     finally:
         echo.close()
     all_back(a)
-    check(up.ports("closed", mark) == [], f"ports were closed: {up.ports('closed', mark)}")
-    return Result("all; connections end", "none", max(0, back - answered), says=told(up, mark))
+    closed, away = up.ports("closed", mark), back - lost
+    # A slow guest may take longer than the grace to start the agent.
+    check(not closed or away > GRACE_SECONDS, f"ports were closed, though the agent was away for {away:.1f} s: {closed}")
+    return Result("all; connections end", f"none within the grace; away {away:.1f} s", max(0, back - answered),
+                  says=told(up, mark))
 
 
 def agent_stopped(m):

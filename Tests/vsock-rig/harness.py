@@ -62,7 +62,10 @@ class Checks:
 class Program:
     """A program that runs on; its lines can be waited for."""
 
+    started = []
+
     def __init__(self, *arguments):
+        self.started.append(self)
         self.process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.lines = []

@@ -380,7 +380,11 @@ def main():
             shutil.copy(log, f"out/{log.split('/')[-2]}.console")
 
     def look_around(title):
-        """What the guest says of itself when a check has just failed."""
+        """What programs and guests say when a check has just failed."""
+        with open("out/programs.failures", "a", encoding="utf-8") as file:
+            file.write(f"# {title}, {time.time():.3f}\n")
+            for program in Program.started[-4:]:
+                file.write(f"{program.process.args} code {program.process.poll()}: {program.lines[-4:]}\n")
         for machine in (first, second):
             if hasattr(machine, "session") and machine.session.process.poll() is None:
                 try:
