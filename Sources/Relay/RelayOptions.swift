@@ -13,7 +13,7 @@ package struct RelayOptions: Sendable {
     ///
     /// To move a mebibyte takes 0.2 ms, in which a kernel without preemption gives the core to nobody else. With half
     /// of it a small stream beside bulk waits a third less at the same CPU time per byte; an eighth costs a fifth
-    /// more CPU time (make bench-relay, with these sizes).
+    /// more CPU time (measured with the load of make bench-relay).
     package var pipeSize = 512 << 10
     /// Buffers per loop; a direction that gets none peeks and holds nothing between turns.
     package var buffersPerLoop = 32
