@@ -35,66 +35,58 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
     targets: [
-        // Vocabulary: what both ends speak of.
-        .target(name: "CSockets", cSettings: [.treatAllWarnings(as: .error)]),
-        .target(name: "ListenTable", swiftSettings: rules),
-        .target(name: "Sockets", dependencies: ["CSockets", "ListenTable"], swiftSettings: rules),
-        .target(name: "ForwardProtocol", dependencies: ["ListenTable"], swiftSettings: rules),
-        .target(
-            name: "GuestChannel", dependencies: ["CSockets", "ForwardProtocol", "ListenTable", "Sockets"],
-            swiftSettings: rules),
+        // The ground floor: Linux as rum uses it. It knows nothing of rum.
+        .target(name: "CLinux", cSettings: [.treatAllWarnings(as: .error)]),
+        .target(name: "Linux", dependencies: ["CLinux"], swiftSettings: rules),
+
+        // The vocabulary: ports, listeners and their table.
+        .target(name: "Ports", dependencies: ["Linux"], swiftSettings: rules),
 
         // The watcher: which sockets listen in this guest.
         .target(
             name: "CNetlink", cSettings: [.treatAllWarnings(as: .error)],
             linkerSettings: [.linkedLibrary("mnl")]),
-        .target(name: "ProcNet", dependencies: ["ListenTable", "Sockets"], swiftSettings: rules),
+        .target(name: "ProcNet", dependencies: ["Linux", "Ports"], swiftSettings: rules),
+        .target(name: "SockDiag", dependencies: ["CNetlink", "Linux", "Ports"], swiftSettings: rules),
         .target(
-            name: "SockDiag", dependencies: ["CNetlink", "ListenTable", "Sockets"], swiftSettings: rules),
-        .target(
-            name: "ListenWatch",
-            dependencies: ["CNetlink", "CSockets", "ListenTable", "ProcNet", "SockDiag", "Sockets"],
+            name: "ListenWatch", dependencies: ["CLinux", "Linux", "Ports", "ProcNet", "SockDiag"],
             swiftSettings: rules),
 
-        // The data path: one engine for both ends.
+        // The data path: one engine for both ends, and what each end does with it.
         .target(
-            name: "Relay",
-            dependencies: ["CSockets", "ForwardProtocol", "GuestChannel", "ListenTable", "Sockets"],
-            swiftSettings: rules),
-        .target(name: "GuestForward", dependencies: ["Relay", "Sockets"], swiftSettings: rules),
+            name: "Relay", dependencies: ["AgentChannel", "CLinux", "Linux", "Ports"], swiftSettings: rules),
+        .target(name: "AgentChannel", dependencies: ["CLinux", "Linux", "Ports"], swiftSettings: rules),
         .target(
-            name: "PortForward",
-            dependencies: ["ForwardProtocol", "GuestChannel", "ListenTable", "ProcNet", "Relay", "Sockets"],
+            name: "GuestForward", dependencies: ["Linux", "Ports", "ProcNet", "Relay", "SockDiag"],
             swiftSettings: rules),
+        .target(name: "PortForward", dependencies: ["Linux", "Ports"], swiftSettings: rules),
+        .target(
+            name: "HostForward",
+            dependencies: [
+                "AgentAPI", "AgentChannel", "AgentSession", "Linux", "PortForward", "Ports", "ProcNet",
+                "Relay",
+            ], swiftSettings: rules),
 
         // The control path: gRPC, its service in the guest, its session on the host.
-        .target(
-            name: "AgentAPI", dependencies: ["ForwardProtocol", "ListenTable"] + grpc, swiftSettings: rules),
+        .target(name: "AgentAPI", dependencies: ["Linux", "Ports"] + grpc, swiftSettings: rules),
         .target(
             name: "AgentService",
             dependencies: [
-                "AgentAPI", "ForwardProtocol", "ListenTable", "Sockets",
+                "AgentAPI", "AgentChannel", "Linux", "Ports",
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ] + grpc, swiftSettings: rules),
         .target(
-            name: "AgentSession",
-            dependencies: ["AgentAPI", "ForwardProtocol", "ListenTable", "Sockets"] + grpc,
+            name: "AgentSession", dependencies: ["AgentAPI", "AgentChannel", "Linux", "Ports"] + grpc,
             swiftSettings: rules),
-        .target(
-            name: "ForwardSession",
-            dependencies: [
-                "AgentAPI", "AgentSession", "ForwardProtocol", "GuestChannel", "ListenTable", "PortForward",
-                "Relay",
-            ], swiftSettings: rules),
 
         // The host's configuration and machine.
-        .target(name: "RumConfig", dependencies: ["ListenTable"], swiftSettings: rules),
+        .target(name: "RumConfig", dependencies: ["Linux", "Ports"], swiftSettings: rules),
         .systemLibrary(name: "CLibvirt", pkgConfig: "libvirt-qemu", providers: [.apt(["libvirt-dev"])]),
         .target(
             name: "Machine",
             dependencies: [
-                "CLibvirt", "ForwardProtocol", "GuestChannel", "ListenTable", "RumConfig", "Sockets",
+                "AgentChannel", "CLibvirt", "Linux", "Ports", "RumConfig",
                 .product(name: "Subprocess", package: "swift-subprocess"),
             ], swiftSettings: rules),
 
@@ -102,15 +94,15 @@ let package = Package(
         .target(
             name: "CommandMain",
             dependencies: [
-                "ForwardProtocol", "Sockets",
+                "AgentChannel", "Linux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: rules),
         .executableTarget(
             name: "rum",
             dependencies: [
-                "AgentAPI", "AgentSession", "CSockets", "CommandMain", "ForwardProtocol", "ForwardSession",
-                "GuestChannel", "ListenTable", "Machine", "PortForward", "Relay", "RumConfig", "Sockets",
+                "AgentAPI", "AgentChannel", "AgentSession", "CLinux", "CommandMain", "HostForward", "Linux",
+                "Machine", "PortForward", "Ports", "Relay", "RumConfig",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
@@ -118,78 +110,94 @@ let package = Package(
         .executableTarget(
             name: "rum-agent",
             dependencies: [
-                "AgentAPI", "AgentService", "CommandMain", "ForwardProtocol", "GuestChannel", "GuestForward",
-                "ListenTable", "ListenWatch", "Relay", "Sockets",
+                "AgentAPI", "AgentChannel", "AgentService", "CommandMain", "GuestForward", "Linux",
+                "ListenWatch",
+                "Ports", "Relay",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: rules),
 
         // Benchmarks; see `make bench-watch` and `make bench-relay`.
         .executableTarget(
             name: "bench-relay",
-            dependencies: [
-                "ForwardProtocol", "GuestChannel", "GuestForward", "ListenTable", "Relay", "Sockets",
-            ],
+            dependencies: ["AgentChannel", "GuestForward", "Linux", "Ports", "Relay"],
             path: "Benchmarks/relay/bench-relay", swiftSettings: rules),
         .executableTarget(
             name: "bench-watch",
             dependencies: [
-                "CLiveKernel", "ListenTable", "ListenWatch", "LiveKernel", "ProcNet", "SockDiag", "Sockets",
+                "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports", "ProcNet", "SockDiag",
             ],
             path: "Benchmarks/watch/bench-watch", swiftSettings: rules),
 
         // Tests, from pure functions to real processes.
         .target(name: "CLiveKernel", path: "Tests/CLiveKernel", cSettings: [.treatAllWarnings(as: .error)]),
         .target(
-            name: "LiveKernel", dependencies: ["CLiveKernel", "ListenTable", "Sockets"],
-            path: "Tests/LiveKernel",
+            name: "LiveKernel", dependencies: ["CLiveKernel", "Linux", "Ports"], path: "Tests/LiveKernel",
             swiftSettings: rules),
-        .testTarget(name: "ListenTableTests", dependencies: ["ListenTable"], swiftSettings: rules),
-        .testTarget(name: "ProcNetTests", dependencies: ["ListenTable", "ProcNet"], swiftSettings: rules),
+        .target(
+            name: "TestSupport", dependencies: ["Linux", "Ports"], path: "Tests/TestSupport",
+            swiftSettings: rules),
+        .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestSupport"], swiftSettings: rules),
+        .testTarget(
+            name: "PortsTests", dependencies: ["Linux", "Ports", "TestSupport"], swiftSettings: rules),
+        .testTarget(
+            name: "ProcNetTests", dependencies: ["Linux", "Ports", "ProcNet", "TestSupport"],
+            swiftSettings: rules),
         .testTarget(
             name: "SockDiagTests",
-            dependencies: ["ListenTable", "LiveKernel", "ProcNet", "SockDiag", "Sockets"],
+            dependencies: ["Linux", "LiveKernel", "Ports", "ProcNet", "SockDiag", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
             name: "ListenWatchTests",
-            dependencies: ["ListenTable", "ListenWatch", "LiveKernel", "ProcNet", "SockDiag", "Sockets"],
+            dependencies: [
+                "Linux", "ListenWatch", "LiveKernel", "Ports", "ProcNet", "SockDiag", "TestSupport",
+            ],
             swiftSettings: rules),
         .testTarget(
-            name: "RelayTests",
-            dependencies: ["ForwardProtocol", "GuestChannel", "ListenTable", "Relay", "Sockets"],
+            name: "RelayTests", dependencies: ["AgentChannel", "Linux", "Ports", "Relay", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
-            name: "ForwardProtocolTests", dependencies: ["ForwardProtocol", "ListenTable"],
-            swiftSettings: rules),
-        .testTarget(
-            name: "GuestChannelTests",
-            dependencies: ["ForwardProtocol", "GuestChannel", "ListenTable", "Sockets"],
+            name: "AgentChannelTests", dependencies: ["AgentChannel", "Linux", "Ports", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
             name: "GuestForwardTests",
-            dependencies: ["ForwardProtocol", "GuestForward", "ListenTable", "Relay", "Sockets"],
+            dependencies: [
+                "AgentChannel", "GuestForward", "Linux", "LiveKernel", "Ports", "Relay", "SockDiag",
+                "TestSupport",
+            ],
             swiftSettings: rules),
         .testTarget(
             name: "PortForwardTests",
+            dependencies: ["Linux", "PortForward", "Ports", "Relay", "TestSupport"],
+            swiftSettings: rules),
+        .testTarget(
+            name: "HostForwardTests",
             dependencies: [
-                "ForwardProtocol", "GuestChannel", "ListenTable", "PortForward", "Relay", "Sockets",
+                "AgentChannel", "HostForward", "Linux", "PortForward", "Ports", "Relay", "TestSupport",
             ],
             swiftSettings: rules),
-        .testTarget(name: "AgentAPITests", dependencies: ["AgentAPI", "ListenTable"], swiftSettings: rules),
+        .testTarget(
+            name: "AgentAPITests", dependencies: ["AgentAPI", "Linux", "Ports", "TestSupport"],
+            swiftSettings: rules),
         .testTarget(
             name: "AgentSessionTests",
             dependencies: [
-                "AgentAPI", "AgentService", "AgentSession", "ForwardProtocol", "ListenTable", "Sockets",
-            ] + grpc, swiftSettings: rules),
+                "AgentAPI", "AgentChannel", "AgentService", "AgentSession", "Linux", "Ports", "TestSupport",
+            ] + grpc,
+            swiftSettings: rules),
         .testTarget(
-            name: "RumConfigTests", dependencies: ["ListenTable", "RumConfig"], swiftSettings: rules),
+            name: "RumTests", dependencies: ["PortForward", "Ports", "TestSupport", "rum"],
+            swiftSettings: rules),
+        .testTarget(
+            name: "RumConfigTests", dependencies: ["Linux", "Ports", "RumConfig", "TestSupport"],
+            swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
-            dependencies: ["ForwardProtocol", "GuestChannel", "ListenTable", "Machine", "RumConfig"],
+            dependencies: ["AgentChannel", "Linux", "Machine", "Ports", "RumConfig", "TestSupport"],
             exclude: ["Snapshots"],
             swiftSettings: rules),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["ListenTable", "LiveKernel", "Sockets", "rum", "rum-agent"],
+            dependencies: ["Linux", "LiveKernel", "Ports", "rum", "rum-agent", "TestSupport"],
             swiftSettings: rules),
     ]
 )

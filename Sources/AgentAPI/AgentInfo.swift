@@ -1,4 +1,4 @@
-package import ListenTable
+package import Ports
 
 /// Who an agent is and how well it sees: the answer to `Ping`.
 package struct AgentInfo: Hashable, Sendable {

@@ -1,5 +1,6 @@
 internal import FoundationEssentials
-package import ListenTable
+internal import Linux
+package import Ports
 
 extension ListenTable {
     /// Reads a message. Listeners with an impossible port or address, which no agent sends, are left out; a port
@@ -68,30 +69,5 @@ extension PortRange {
         message.min = UInt32(lower.rawValue)
         message.max = UInt32(upper.rawValue)
         return message
-    }
-}
-
-extension IPAddress {
-    /// 4 or 16 bytes in network order; nil for any other length.
-    package init?(networkBytes bytes: some Collection<UInt8>) {
-        func number(_ part: some Sequence<UInt8>) -> UInt64 { part.reduce(0) { $0 << 8 | UInt64($1) } }
-        switch bytes.count {
-        case 4: self = .v4(UInt32(truncatingIfNeeded: number(bytes)))
-        case 16: self = .v6(number(bytes.prefix(8)), number(bytes.dropFirst(8)))
-        default: return nil
-        }
-    }
-
-    /// 4 or 16 bytes in network order.
-    package var networkBytes: [UInt8] {
-        func bytes<Number: FixedWidthInteger>(_ number: Number) -> [UInt8] {
-            stride(from: Number.bitWidth - 8, through: 0, by: -8).map {
-                UInt8(truncatingIfNeeded: number >> $0)
-            }
-        }
-        return switch self {
-        case .v4(let bits): bytes(bits)
-        case .v6(let high, let low): bytes(high) + bytes(low)
-        }
     }
 }

@@ -1,9 +1,9 @@
-package import ForwardProtocol
+package import AgentChannel
 package import GRPCCore
 internal import GRPCNIOTransportHTTP2TransportServices
+package import Linux
 internal import NIOCore
 internal import NIOPosix
-package import Sockets
 
 /// Serves the agent's gRPC interface on sockets that already listen.
 package struct AgentServer: Sendable {
@@ -12,7 +12,7 @@ package struct AgentServer: Sendable {
     private let onlyHostOnVsock: Bool
 
     /// - Parameters:
-    ///   - service: an `AgentService`, or what stands in for an agent of another version.
+    ///   - service: an `RumAgentService`, or what stands in for an agent of another version.
     ///   - token: what every call must carry; nil asks for none.
     ///   - onlyHostOnVsock: drop vsock peers other than the host (CID 2), which are other guests or local users.
     package init(service: any RegistrableRPCService, token: MachineToken?, onlyHostOnVsock: Bool = true) {

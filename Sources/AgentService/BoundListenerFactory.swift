@@ -1,8 +1,8 @@
-internal import Glibc
 internal import GRPCNIOTransportHTTP2TransportServices
+internal import Glibc
+internal import Linux
 internal import NIOCore
 internal import NIOPosix
-internal import Sockets
 internal import Synchronization
 
 /// Lets gRPC accept on a socket that is already bound, of any family.

@@ -1,4 +1,4 @@
-package import ListenTable
+package import Ports
 
 /// Where the service gets its tables; the watcher in the agent, scripted tables in tests.
 package protocol ListenTableProvider: Sendable {

@@ -1,5 +1,5 @@
 internal import AgentAPI
-package import ForwardProtocol
+package import AgentChannel
 package import GRPCCore
 
 /// Refuses every call that does not carry the machine's token.

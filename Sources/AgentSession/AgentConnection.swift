@@ -1,11 +1,11 @@
 package import AgentAPI
-package import ForwardProtocol
+package import AgentChannel
 package import GRPCCore
 internal import GRPCNIOTransportHTTP2TransportServices
-package import ListenTable
+package import Linux
 internal import NIOCore
 internal import NIOPosix
-package import Sockets
+package import Ports
 
 /// One gRPC connection to an agent.
 package struct AgentConnection: Sendable {
@@ -39,10 +39,10 @@ package struct AgentConnection: Sendable {
     package func ping(timeout: Duration) async throws -> (AgentInfo, ClockOffset) {
         var options = CallOptions.defaults
         options.timeout = timeout
-        let asked = Nanoseconds.now
+        let asked = SystemClock.monotonic
         let answer = try await agent.ping(Rum_V1_PingRequest(), metadata: metadata, options: options)
         let info = AgentInfo(answer)
-        let offset = ClockOffset(asked: asked, guest: info.monotonicTime, answered: Nanoseconds.now)
+        let offset = ClockOffset(asked: asked, guest: info.monotonicTime, answered: SystemClock.monotonic)
         return (info, offset)
     }
 

@@ -1,5 +1,5 @@
 package import AgentAPI
-package import ListenTable
+package import Ports
 
 /// What a host learns of the agent it follows.
 package enum AgentEvent: Sendable {

@@ -1,8 +1,8 @@
 internal import AgentAPI
-package import ForwardProtocol
+package import AgentChannel
 internal import GRPCCore
-package import ListenTable
-package import Sockets
+package import Linux
+package import Ports
 internal import Synchronization
 
 /// Keeps one connection to an agent for as long as its task lives: connects, follows its tables, notices when

@@ -1,7 +1,7 @@
 package import AgentAPI
-package import ForwardProtocol
+package import AgentChannel
 internal import GRPCCore
-package import Sockets
+package import Linux
 
 /// Waits for an agent that is about to come up.
 package enum AgentWait {

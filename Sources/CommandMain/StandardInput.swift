@@ -1,5 +1,5 @@
 internal import Glibc
-internal import Sockets
+internal import Linux
 internal import Synchronization
 
 /// Standard input as a sequence of chunks, read no faster than they are taken.

@@ -1,5 +1,5 @@
-package import ForwardProtocol
-internal import Sockets
+package import AgentChannel
+internal import Linux
 
 /// The file that holds a machine's token.
 package enum TokenFile {

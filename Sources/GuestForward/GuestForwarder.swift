@@ -1,5 +1,5 @@
+package import Linux
 package import Relay
-package import Sockets
 internal import Synchronization
 
 /// The agent's forward port: takes tunnels from the host and connects each to a listener of this guest.

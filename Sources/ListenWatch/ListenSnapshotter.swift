@@ -1,4 +1,5 @@
-internal import ListenTable
+internal import Linux
+internal import Ports
 internal import ProcNet
 internal import SockDiag
 

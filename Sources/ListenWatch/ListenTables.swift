@@ -1,4 +1,4 @@
-package import ListenTable
+package import Ports
 
 /// The table of a port range whenever it changes: the present one at once, then one for each change.
 ///

@@ -1,5 +1,5 @@
-package import ListenTable
-internal import Sockets
+internal import Linux
+package import Ports
 internal import Synchronization
 
 /// Knows which TCP sockets listen on this machine, and tells when that changes.

@@ -1,4 +1,4 @@
-package import ListenTable
+package import Ports
 
 /// What a `ListenWatcher` may use, and where it reports.
 package struct ListenWatcherOptions: Sendable {

@@ -1,4 +1,6 @@
-internal import ListenTable
+internal import Linux
+internal import Ports
+internal import ProcNet
 
 /// The listeners known so far, each with what is known of its process: the pure state that looks are merged into.
 struct ListenerBook {

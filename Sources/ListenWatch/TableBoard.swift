@@ -1,4 +1,4 @@
-internal import ListenTable
+internal import Ports
 internal import Synchronization
 
 /// Where the watcher's thread puts the newest table and everybody else finds it.

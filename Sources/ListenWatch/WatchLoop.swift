@@ -1,5 +1,6 @@
-internal import ListenTable
-internal import Sockets
+internal import Linux
+internal import Ports
+internal import ProcNet
 
 /// The watcher's thread: reads hints, asks the kernel about what they concern, publishes what changed.
 ///
@@ -137,7 +138,7 @@ final class WatchLoop {
 
     /// Asks the kernel and merges the answer.
     private func take(_ look: DirtyPorts.Look) {
-        let start = ThreadTime.used
+        let start = Duration.nanoseconds(SystemClock.threadCPU)
         do {
             let changed: Bool
             switch look {
@@ -152,7 +153,7 @@ final class WatchLoop {
         if case .owners = look {
             lookupsLeft -= 1
         } else {
-            dumps.spend(ThreadTime.used - start, now: .now)
+            dumps.spend(Duration.nanoseconds(SystemClock.threadCPU) - start, now: .now)
             lookupsLeft = Self.lookupsPerDump
         }
     }
@@ -198,11 +199,11 @@ final class WatchLoop {
     private func scheduledLook() {
         refreshSources(unhealthy: false)
         let hadHints = !dirty.isEmpty
-        let start = ThreadTime.used
+        let start = Duration.nanoseconds(SystemClock.threadCPU)
         do {
             let changed = try dump(.all, .all)
             let now = MonotonicTime.now
-            let cost = ThreadTime.used - start
+            let cost = Duration.nanoseconds(SystemClock.threadCPU) - start
             dumps.spend(cost, now: now)
             nextScheduled = now + sources.interval(changed: changed, cost: cost)
             let recovered = degraded != nil
@@ -270,9 +271,9 @@ final class WatchLoop {
         let now = MonotonicTime.now
         isPublishOwed = now < mayPublishAt
         if isPublishOwed { return }
-        let start = ThreadTime.used
+        let start = Duration.nanoseconds(SystemClock.threadCPU)
         defer {
-            let pause = (ThreadTime.used - start) * Self.publishPause
+            let pause = (Duration.nanoseconds(SystemClock.threadCPU) - start) * Self.publishPause
             mayPublishAt = now + min(pause, Self.longestPublishPause)
         }
         var source = sources.source

@@ -1,6 +1,6 @@
+internal import CLinux
 internal import Glibc
-internal import CNetlink
-internal import ListenTable
+internal import Ports
 
 /// The snapshotter and the hint source in use, and the steps down when one can't be had.
 struct WatchSources {
@@ -90,6 +90,6 @@ enum WatchThread {
     /// Asks to run before ordinary processes and to be woken on time. Without the privilege it stays ordinary.
     static func prefer() {
         setpriority(Int32(PRIO_PROCESS.rawValue), 0, -10)
-        _ = cnetlink_set_timer_slack(1)
+        _ = clinux_set_timer_slack(1)
     }
 }

@@ -16,7 +16,7 @@ package struct Accelerator: Hashable, Sendable {
     package let mayFallBack: Bool
 
     /// KVM if and only if libvirt offers it and the CPU has vmx or svm; `wanted` other than auto decides alone.
-    package static func choose(wanted: RumConfig.DomainType, facts: HostFacts) -> Accelerator {
+    package static func choose(wanted: MachineConfig.DomainType, facts: HostFacts) -> Accelerator {
         switch wanted {
         case .kvm: return Accelerator(kind: .kvm, reason: "KVM, as domain_type asks", mayFallBack: false)
         case .qemu:

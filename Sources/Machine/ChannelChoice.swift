@@ -1,6 +1,6 @@
 internal import Glibc
+internal import Linux
 package import RumConfig
-internal import Sockets
 
 /// How the host reaches the agent in the guest, and why so.
 package struct ChannelChoice: Hashable, Sendable {
@@ -17,7 +17,7 @@ package struct ChannelChoice: Hashable, Sendable {
     package let mayFallBack: Bool
 
     /// vsock where /dev/vhost-vsock can be opened; `wanted` other than auto decides alone.
-    package static func choose(wanted: RumConfig.Channel, facts: HostFacts) -> ChannelChoice {
+    package static func choose(wanted: MachineConfig.Channel, facts: HostFacts) -> ChannelChoice {
         switch wanted {
         case .vsock: return ChannelChoice(kind: .vsock, reason: "vsock, as channel asks", mayFallBack: false)
         case .tcp: return ChannelChoice(kind: .tcp, reason: "tcp, as channel asks", mayFallBack: false)

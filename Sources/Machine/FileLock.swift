@@ -1,5 +1,5 @@
 internal import Glibc
-internal import Sockets
+internal import Linux
 
 /// An exclusive lock between processes on a file, held while this value lives (flock(2)).
 struct FileLock: ~Copyable, Sendable {

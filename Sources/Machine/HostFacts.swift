@@ -1,6 +1,6 @@
 internal import FoundationEssentials
 internal import Glibc
-internal import Sockets
+internal import Linux
 
 /// What was found out about the host, for the decisions on accelerator and channel.
 package struct HostFacts: Hashable, Sendable {

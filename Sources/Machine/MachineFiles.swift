@@ -1,7 +1,7 @@
+package import AgentChannel
 internal import FoundationEssentials
-package import ForwardProtocol
 internal import Glibc
-internal import Sockets
+internal import Linux
 
 /// Where a machine keeps its files, and where images are cached.
 package struct MachineFiles: Hashable, Sendable {

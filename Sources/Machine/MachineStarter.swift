@@ -1,14 +1,14 @@
-internal import ForwardProtocol
+internal import AgentChannel
 internal import Glibc
+internal import Linux
 internal import RumConfig
-internal import Sockets
 
 /// Starts a stopped machine: completes its files, tells libvirt about it, and falls back where it may.
 struct MachineStarter {
     let machine: VirtualMachine
     let progress: MachineProgress
 
-    private var config: RumConfig { machine.config }
+    private var config: MachineConfig { machine.config }
     private var files: MachineFiles { machine.files }
     private var hypervisor: Hypervisor { machine.hypervisor }
 
@@ -35,11 +35,11 @@ struct MachineStarter {
 
     // MARK: - Decisions
 
-    private func wantedDomainType() throws(MachineError) -> RumConfig.DomainType {
+    private func wantedDomainType() throws(MachineError) -> MachineConfig.DomainType {
         guard let text = machine.environment["RUM_DOMAIN_TYPE"], !text.isEmpty else {
             return config.advanced.domainType
         }
-        guard let type = RumConfig.DomainType(rawValue: text) else {
+        guard let type = MachineConfig.DomainType(rawValue: text) else {
             throw MachineError(
                 .conflict, "RUM_DOMAIN_TYPE is \"\(text)\"; auto, kvm or qemu was expected",
                 hint: "Correct or unset the variable.")
@@ -150,7 +150,7 @@ extension MachineStarter {
         let bundleDigest: String
 
         private var machine: VirtualMachine { starter.machine }
-        private var config: RumConfig { starter.machine.config }
+        private var config: MachineConfig { starter.machine.config }
 
         /// Starts the machine; the choices with which it worked.
         func run(

@@ -1,5 +1,4 @@
-package import ForwardProtocol
-package import GuestChannel
+package import AgentChannel
 
 /// A machine that runs, and how to reach its agent.
 package struct RunningMachine: Hashable, Sendable {

@@ -1,13 +1,14 @@
+internal import AgentChannel
 internal import Glibc
-internal import GuestChannel
-internal import ListenTable
+internal import Linux
+internal import Ports
 package import RumConfig
 
 /// The machine of one rum.toml: its files, its libvirt domain, and the way to its agent.
 ///
 /// Commands of several processes may work on one machine; those that change it take turns.
 package struct VirtualMachine: Sendable {
-    package let config: RumConfig
+    package let config: MachineConfig
     package let files: MachineFiles
     /// libvirt's name for it.
     package let domain: String
@@ -21,7 +22,7 @@ package struct VirtualMachine: Sendable {
     /// `environment` is the process's: RUM_HOME, RUM_CACHE and the XDG variables place the files,
     /// RUM_DOMAIN_TYPE (kvm or qemu) overrides `advanced.domain_type`, LIBVIRT_DEFAULT_URI stands in for
     /// `advanced.libvirt_uri`.
-    package init(config: RumConfig, agentBundle: String, environment: [String: String]) {
+    package init(config: MachineConfig, agentBundle: String, environment: [String: String]) {
         self.config = config
         self.agentBundle = agentBundle
         self.environment = environment

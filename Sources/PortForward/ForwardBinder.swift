@@ -1,6 +1,5 @@
-package import ListenTable
-package import Relay
-package import Sockets
+package import Linux
+package import Ports
 
 /// Opens host ports for forwards.
 package protocol ForwardBinder: Sendable {
@@ -19,7 +18,7 @@ package protocol ForwardBinder: Sendable {
 package protocol BoundForward: Sendable {
     /// Stops listening before it returns; live connections go on.
     func close()
-    var counters: RelayCounters { get }
+    var counters: ForwardCounters { get }
 }
 
 /// An address and a port of this host.

@@ -1,5 +1,3 @@
-internal import Sockets
-
 /// The clocks that forwards are timed by.
 package struct ForwardClock: Sendable {
     /// CLOCK_MONOTONIC, in nanoseconds.
@@ -13,8 +11,4 @@ package struct ForwardClock: Sendable {
         self.monotonic = monotonic
         self.wallMicroseconds = wallMicroseconds
     }
-
-    /// The system's.
-    package static let system = ForwardClock(
-        monotonic: { Nanoseconds.now }, wallMicroseconds: { Nanoseconds.sinceEpoch / 1000 })
 }

@@ -1,6 +1,5 @@
-internal import ListenTable
-internal import Relay
-internal import Sockets
+internal import Linux
+internal import Ports
 
 /// A forward that is wanted, with what became of it.
 struct ForwardEntry {
@@ -41,7 +40,7 @@ struct ForwardEntry {
         case .blocked(let blocked):
             ForwardSnapshot(
                 id: id, forward: wanted.key, state: .blocked, listener: wanted.listener,
-                reason: blocked.reason, latencyMicroseconds: nil, counters: RelayCounters())
+                reason: blocked.reason, latencyMicroseconds: nil, counters: ForwardCounters())
         }
     }
 }

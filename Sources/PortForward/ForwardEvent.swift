@@ -1,4 +1,4 @@
-package import ListenTable
+package import Ports
 
 /// Something that has happened to a forward or to the agent, told after the fact.
 package struct ForwardEvent: Hashable, Sendable {
@@ -40,70 +40,5 @@ package struct ForwardEvent: Hashable, Sendable {
         self.failure = failure
         self.latencyMicroseconds = latencyMicroseconds
         self.timeMicroseconds = timeMicroseconds
-    }
-
-    /// One line for people, without its end.
-    package var line: String {
-        let because = reason.map { ": \($0)" } ?? ""
-        switch name {
-        case .opened: return "\(prefix) \(hostText) → guest:\(forward?.guestPort.description ?? "?")"
-        case .closed: return "Stopped forwarding port \(forward?.hostPort.description ?? "?")"
-        case .blocked: return "Blocked: \(reason ?? hostText); \(outlook)"
-        case .agentLost: return "Lost the guest's agent\(because)"
-        case .agentBack: return "The guest's agent is back\(because)"
-        }
-    }
-
-    /// One JSON object, without a line end; every key is always there.
-    package var json: String {
-        var object = JSONLine()
-        object.add("event", name.rawValue)
-        object.add("kind", forward?.kind.rawValue)
-        object.add("bind", forward?.bind.text)
-        object.add("host_port", forward.map { UInt64($0.hostPort.rawValue) })
-        object.add("guest_port", forward.map { UInt64($0.guestPort.rawValue) })
-        object.add("guest_address", listener.map { "\($0.address)" })
-        object.add("process", listener?.process?.name)
-        object.add("pid", (listener?.process?.pid).map { UInt64(max(0, $0)) })
-        object.add("reason", reason)
-        object.add("latency_us", latencyMicroseconds)
-        object.add("time_us", timeMicroseconds)
-        return object.text
-    }
-
-    private var hostText: String { forward?.hostText ?? "?" }
-    private var outlook: String {
-        failure?.isBusy ?? true ? "will forward when it is free" : "will forward when it can be bound"
-    }
-    private var prefix: String { forward?.kind == .auto ? "Auto-forwarding" : "Forwarding" }
-}
-
-/// Writes one flat JSON object (RFC 8259).
-private struct JSONLine {
-    private var fields: [String] = []
-
-    var text: String { "{" + fields.joined(separator: ",") + "}" }
-
-    mutating func add(_ key: String, _ value: String?) {
-        fields.append("\"\(key)\":" + (value.map(Self.quoted) ?? "null"))
-    }
-
-    mutating func add(_ key: String, _ value: UInt64?) {
-        fields.append("\"\(key)\":" + (value.map(String.init) ?? "null"))
-    }
-
-    private static func quoted(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": result += "\\\""
-            case "\\": result += "\\\\"
-            case "\u{0}"..<" ":
-                let digits = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
     }
 }

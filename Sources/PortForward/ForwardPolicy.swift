@@ -1,4 +1,5 @@
-package import ListenTable
+internal import Linux
+package import Ports
 
 /// Says which forwards there should be: a pure function of the configuration and the guest's table.
 package struct ForwardPolicy: Hashable, Sendable {

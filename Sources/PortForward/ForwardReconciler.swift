@@ -1,6 +1,5 @@
-package import ListenTable
-internal import Relay
-internal import Sockets
+internal import Linux
+package import Ports
 
 /// Makes the host's open ports what the policy wants for the guest's newest table: whole tables in, events out.
 ///
@@ -48,7 +47,7 @@ package actor ForwardReconciler {
     /// - Parameter emit: gets every event, in order; must not wait.
     package init(
         policy: ForwardPolicy, binder: any ForwardBinder, timing: Timing = Timing(),
-        clock: ForwardClock = .system, emit: @escaping @Sendable (ForwardEvent) -> Void
+        clock: ForwardClock, emit: @escaping @Sendable (ForwardEvent) -> Void
     ) {
         self.policy = policy
         self.binder = binder

@@ -1,5 +1,4 @@
-package import ListenTable
-package import Relay
+package import Ports
 
 /// One forward as it stands, for `status` and `ports`.
 package struct ForwardSnapshot: Hashable, Sendable, Identifiable {
@@ -18,5 +17,5 @@ package struct ForwardSnapshot: Hashable, Sendable, Identifiable {
     package var reason: String?
     /// From listen(2) in the guest to the open host port; nil when the former was not seen.
     package var latencyMicroseconds: UInt64?
-    package var counters: RelayCounters
+    package var counters: ForwardCounters
 }

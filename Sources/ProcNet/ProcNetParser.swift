@@ -1,4 +1,4 @@
-package import ListenTable
+package import Ports
 
 /// Which of the kernel's two tables of TCP sockets a text comes from.
 package enum ProcNetFamily: String, Sendable, CaseIterable {

@@ -1,6 +1,6 @@
 internal import Glibc
-package import ListenTable
-internal import Sockets
+internal import Linux
+package import Ports
 
 /// Reads the listeners of both families from a proc file system. It costs time for every socket of the machine,
 /// connected ones included.

@@ -1,4 +1,5 @@
-internal import ListenTable
+internal import Linux
+internal import Ports
 
 /// A place in one row of space-separated fields; every read moves on and says whether the row was sound.
 ///

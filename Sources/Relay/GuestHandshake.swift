@@ -1,7 +1,7 @@
-internal import ForwardProtocol
+internal import AgentChannel
 internal import Glibc
-internal import ListenTable
-internal import Sockets
+internal import Linux
+internal import Ports
 
 /// The agent's way to a relayed connection: read the preamble, dial the guest's own listener, answer.
 extension RelayConnection {

@@ -1,8 +1,7 @@
-internal import ForwardProtocol
+internal import AgentChannel
 internal import Glibc
-internal import GuestChannel
-internal import ListenTable
-internal import Sockets
+internal import Linux
+internal import Ports
 
 /// The host's way to a relayed connection: dial, greet, show the preamble, await the status.
 extension RelayConnection {

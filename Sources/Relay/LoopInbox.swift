@@ -1,6 +1,6 @@
-internal import CSockets
+internal import CLinux
 internal import Glibc
-internal import Sockets
+internal import Linux
 internal import Synchronization
 
 /// The side of an event loop that other threads may touch: its epoll instance, its listeners, its commands.

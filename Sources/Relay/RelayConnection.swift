@@ -1,7 +1,7 @@
-internal import ForwardProtocol
+internal import AgentChannel
 internal import Glibc
-internal import ListenTable
-internal import Sockets
+internal import Linux
+internal import Ports
 
 /// One relayed connection: the client's or server's socket, the tunnel to the other relay, and a flow each way.
 ///

@@ -43,13 +43,3 @@ extension RelayTally {
         if fromGuest > 0 { bytesFromGuest.add(fromGuest, ordering: .relaxed) }
     }
 }
-
-extension RelayCounters {
-    package mutating func add(_ other: RelayCounters) {
-        accepted += other.accepted
-        active += other.active
-        failed += other.failed
-        bytesToGuest += other.bytesToGuest
-        bytesFromGuest += other.bytesFromGuest
-    }
-}

@@ -1,6 +1,6 @@
-internal import CSockets
+internal import CLinux
 internal import Glibc
-internal import Sockets
+internal import Linux
 
 /// The kinds of stream socket that bytes move between.
 enum Transport: Int, CaseIterable {
@@ -89,7 +89,7 @@ struct RelayEnd: ~Copyable {
 
     /// Closes so that a TCP peer gets a RST. Unix and vsock have none: their peers see a close.
     mutating func reset() {
-        if transport == .tcp, isOpen { _ = csockets_reset_on_close(fd) }
+        if transport == .tcp, isOpen { _ = clinux_reset_on_close(fd) }
         close()
     }
 

@@ -1,4 +1,4 @@
-package import Sockets
+package import Linux
 internal import Synchronization
 
 /// Relays connections between listeners and what they lead to, on event loops with threads of their own.

@@ -1,6 +1,6 @@
-internal import CSockets
+internal import CLinux
 internal import Glibc
-internal import Sockets
+internal import Linux
 
 /// One direction of a relayed connection: takes bytes from one end and gives them to the other.
 ///
@@ -79,11 +79,11 @@ struct RelayFlow {
         let measured = trial.decision == nil
         var method = trial.method
         let before = moved
-        let start = measured ? Nanoseconds.threadCPU : 0
+        let start = measured ? SystemClock.threadCPU : 0
         let turn = move(&source, &sink, &method, resources, isLast, &moved)
         let bytes = Int(moved - before)
         if measured {
-            let cost = Nanoseconds.threadCPU - start
+            let cost = SystemClock.threadCPU - start
             resources.withTrial(from: source.transport, to: sink.transport) {
                 $0.record(method, bytes: bytes, cpuNanoseconds: cost)
             }
@@ -141,7 +141,7 @@ struct RelayFlow {
             return result
         case .pipe(let pipe):
             let fd = sink.fd
-            let result = Transfer { csockets_splice(pipe.reader.rawValue, fd, pipe.count) }
+            let result = Transfer { clinux_splice(pipe.reader.rawValue, fd, pipe.count) }
             switch result {
             // Nothing taken although bytes are there: as good as blocked, and no reason to spin.
             case .moved(0), .wouldBlock:
@@ -201,7 +201,7 @@ struct RelayFlow {
         _ method: inout SpliceTrial.Method, _ resources: RelayResources
     ) -> Turn? {
         let fd = source.fd
-        switch Transfer({ csockets_splice(fd, pipe.writer.rawValue, pipe.capacity) }) {
+        switch Transfer({ clinux_splice(fd, pipe.writer.rawValue, pipe.capacity) }) {
         case .moved(0):
             // Not every zero is the end of file, but a peek of nothing is.
             var byte: UInt8 = 0

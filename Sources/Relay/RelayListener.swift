@@ -1,8 +1,8 @@
-internal import CSockets
-internal import ForwardProtocol
+internal import AgentChannel
+internal import CLinux
 internal import Glibc
-internal import ListenTable
-package import Sockets
+package import Linux
+internal import Ports
 internal import Synchronization
 
 /// A listening socket that a relay engine accepts from; it listens until `close` or the engine's end.
@@ -94,7 +94,7 @@ package final class RelayListener: Sendable {
     func accept() -> Accepted {
         socket.withLock { socket in
             while let fd = socket.descriptor?.rawValue {
-                let result = csockets_accept(fd, nil, nil)
+                let result = clinux_accept(fd, nil, nil)
                 if result >= 0 { return .connection(OwnedDescriptor(owning: result)) }
                 let error = SystemError.current("accept4")
                 switch error.code {

@@ -1,6 +1,6 @@
-internal import CSockets
+internal import CLinux
 internal import Glibc
-internal import Sockets
+internal import Linux
 internal import Synchronization
 
 /// One event loop: an epoll instance, its connections and their resources, confined to one thread.
@@ -26,7 +26,7 @@ final class RelayLoop {
     private var generations: [UInt32] = []
     private var freeSlots: [Int] = []
     private var queue: [EventToken] = []
-    private var now = Nanoseconds.now
+    private var now = SystemClock.monotonic
     /// No connection's deadline is earlier.
     private var nextDeadline = UInt64.max
     private var retrying: [EventToken] = []
@@ -53,12 +53,12 @@ final class RelayLoop {
     /// Runs until a stop command.
     func run() {
         // Without it the loop works as well, only later on a busy machine.
-        _ = csockets_set_slice(Self.slice)
+        _ = clinux_set_slice(Self.slice)
         let events = UnsafeMutableBufferPointer<epoll_event>.allocate(capacity: 128)
         defer { events.deallocate() }
         while stopped == nil {
             let count = inbox.wait(events, milliseconds: waitingTime)
-            now = Nanoseconds.now
+            now = SystemClock.monotonic
             for event in events[..<count] {
                 handle(EventToken(rawValue: event.data.u64), event.events)
             }

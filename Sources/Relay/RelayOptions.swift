@@ -1,5 +1,5 @@
 internal import Glibc
-internal import Sockets
+internal import Linux
 
 /// The bounds and time limits of a relay engine.
 package struct RelayOptions: Sendable {

@@ -1,6 +1,6 @@
-internal import CSockets
+internal import CLinux
 internal import Glibc
-internal import Sockets
+internal import Linux
 
 /// A pipe that splice(2) moves bytes through, owned by one direction at a time.
 final class RelayPipe {
@@ -12,11 +12,11 @@ final class RelayPipe {
 
     init(size: Int) throws(SystemError) {
         var ends: [Int32] = [-1, -1]
-        _ = try SystemError.check("pipe2", csockets_pipe(&ends))
+        _ = try SystemError.check("pipe2", clinux_pipe(&ends))
         reader = OwnedDescriptor(owning: ends[0])
         writer = OwnedDescriptor(owning: ends[1])
         // Refused above pipe-user-pages-soft: the pipe then keeps the size it has.
-        let got = csockets_set_pipe_size(ends[1], Int32(size))
+        let got = clinux_set_pipe_size(ends[1], Int32(size))
         capacity = got > 0 ? Int(got) : 64 << 10
     }
 }

@@ -1,7 +1,6 @@
-package import ForwardProtocol
-package import GuestChannel
-package import ListenTable
-package import Sockets
+package import AgentChannel
+package import Linux
+package import Ports
 
 /// What a listener does with the connections it accepts.
 package enum RelayRole: Sendable {

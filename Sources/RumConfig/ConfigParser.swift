@@ -1,6 +1,7 @@
-internal import ListenTable
+internal import Linux
+internal import Ports
 
-/// Turns a parsed document into a `RumConfig`, section by section.
+/// Turns a parsed document into a `MachineConfig`, section by section.
 struct ConfigParser {
     typealias Section = ConfigReader.Section
 
@@ -16,12 +17,12 @@ struct ConfigParser {
     }
 
     /// The configuration, or every problem of the document.
-    mutating func parse() throws(ConfigErrors) -> RumConfig {
+    mutating func parse() throws(ConfigErrors) -> MachineConfig {
         let sections = [
             "name", "image", "boot", "resources", "ports", "auto_ports", "provision", "ssh", "advanced",
         ]
         reader.checkKeys(of: root, known: sections)
-        var config = RumConfig(name: parseName(), file: reader.file)
+        var config = MachineConfig(name: parseName(), file: reader.file)
         config.boot = parseBoot()
         config.image = parseImage(isOptional: config.boot?.initrd != nil)
         config.resources = parseResources()
@@ -51,7 +52,7 @@ struct ConfigParser {
 
     // MARK: - What boots
 
-    private mutating func parseImage(isOptional: Bool) -> RumConfig.Image? {
+    private mutating func parseImage(isOptional: Bool) -> MachineConfig.Image? {
         let expected = "a URL (http or https) or the path of a qcow2 or raw file"
         guard root.entries["image"] != nil else {
             // An initrd can be the whole system; without one there is nothing to boot from.
@@ -66,10 +67,10 @@ struct ConfigParser {
         let digest = reader.value("sha256", in: section, expected: "64 hexadecimal digits") { text in
             text.utf8.count == 64 && text.allSatisfy { $0.isASCII && $0.isHexDigit } ? text.lowercased() : nil
         }
-        return base.map { RumConfig.Image(base: $0, sha256: digest) }
+        return base.map { MachineConfig.Image(base: $0, sha256: digest) }
     }
 
-    private mutating func parseBoot() -> RumConfig.Boot? {
+    private mutating func parseBoot() -> MachineConfig.Boot? {
         let keys = ["kernel", "initrd", "cmdline"]
         guard let section = reader.table("boot", in: root, known: keys) else { return nil }
         reader.require("kernel", in: section, expected: "the path of a Linux kernel")
@@ -79,11 +80,11 @@ struct ConfigParser {
         let commandLine = reader.value("cmdline", in: section, expected: "one line of text") { text in
             text.unicodeScalars.allSatisfy { $0.value >= 32 && $0.value != 127 } ? text : nil
         }
-        return kernel.map { RumConfig.Boot(kernel: $0, initrd: initrd, commandLine: commandLine ?? "") }
+        return kernel.map { MachineConfig.Boot(kernel: $0, initrd: initrd, commandLine: commandLine ?? "") }
     }
 
-    private mutating func parseResources() -> RumConfig.Resources {
-        var resources = RumConfig.Resources()
+    private mutating func parseResources() -> MachineConfig.Resources {
+        var resources = MachineConfig.Resources()
         guard let section = reader.table("resources", in: root, known: ["cpus", "memory_mb", "disk"]) else {
             return resources
         }
@@ -103,8 +104,8 @@ struct ConfigParser {
         "an IP address such as 127.0.0.1 or ::1, or localhost for both of them"
     private static let ports = 1...65535
 
-    private mutating func parsePorts() -> [RumConfig.StaticPort] {
-        var ports: [(port: RumConfig.StaticPort, section: Section)] = []
+    private mutating func parsePorts() -> [MachineConfig.StaticPort] {
+        var ports: [(port: MachineConfig.StaticPort, section: Section)] = []
         for section in reader.tables("ports", in: root, known: ["host", "guest", "bind"]) {
             reader.require("host", in: section, expected: "a host port")
             reader.require("guest", in: section, expected: "a guest port")
@@ -113,7 +114,7 @@ struct ConfigParser {
             let bind = reader.value(
                 "bind", in: section, expected: Self.bindExpectation, BindAddress.init(text:))
             guard let host, let guest else { continue }
-            let new = RumConfig.StaticPort(host: host, guest: guest, bind: bind ?? .loopback)
+            let new = MachineConfig.StaticPort(host: host, guest: guest, bind: bind ?? .loopback)
             if let old = ports.first(where: { $0.port.host == host && $0.port.bind.collides(with: new.bind) })
             {
                 let place = Self.place(of: "host", in: old.section)
@@ -127,7 +128,7 @@ struct ConfigParser {
     }
 
     /// A static host port inside the automatic range would be wanted twice.
-    private mutating func checkOverlap(_ ports: [(port: RumConfig.StaticPort, section: Section)]) {
+    private mutating func checkOverlap(_ ports: [(port: MachineConfig.StaticPort, section: Section)]) {
         guard case .table(let table)? = root.entries["auto_ports"]?.value, let node = table.entries["range"],
             case .string(let text) = node.value, let range = PortRange(text: text)
         else { return }
@@ -142,7 +143,7 @@ struct ConfigParser {
         section.line(of: key).map { "line \($0)" } ?? "another one"
     }
 
-    private mutating func parseAutoPorts() -> RumConfig.AutoPorts? {
+    private mutating func parseAutoPorts() -> MachineConfig.AutoPorts? {
         let keys = ["range", "bind", "ignore"]
         guard let section = reader.table("auto_ports", in: root, known: keys) else { return nil }
         let expected = "min-max such as \"5000-6000\", two ports from 1 to 65535 with min <= max"
@@ -153,7 +154,7 @@ struct ConfigParser {
         let bind = reader.value("bind", in: section, expected: Self.bindExpectation, BindAddress.init(text:))
         let ignore = reader.integers("ignore", in: section, Self.ports)
         guard let range else { return nil }
-        var autoPorts = RumConfig.AutoPorts(range: range)
+        var autoPorts = MachineConfig.AutoPorts(range: range)
         autoPorts.bind = bind ?? .loopback
         autoPorts.ignore = Set((ignore ?? []).compactMap { UInt16(exactly: $0).flatMap(PortNumber.init) })
         return autoPorts
@@ -165,8 +166,8 @@ struct ConfigParser {
 
     // MARK: - Inside the guest
 
-    private mutating func parseProvision() -> RumConfig.Provision {
-        var provision = RumConfig.Provision()
+    private mutating func parseProvision() -> MachineConfig.Provision {
+        var provision = MachineConfig.Provision()
         guard let section = reader.table("provision", in: root, known: ["system", "boot"]) else {
             return provision
         }
@@ -182,8 +183,8 @@ struct ConfigParser {
         return reader.string("script", in: table, expected: expected)
     }
 
-    private mutating func parseSSH() -> RumConfig.SSH {
-        var ssh = RumConfig.SSH()
+    private mutating func parseSSH() -> MachineConfig.SSH {
+        var ssh = MachineConfig.SSH()
         guard let section = reader.table("ssh", in: root, known: ["user", "authorized_keys"]) else {
             return ssh
         }
@@ -211,8 +212,8 @@ struct ConfigParser {
 
     // MARK: - Advanced
 
-    private mutating func parseAdvanced() -> RumConfig.Advanced {
-        var advanced = RumConfig.Advanced()
+    private mutating func parseAdvanced() -> MachineConfig.Advanced {
+        var advanced = MachineConfig.Advanced()
         let keys = ["libvirt_uri", "domain_type", "machine", "channel"]
         guard let section = reader.table("advanced", in: root, known: keys) else { return advanced }
         advanced.libvirtURI = reader.value(
@@ -222,7 +223,8 @@ struct ConfigParser {
             return parts.count == 2 && !parts[0].isEmpty && parts[1].hasPrefix("//") ? text : nil
         }
         advanced.domainType =
-            reader.value("domain_type", in: section, expected: "auto, kvm or qemu", RumConfig.DomainType.init)
+            reader.value(
+                "domain_type", in: section, expected: "auto, kvm or qemu", MachineConfig.DomainType.init)
             ?? advanced.domainType
         advanced.machine =
             reader.value("machine", in: section, expected: "a QEMU machine type such as q35") { text in
@@ -232,7 +234,7 @@ struct ConfigParser {
                 return isType && !text.isEmpty ? text : nil
             } ?? advanced.machine
         advanced.channel =
-            reader.value("channel", in: section, expected: "auto, vsock or tcp", RumConfig.Channel.init)
+            reader.value("channel", in: section, expected: "auto, vsock or tcp", MachineConfig.Channel.init)
             ?? advanced.channel
         return advanced
     }

@@ -15,7 +15,7 @@ struct PathResolver {
     }
 
     /// An http or https URL, or a path; nil for other schemes.
-    func imageSource(_ text: String) -> RumConfig.Image.Source? {
+    func imageSource(_ text: String) -> MachineConfig.Image.Source? {
         guard let mark = text.firstRange(of: "://") else { return resolve(text).map { .path($0) } }
         let rest = text[mark.upperBound...]
         guard !rest.isEmpty, text.unicodeScalars.allSatisfy({ $0.value > 32 && $0.value != 127 }) else {

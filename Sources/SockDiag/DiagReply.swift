@@ -1,7 +1,7 @@
 internal import CNetlink
 internal import Glibc
-package import ListenTable
-internal import Sockets
+package import Linux
+package import Ports
 
 /// Reads the kernel's answer, one datagram at a time.
 package enum DiagReply {
@@ -80,11 +80,8 @@ package enum DiagReply {
     private static func address(_ message: inet_diag_msg) -> IPAddress? {
         withUnsafeBytes(of: message.id.idiag_src) {
             switch Int32(message.idiag_family) {
-            case AF_INET: .v4(UInt32(bigEndian: $0.loadUnaligned(as: UInt32.self)))
-            case AF_INET6:
-                .v6(
-                    UInt64(bigEndian: $0.loadUnaligned(as: UInt64.self)),
-                    UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
+            case AF_INET: IPAddress(v4At: $0)
+            case AF_INET6: IPAddress(v6At: $0)
             default: nil
             }
         }

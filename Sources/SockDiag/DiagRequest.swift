@@ -1,6 +1,7 @@
 internal import CNetlink
 internal import Glibc
-package import ListenTable
+package import Linux
+package import Ports
 
 /// The bytes of the two questions rum asks over NETLINK_SOCK_DIAG (sock_diag(7)).
 package enum DiagRequest: Hashable, Sendable {
@@ -63,14 +64,7 @@ package enum DiagRequest: Hashable, Sendable {
         request.id.idiag_sport = port.rawValue.bigEndian
         request.id.idiag_if = interfaceIndex
         request.id.idiag_cookie = (INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE)
-        withUnsafeMutableBytes(of: &request.id.idiag_src) {
-            switch address {
-            case .v4(let bits): $0.storeBytes(of: bits.bigEndian, as: UInt32.self)
-            case .v6(let high, let low):
-                $0.storeBytes(of: high.bigEndian, as: UInt64.self)
-                $0.storeBytes(of: low.bigEndian, toByteOffset: 8, as: UInt64.self)
-            }
-        }
+        withUnsafeMutableBytes(of: &request.id.idiag_src) { address.store(to: $0) }
         put(request, into: header)
     }
 

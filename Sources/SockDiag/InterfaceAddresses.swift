@@ -1,7 +1,7 @@
 internal import CNetlink
 internal import Glibc
-package import ListenTable
-package import Sockets
+package import Linux
+internal import Ports
 
 /// The addresses of this machine's network interfaces, asked over NETLINK_ROUTE (rtnetlink(7)) in the network
 /// namespace of the thread that made the object.
@@ -67,14 +67,9 @@ package final class InterfaceAddresses {
         while let attribute = try attributes.next() {
             // IFA_LOCAL is our end of a point-to-point link; elsewhere it equals IFA_ADDRESS or is absent.
             switch (Int(attribute.type), attribute.payload.count) {
-            case (IFA_LOCAL, 4):
-                return .v4(UInt32(bigEndian: attribute.payload.loadUnaligned(as: UInt32.self)))
-            case (IFA_ADDRESS, 4):
-                result = .v4(UInt32(bigEndian: attribute.payload.loadUnaligned(as: UInt32.self)))
-            case (IFA_LOCAL, 16), (IFA_ADDRESS, 16):
-                result = .v6(
-                    UInt64(bigEndian: attribute.payload.loadUnaligned(as: UInt64.self)),
-                    UInt64(bigEndian: attribute.payload.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
+            case (IFA_LOCAL, 4): return IPAddress(v4At: attribute.payload)
+            case (IFA_ADDRESS, 4): result = IPAddress(v4At: attribute.payload)
+            case (IFA_LOCAL, 16), (IFA_ADDRESS, 16): result = IPAddress(v6At: attribute.payload)
             default: continue
             }
         }

@@ -1,6 +1,6 @@
 internal import CNetlink
 internal import Glibc
-package import Sockets
+package import Linux
 
 /// Carries netlink messages to the kernel and back. The second implementation replays recorded answers.
 package protocol NetlinkTransport: AnyObject {

@@ -1,4 +1,4 @@
-package import Sockets
+package import Linux
 
 /// A snapshot that the kernel did not give, or not whole. It is never an empty table.
 package enum SockDiagError: Error, Hashable, Sendable {

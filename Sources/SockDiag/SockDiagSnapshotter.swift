@@ -1,7 +1,7 @@
 internal import CNetlink
 internal import Glibc
-package import ListenTable
-package import Sockets
+package import Linux
+package import Ports
 
 /// Asks the kernel which TCP sockets listen, over one long-lived NETLINK_SOCK_DIAG socket.
 ///

@@ -1,5 +1,5 @@
-import ForwardProtocol
-import Sockets
+import AgentChannel
+import Linux
 
 /// What this guest is called, and which run of kernel and agent this is.
 enum GuestIdentity {

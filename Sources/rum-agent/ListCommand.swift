@@ -1,7 +1,7 @@
 import ArgumentParser
 import CommandMain
-import ListenTable
 import ListenWatch
+import Ports
 
 struct ListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,8 +1,7 @@
+import AgentChannel
 import ArgumentParser
-import ForwardProtocol
-import GuestChannel
-import ListenTable
-import Sockets
+import Linux
+import Ports
 
 /// Where the daemon listens: `vsock`, `unix:DIR` or `tcp:HOST[:PORT]`.
 struct ListenAddress: ExpressibleByArgument, Hashable, CustomStringConvertible {

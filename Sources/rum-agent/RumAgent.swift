@@ -1,8 +1,8 @@
 import AgentAPI
 import ArgumentParser
 import CommandMain
-import ListenTable
 import ListenWatch
+import Ports
 
 @main
 struct RumAgent: AsyncParsableCommand {

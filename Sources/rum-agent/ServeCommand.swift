@@ -1,13 +1,13 @@
+import AgentChannel
 import AgentService
 import ArgumentParser
 import CommandMain
-import ForwardProtocol
 import Glibc
 import GuestForward
-import ListenTable
+import Linux
 import ListenWatch
+import Ports
 import Relay
-import Sockets
 
 struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -57,7 +57,7 @@ struct ServeCommand: AsyncParsableCommand {
                 }
             })
         let server = AgentServer(
-            service: AgentService(
+            service: RumAgentService(
                 tables: watcher, hostname: GuestIdentity.hostname, instanceID: GuestIdentity.newInstanceID(),
                 bootID: GuestIdentity.bootID), token: token)
         defer {

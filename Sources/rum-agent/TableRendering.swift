@@ -1,6 +1,7 @@
 import ArgumentParser
 import FoundationEssentials
-import ListenTable
+import Linux
+import Ports
 
 extension PortRange: ExpressibleByArgument {
     package init?(argument: String) { self.init(text: argument) }

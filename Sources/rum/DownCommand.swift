@@ -1,7 +1,7 @@
-import RumConfig
 import ArgumentParser
 import CommandMain
 import Machine
+import RumConfig
 
 struct DownCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

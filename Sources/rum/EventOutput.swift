@@ -1,7 +1,7 @@
 import ArgumentParser
 import CommandMain
-import ListenTable
 import PortForward
+import Ports
 
 /// How forwards are told of.
 struct EventOutput: ParsableArguments {

@@ -1,11 +1,10 @@
-import ForwardProtocol
 import AgentAPI
+import AgentChannel
 import AgentSession
 import ArgumentParser
 import CommandMain
 import Foundation
 import GRPCCore
-import GuestChannel
 import Machine
 import SwiftProtobuf
 
@@ -53,7 +52,7 @@ struct ExecCommand: AsyncParsableCommand {
             exit = try await Self.exec(command, on: running)
         } catch let error as RPCError {
             throw Self.unreachable(error.code == .deadlineExceeded ? "it does not answer" : error.message)
-        } catch let error as GuestDialError {
+        } catch let error as AgentDialError {
             throw Self.unreachable("\(error)")
         }
         if !exit.failure.isEmpty {
@@ -67,7 +66,7 @@ struct ExecCommand: AsyncParsableCommand {
     private static func exec(
         _ command: [String], on running: RunningMachine
     ) async throws -> Rum_V1_ExecExit {
-        let socket = try await GuestDialer(address: running.address).dial(.rpc)
+        let socket = try await AgentDialer(address: running.address).dial(.rpc)
         return try await AgentConnection.with(socket, token: running.token) { agent in
             // A guest that boots, or stands still, accepts connections that nobody will ever answer.
             _ = try await agent.ping(timeout: answerTimeout)

@@ -1,7 +1,7 @@
 import ArgumentParser
 import CommandMain
+import Linux
 import Relay
-import Sockets
 
 /// Commands that stay until they are interrupted.
 enum Foreground {

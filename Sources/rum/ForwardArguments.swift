@@ -1,7 +1,8 @@
+import AgentChannel
 import ArgumentParser
-import GuestChannel
-import ListenTable
+import Linux
 import PortForward
+import Ports
 
 extension AgentAddress: ExpressibleByArgument {
     package init?(argument: String) { try? self.init(text: argument) }

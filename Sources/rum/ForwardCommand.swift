@@ -1,14 +1,13 @@
+import AgentChannel
 import AgentSession
 import ArgumentParser
 import CommandMain
-import ForwardProtocol
-import ForwardSession
-import GuestChannel
-import ListenTable
+import HostForward
+import Linux
 import PortForward
+import Ports
 import Relay
 import RumConfig
-import Sockets
 
 struct ForwardCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -82,13 +81,13 @@ struct ForwardCommand: AsyncParsableCommand {
 
     /// Says what is in the way until the agent answers for the first time; later the session's events tell.
     private func waitForAgent(_ token: MachineToken?) async throws {
-        let dialer = GuestDialer(address: agent)
+        let dialer = AgentDialer(address: agent)
         do {
             _ = try await AgentWait.untilReady(token: token, timeout: nil) {
                 try await dialer.dial(.rpc)
             } notYet: { failure, reason in
                 StandardError.line("rum: Waiting for the agent: \(failure)")
-                if let reason = reason as? GuestDialError { StandardError.line("hint: \(reason.hint)") }
+                if let reason = reason as? AgentDialError { StandardError.line("hint: \(reason.hint)") }
             }
         } catch AgentWaitError.tokenRefused {
             throw CommandFailure(

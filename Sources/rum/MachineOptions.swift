@@ -11,9 +11,9 @@ struct MachineOptions: ParsableArguments {
 
     /// The machine of the configuration; nothing is touched yet.
     func machine() throws(CommandFailure) -> VirtualMachine {
-        let config: RumConfig
+        let config: MachineConfig
         do throws(ConfigErrors) {
-            config = try RumConfig.load(path: self.config)
+            config = try MachineConfig.load(path: self.config)
         } catch {
             throw CommandFailure(error.description, hint: error.hint, status: .usage)
         }

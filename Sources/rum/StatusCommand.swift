@@ -1,12 +1,11 @@
-import ListenTable
-import ForwardProtocol
 import AgentAPI
+import AgentChannel
 import AgentSession
 import ArgumentParser
 import CommandMain
 import Foundation
-import GuestChannel
 import Machine
+import Ports
 
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -38,7 +37,7 @@ struct StatusCommand: AsyncParsableCommand {
     }
 
     private static func agent(of running: RunningMachine) async -> StatusDocument.Agent {
-        let dialer = GuestDialer(address: running.address, timeout: .seconds(2))
+        let dialer = AgentDialer(address: running.address, timeout: .seconds(2))
         do {
             let info = try await AgentWait.untilReady(token: running.token, timeout: .zero) {
                 try await dialer.dial(.rpc)

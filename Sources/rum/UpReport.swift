@@ -1,9 +1,10 @@
 import AgentSession
-import Relay
 import Foundation
-import ForwardSession
-import ListenTable
+import HostForward
+import Linux
 import PortForward
+import Ports
+import Relay
 
 /// What a running `rum up` tells `rum status`.
 struct UpReport: Codable, Sendable {

@@ -1,13 +1,13 @@
-import RumConfig
-import CSockets
+import CLinux
 import CommandMain
 import Dispatch
 import Foundation
-import ForwardSession
 import Glibc
-import ListenTable
+import HostForward
+import Linux
 import Machine
-import Sockets
+import Ports
+import RumConfig
 
 /// The unix socket in the machine's folder on which a running `rum up` hands out its report, one per connection.
 ///
@@ -48,7 +48,7 @@ final class UpReportSocket: Sendable {
         guard let socket = try? StreamSocket.connect(to: .unix(path: path(of: machine))) else { return nil }
         var limit = timeval(tv_sec: 2, tv_usec: 0)
         setsockopt(socket.rawValue, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        _ = csockets_set_nonblocking(socket.rawValue, 0)
+        _ = clinux_set_nonblocking(socket.rawValue, 0)
         let handle = FileHandle(fileDescriptor: socket.release(), closeOnDealloc: true)
         guard let data = try? handle.readToEnd() else { return nil }
         return try? JSONDecoder().decode(UpReport.self, from: data)
@@ -62,7 +62,7 @@ final class UpReportSocket: Sendable {
         source.setEventHandler { @Sendable in readable.continuation.yield() }
         source.activate()
         for await _ in readable.stream {
-            while case let number = csockets_accept(listener.rawValue, nil, nil), number >= 0 {
+            while case let number = clinux_accept(listener.rawValue, nil, nil), number >= 0 {
                 let client = OwnedDescriptor(owning: number)
                 let report = try? JSONEncoder().encode(await UpReport(forwards))
                 Self.send(report ?? Data(), to: client)
@@ -77,7 +77,7 @@ final class UpReportSocket: Sendable {
         do throws(SystemError) {
             try DedicatedThread.start(name: "report") {
                 let socket = OwnedDescriptor(owning: number)
-                _ = csockets_set_nonblocking(socket.rawValue, 0)
+                _ = clinux_set_nonblocking(socket.rawValue, 0)
                 var limit = timeval(tv_sec: 2, tv_usec: 0)
                 setsockopt(
                     socket.rawValue, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))

@@ -1,15 +1,14 @@
-import ListenTable
-import ForwardProtocol
 import AgentAPI
+import AgentChannel
 import AgentSession
 import CommandMain
-import ForwardSession
-import GuestChannel
+import HostForward
+import Linux
 import Machine
 import PortForward
+import Ports
 import Relay
 import RumConfig
-import Sockets
 import Synchronization
 
 /// One `rum up`: brings the machine up, forwards its ports, and watches both.
@@ -62,7 +61,7 @@ final class UpSession: Sendable {
 
     private func waitForAgent(_ running: RunningMachine) async throws {
         progress.say("Waiting for the agent in the guest")
-        let dialer = GuestDialer(address: running.address)
+        let dialer = AgentDialer(address: running.address)
         do {
             let info = try await AgentWait.untilReady(token: running.token, timeout: agentTimeout) {
                 try await dialer.dial(.rpc)
@@ -145,7 +144,7 @@ final class UpSession: Sendable {
 
 extension ForwardPolicy {
     /// What a configuration asks for.
-    init(_ config: RumConfig) {
+    init(_ config: MachineConfig) {
         self.init(
             staticPorts: config.ports.map { .init(bind: $0.bind, host: $0.host, guest: $0.guest) },
             autoPorts: config.autoPorts.map { .init(range: $0.range, bind: $0.bind, ignore: $0.ignore) })

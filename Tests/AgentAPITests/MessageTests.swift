@@ -1,5 +1,6 @@
 import AgentAPI
-import ListenTable
+import Linux
+import Ports
 import Testing
 
 @Suite("Messages")

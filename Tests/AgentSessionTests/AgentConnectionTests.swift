@@ -1,11 +1,12 @@
 import AgentAPI
+import AgentChannel
 import AgentSession
-import ForwardProtocol
 import Foundation
 import GRPCCore
-import ListenTable
-import Sockets
+import Linux
+import Ports
 import SwiftProtobuf
+import TestSupport
 import Testing
 
 @Suite("A connection to the agent's service", .timeLimit(.minutes(1)))

@@ -1,9 +1,10 @@
+import AgentChannel
 import AgentSession
-import ForwardProtocol
 import Glibc
-import ListenTable
-import Sockets
+import Linux
+import Ports
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite("Following an agent", .timeLimit(.minutes(1)))
@@ -47,7 +48,7 @@ struct AgentFollowerTests {
 
     @Test("A lost agent is reported, and followed again once it is back")
     func reconnect() async throws {
-        let directory = try SocketDirectory()
+        let directory = try TestFolder()
         let log = Log()
         let follower = AgentFollower(token: nil, range: .all) {
             try StreamSocket.connect(to: directory.rpcAddress)

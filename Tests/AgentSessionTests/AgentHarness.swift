@@ -1,11 +1,12 @@
+import AgentChannel
 import AgentService
 import AgentSession
-import ForwardProtocol
 import GRPCCore
 import Glibc
-import ListenTable
-import Sockets
+import Linux
+import Ports
 import Synchronization
+import TestSupport
 
 /// Tables that a test publishes by hand.
 final class ScriptedTables: ListenTableProvider {
@@ -56,40 +57,21 @@ final class ScriptedTables: ListenTableProvider {
     }
 }
 
-/// A directory for sockets that goes away with its owner.
-final class SocketDirectory: Sendable {
-    let path: String
-
-    init() throws {
-        var template = Array("/tmp/rum-test-XXXXXX\0".utf8CString.dropLast())
-        template.append(0)
-        guard mkdtemp(&template) != nil else { throw SystemError.current("mkdtemp") }
-        path = template.withUnsafeBytes { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-    }
-
-    deinit {
-        for name in ["2222.sock", "2223.sock"] { unlink("\(path)/\(name)") }
-        rmdir(path)
-    }
-
-    var rpcAddress: SocketAddress { .unix(path: "\(path)/2222.sock") }
-}
-
 /// Runs a service on a real unix socket while `body` runs.
 func withServer<Result: Sendable>(
     _ tables: ScriptedTables, token: MachineToken? = nil,
-    _ body: @escaping @Sendable (SocketDirectory) async throws -> Result
+    _ body: @escaping @Sendable (TestFolder) async throws -> Result
 ) async throws -> Result {
-    let service = AgentService(tables: tables, hostname: "guest", instanceID: "one", bootID: "boot")
+    let service = RumAgentService(tables: tables, hostname: "guest", instanceID: "one", bootID: "boot")
     return try await withServer(service, token: token, body)
 }
 
 /// Runs any service on a real unix socket while `body` runs.
 func withServer<Result: Sendable>(
     _ service: any RegistrableRPCService, token: MachineToken? = nil,
-    _ body: @escaping @Sendable (SocketDirectory) async throws -> Result
+    _ body: @escaping @Sendable (TestFolder) async throws -> Result
 ) async throws -> Result {
-    let directory = try SocketDirectory()
+    let directory = try TestFolder()
     let listener = try StreamSocket.listen(on: directory.rpcAddress).release()
     let server = AgentServer(service: service, token: token)
     return try await withThrowingTaskGroup(of: Result?.self) { group in
@@ -103,15 +85,6 @@ func withServer<Result: Sendable>(
             if let result { return result }
         }
         throw CancellationError()
-    }
-}
-
-/// Waits for a condition that something outside the test makes true.
-func eventually(_ condition: @Sendable () -> Bool) async throws {
-    let deadline = ContinuousClock.now + .seconds(10)
-    while !condition() {
-        guard ContinuousClock.now < deadline else { throw SystemError(code: ETIMEDOUT, operation: "wait") }
-        try await Task.sleep(for: .milliseconds(1))
     }
 }
 
@@ -131,4 +104,9 @@ final class Recorder<Value: Sendable>: Sendable {
 
     var all: [Value] { values.withLock { $0 } }
     func add(_ value: Value) { values.withLock { $0.append(value) } }
+}
+
+extension TestFolder {
+    /// Where an agent of this folder answers gRPC.
+    var rpcAddress: SocketAddress { .unix(path: "\(path)/2222.sock") }
 }

@@ -2,9 +2,10 @@ import AgentAPI
 import AgentSession
 import GRPCCore
 import GRPCProtobuf
-import ListenTable
-import Sockets
+import Linux
+import Ports
 import SwiftProtobuf
+import TestSupport
 import Testing
 
 @Suite("Agents older and newer than the host", .timeLimit(.minutes(1)))
@@ -37,7 +38,7 @@ struct OtherVersionTests {
 
     /// Follows the agent behind `directory` while `body` runs; records how tables come, their ports, and losses.
     private func following(
-        _ directory: SocketDirectory, _ events: Recorder<String>,
+        _ directory: TestFolder, _ events: Recorder<String>,
         _ body: @escaping @Sendable () async throws -> Void
     ) async throws {
         let follower = AgentFollower(token: nil, range: .all) {

@@ -1,8 +1,9 @@
 import Foundation
 import Glibc
-import ListenTable
+import Linux
 import LiveKernel
-import Sockets
+import Ports
+import TestSupport
 import Testing
 
 /// `rum forward` on the host's side and `rum-agent` in a namespace that plays the guest, with real sockets.

@@ -1,25 +1,20 @@
 import Foundation
 import Glibc
-import ListenTable
+import Linux
 import LiveKernel
-import Sockets
+import Ports
+import TestSupport
 
 /// A network namespace that plays the guest, with an agent in it.
 final class Guest: Sendable {
     let namespace: NetworkNamespace
-    let directory: String
+    private let folder: TestFolder
+    var directory: String { folder.path }
 
     init() async throws {
         namespace = try await NetworkNamespace()
-        directory =
-            FileManager.default.temporaryDirectory.appendingPathComponent(
-                "rum-\(UUID().uuidString.prefix(8))"
-            )
-            .path
-        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
+        folder = try TestFolder()
     }
-
-    deinit { try? FileManager.default.removeItem(atPath: directory) }
 
     /// Starts an agent and waits until it serves.
     func startAgent(_ arguments: [String] = []) async throws -> Program {

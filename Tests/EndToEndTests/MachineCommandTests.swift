@@ -1,8 +1,9 @@
 import Foundation
 import Glibc
-import ListenTable
+import Linux
 import LiveKernel
-import Sockets
+import Ports
+import TestSupport
 import Testing
 
 /// What the commands about machines say and leave behind when something is wrong; no guest boots here.

@@ -1,7 +1,9 @@
 import Foundation
 import Glibc
-import Sockets
+import Linux
 import Synchronization
+import TestSupport
+import Testing
 
 /// One of the package's programs, as built beside the tests; it is killed with its owner.
 final class Program: Sendable {
@@ -101,20 +103,6 @@ final class Program: Sendable {
         let tests = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments[0]
         return URL(fileURLWithPath: tests).deletingLastPathComponent().path
     }
-}
-
-/// Waits for a condition that another process makes true.
-func eventually(_ what: @autoclosure () -> String, _ condition: () -> Bool) async throws {
-    let deadline = ContinuousClock.now + .seconds(20)
-    while !condition() {
-        guard ContinuousClock.now < deadline else { throw NeverHappened(what: what()) }
-        try await Task.sleep(for: .milliseconds(2))
-    }
-}
-
-struct NeverHappened: Error, CustomStringConvertible {
-    let what: String
-    var description: String { "never happened: \(what)" }
 }
 
 /// Work of a test that blocks.

@@ -1,9 +1,10 @@
-import ForwardProtocol
+import AgentChannel
 import Glibc
 import GuestForward
-import ListenTable
+import Linux
+import Ports
 import Relay
-import Sockets
+import TestSupport
 import Testing
 
 @Suite("Guest forwarder")
@@ -72,12 +73,8 @@ struct GuestForwarderTests {
 
     @Test("A stale unix socket is replaced, a live one is not, and closing removes the file")
     func unixSocket() async throws {
-        var template = Array("/tmp/rum-forward-XXXXXX".utf8CString)
-        let directory: String = try template.withUnsafeMutableBufferPointer {
-            String(cString: try #require($0.baseAddress.flatMap { mkdtemp($0) }))
-        }
-        defer { rmdir(directory) }
-        let address = SocketAddress.unix(path: directory + "/2223.sock")
+        let folder = try TestFolder()
+        let address = SocketAddress.unix(path: folder.path + "/2223.sock")
         do { _ = try StreamSocket.listen(on: address) }
         let engine = try RelayEngine()
         let policy = GuestRelayPolicy(token: .none) { _ in [] }
@@ -88,7 +85,7 @@ struct GuestForwarderTests {
         let failure = #expect(throws: SystemError.self) { try second.listen(on: address) }
         #expect(failure?.code == EADDRINUSE)
         forwarder.close()
-        #expect(access(directory + "/2223.sock", F_OK) != 0)
+        #expect(access(folder.path + "/2223.sock", F_OK) != 0)
         await engine.shutdown()
     }
 }

@@ -1,4 +1,5 @@
-import ListenTable
+import Linux
+import Ports
 import Testing
 
 @testable import ListenWatch

@@ -1,5 +1,6 @@
 import Foundation
-import ListenTable
+import Linux
+import Ports
 import Testing
 
 @testable import ListenWatch

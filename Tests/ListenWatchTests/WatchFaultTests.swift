@@ -1,10 +1,11 @@
 import Foundation
 import Glibc
-import ListenTable
+import Linux
 import ListenWatch
 import LiveKernel
-import Sockets
+import Ports
 import Synchronization
+import TestSupport
 import Testing
 
 /// Each thing a watcher stands on, really taken away from its thread.
@@ -198,15 +199,14 @@ struct WatchFaultTests {
 
 /// A folder with a `net/tcp` of the test's making.
 private final class ProcRoot: Sendable {
-    let path: String
+    private let folder: TestFolder
+    var path: String { folder.path }
 
     init(_ tcp: String) throws {
-        path = FileManager.default.temporaryDirectory.appending(path: "proc-\(UUID())").path
-        try FileManager.default.createDirectory(atPath: path + "/net", withIntermediateDirectories: true)
+        folder = try TestFolder()
+        _ = try folder.folder("net")
         try write(tcp)
     }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
 
     /// Replaces the file in one step, so that no reader sees half.
     func write(_ tcp: String) throws {

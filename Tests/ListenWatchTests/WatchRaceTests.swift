@@ -1,7 +1,8 @@
 import Glibc
-import ListenTable
+import Linux
 import LiveKernel
-import Sockets
+import Ports
+import TestSupport
 import Testing
 
 @testable import ListenWatch

@@ -1,9 +1,10 @@
 import Glibc
-import ListenTable
+import Linux
 import ListenWatch
 import LiveKernel
-import Sockets
+import Ports
 import Synchronization
+import TestSupport
 import Testing
 
 /// A watcher in a network namespace of its own, with everything it said.

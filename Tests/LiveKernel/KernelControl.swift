@@ -1,6 +1,6 @@
 internal import CLiveKernel
 internal import Glibc
-package import Sockets
+package import Linux
 
 /// What a test takes away from its thread.
 package enum KernelControl {

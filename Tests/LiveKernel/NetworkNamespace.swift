@@ -1,6 +1,6 @@
 internal import CLiveKernel
 internal import Glibc
-package import Sockets
+package import Linux
 
 /// A fresh network namespace with its loopback interface up; it goes when the last socket in it is closed.
 ///

@@ -1,5 +1,5 @@
 internal import Glibc
-internal import Sockets
+internal import Linux
 internal import Synchronization
 
 /// Carries one value, copyable or not, from the thread that made it to the one that waits for it.

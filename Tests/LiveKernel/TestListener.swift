@@ -1,6 +1,6 @@
 internal import Glibc
-package import ListenTable
-package import Sockets
+package import Linux
+package import Ports
 
 /// A TCP socket of a test, in the network namespace of the thread that opened it.
 package final class TestListener: Sendable {

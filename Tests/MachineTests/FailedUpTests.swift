@@ -1,5 +1,6 @@
 import Foundation
 import RumConfig
+import TestSupport
 import Testing
 
 @testable import Machine
@@ -16,7 +17,8 @@ struct FailedUpTests {
         let file = try folder.file(
             "\(name).rum.toml", text + "\n[advanced]\nlibvirt_uri = \"test:///default\"\n")
         return VirtualMachine(
-            config: try RumConfig.load(path: file), agentBundle: try bundle ?? folder.file("bundle.tar.gz"),
+            config: try MachineConfig.load(path: file),
+            agentBundle: try bundle ?? folder.file("bundle.tar.gz"),
             environment: ["RUM_HOME": folder.path + "/home", "RUM_CACHE": folder.path + "/cache"])
     }
 
@@ -115,7 +117,7 @@ struct FailedUpTests {
         let file = try folder.file(
             "i.rum.toml", "image.base = \"x\"\nadvanced.libvirt_uri = \"test:///default\"")
         let machine = VirtualMachine(
-            config: try RumConfig.load(path: file), agentBundle: "/dev/null",
+            config: try MachineConfig.load(path: file), agentBundle: "/dev/null",
             environment: ["RUM_HOME": folder.path + "/home", "RUM_DOMAIN_TYPE": "xen"])
         #expect(
             await failure(machine)?.message == "RUM_DOMAIN_TYPE is \"xen\"; auto, kvm or qemu was expected")

@@ -1,6 +1,7 @@
 import Glibc
 import RumConfig
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Machine

@@ -1,5 +1,6 @@
 import RumConfig
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Machine
@@ -26,7 +27,7 @@ struct ImageTests {
     @Test("A URL is downloaded once, and checked")
     func download() async throws {
         let source = try folder.file("image.qcow2", "content\n")
-        let image = RumConfig.Image(base: .url("file://" + source), sha256: contentDigest)
+        let image = MachineConfig.Image(base: .url("file://" + source), sha256: contentDigest)
         let path = try await cache.resolve(image)
         #expect(try readText(path) == "content\n")
         #expect(steps.all == ["Downloading file://\(source)", "Checking the image's sha256"])
@@ -39,7 +40,7 @@ struct ImageTests {
     func together() async throws {
         let source = try folder.file("image.qcow2", "content\n")
         let cache = cache
-        let image = RumConfig.Image(base: .url("file://" + source))
+        let image = MachineConfig.Image(base: .url("file://" + source))
         async let first = cache.resolve(image)
         async let second = cache.resolve(image)
         #expect(try await first == second)
@@ -49,7 +50,7 @@ struct ImageTests {
     @Test("What an interrupted download left is continued where a digest can prove the result")
     func resume() async throws {
         let source = try folder.file("image.qcow2", "content\n")
-        let image = RumConfig.Image(base: .url("file://" + source), sha256: contentDigest)
+        let image = MachineConfig.Image(base: .url("file://" + source), sha256: contentDigest)
         let path = cache.location(of: "file://" + source, digest: contentDigest)
         try MachineFiles.makeDirectory(folder.path + "/cache")
         try MachineFiles.write(Array("cont".utf8), to: path + ".part")
@@ -59,7 +60,7 @@ struct ImageTests {
     @Test("A leftover that does not fit is thrown away and the download repeated")
     func badLeftover() async throws {
         let source = try folder.file("image.qcow2", "content\n")
-        let image = RumConfig.Image(base: .url("file://" + source), sha256: contentDigest)
+        let image = MachineConfig.Image(base: .url("file://" + source), sha256: contentDigest)
         let path = cache.location(of: "file://" + source, digest: contentDigest)
         try MachineFiles.makeDirectory(folder.path + "/cache")
         try MachineFiles.write(Array("old ".utf8), to: path + ".part")
@@ -70,7 +71,7 @@ struct ImageTests {
     func wrongDigest() async throws {
         let source = try folder.file("image.qcow2", "content\n")
         let wrong = String(repeating: "0", count: 64)
-        let image = RumConfig.Image(base: .url("file://" + source), sha256: wrong)
+        let image = MachineConfig.Image(base: .url("file://" + source), sha256: wrong)
         let error = await #expect(throws: MachineError.self) { try await cache.resolve(image) }
         #expect(
             error?.message == "file://\(source) has the sha256 \(contentDigest), but image.sha256 is \(wrong)"
@@ -82,7 +83,7 @@ struct ImageTests {
 
     @Test("A server that cannot be reached is told as such")
     func offline() async throws {
-        let image = RumConfig.Image(base: .url("http://127.0.0.1:1/x.img"))
+        let image = MachineConfig.Image(base: .url("http://127.0.0.1:1/x.img"))
         let error = await #expect(throws: MachineError.self) { try await cache.resolve(image) }
         #expect(error?.message.hasPrefix("cannot download http://127.0.0.1:1/x.img: ") == true)
         #expect(error?.hint.hasPrefix("Check the network") == true)

@@ -1,7 +1,8 @@
+import AgentChannel
 import Foundation
-import GuestChannel
 import RumConfig
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Machine
@@ -34,7 +35,7 @@ struct RealLibvirtTests {
             """
         let file = try folder.file("\((folder.path as NSString).lastPathComponent).rum.toml", text)
         machine = VirtualMachine(
-            config: try RumConfig.load(path: file), agentBundle: try folder.file("bundle.tar.gz"),
+            config: try MachineConfig.load(path: file), agentBundle: try folder.file("bundle.tar.gz"),
             environment: ["RUM_HOME": folder.path + "/home", "RUM_CACHE": folder.path + "/cache"])
     }
 

@@ -1,5 +1,7 @@
-import ListenTable
+import Linux
 import PortForward
+import Ports
+import TestSupport
 import Testing
 
 @Suite("Forward policy")

@@ -1,26 +1,10 @@
 import Glibc
-import ListenTable
+import Linux
 import PortForward
+import Ports
 import Relay
-import Sockets
+import TestSupport
 import Testing
-
-func port(_ number: UInt16) -> PortNumber {
-    guard let port = PortNumber(number) else { preconditionFailure("port 0") }
-    return port
-}
-
-func table(
-    _ ports: some Sequence<UInt16>, address: IPAddress = .anyV4, listenedAt: UInt64? = nil
-) -> ListenTable {
-    ListenTable(
-        revision: 1, source: ListenSource(mode: .netlink, push: .tracepoint),
-        listeners: ports.map {
-            ListeningSocket(
-                address: address, port: port($0), process: ListeningProcess(pid: 812, name: "python3"),
-                listenedAt: listenedAt)
-        })
-}
 
 @Suite("Reconciler")
 struct ForwardReconcilerTests {
@@ -90,8 +74,7 @@ struct ForwardReconcilerTests {
         await reconciler.announceBlocked()
         await reconciler.announceBlocked()
         #expect(
-            log.all.map(\.line)
-                == ["Blocked: 127.0.0.1:5002 is held by node (pid 4121); will forward when it is free"])
+            log.all.map(\.reason) == ["127.0.0.1:5002 is held by node (pid 4121)"])
         #expect(log.take() == ["blocked:5002"])
         for _ in 0..<5 {
             clock.advance(.milliseconds(50))
@@ -133,9 +116,9 @@ struct ForwardReconcilerTests {
         await reconciler.start()
         await reconciler.announceBlocked()
         #expect(
-            log.all.first?.line
-                == "Blocked: 127.0.0.1:80: Permission denied (a port below 1024: see "
-                + "net.ipv4.ip_unprivileged_port_start); will forward when it can be bound")
+            log.all.first?.reason
+                == "127.0.0.1:80: Permission denied (a port below 1024: see "
+                + "net.ipv4.ip_unprivileged_port_start)")
         let tries = binder.tries
         clock.advance(.milliseconds(900))
         await reconciler.tick()
@@ -257,14 +240,18 @@ struct ForwardReconcilerTests {
     @Test("While it runs, blocked ports are told and opened without being asked")
     func running() async throws {
         let log = log
-        let reconciler = ForwardReconciler(policy: Self.automatic, binder: binder) { log.append($0) }
+        let clock = ForwardClock(
+            monotonic: { SystemClock.monotonic }, wallMicroseconds: { SystemClock.realtime / 1000 })
+        let reconciler = ForwardReconciler(policy: Self.automatic, binder: binder, clock: clock) {
+            log.append($0)
+        }
         binder.fail(5002, with: EADDRINUSE)
-        await withTaskGroup(of: Void.self) { group in
+        try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await reconciler.run() }
             await reconciler.apply(table([5002]))
-            await until { log.all.map(\.name) == [.blocked] }
+            try await eventually { log.all.map(\.name) == [.blocked] }
             binder.fail(5002, with: nil)
-            await until { log.all.map(\.name) == [.blocked, .opened] }
+            try await eventually { log.all.map(\.name) == [.blocked, .opened] }
             group.cancelAll()
         }
     }
@@ -316,18 +303,6 @@ struct ForwardReconcilerTests {
         #expect(open == last.union([8080]))
         await reconciler.stop()
         #expect(binder.openPorts == [])
-    }
-}
-
-/// Waits for another task, up to a deadline.
-func until(sourceLocation: SourceLocation = #_sourceLocation, _ condition: () -> Bool) async {
-    let deadline = ContinuousClock.now + .seconds(10)
-    while !condition() {
-        guard ContinuousClock.now < deadline else {
-            Issue.record("waited in vain", sourceLocation: sourceLocation)
-            return
-        }
-        try? await Task.sleep(for: .milliseconds(1))
     }
 }
 

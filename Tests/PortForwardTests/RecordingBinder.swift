@@ -1,8 +1,7 @@
 import Glibc
-import ListenTable
+import Linux
 import PortForward
-import Relay
-import Sockets
+import Ports
 import Synchronization
 
 /// Opens nothing and writes down everything. Ports can be made busy or faulty from outside.
@@ -71,7 +70,7 @@ final class RecordingBinder: ForwardBinder {
             }
         }
 
-        var counters: RelayCounters { RelayCounters() }
+        var counters: ForwardCounters { ForwardCounters() }
     }
 }
 

@@ -1,6 +1,8 @@
 import Foundation
-import ListenTable
+import Linux
+import Ports
 import ProcNet
+import TestSupport
 import Testing
 
 /// The captures of fixtures/procnet: `NAME.tcp`, `NAME.tcp6` where there is one, and `NAME.expected`.
@@ -30,10 +32,9 @@ struct ProcNetFixtureTests {
 
     @Test("The reader gives the same as the parser when the captures stand in a proc root", arguments: names)
     func reader(_ name: String) throws {
-        let root = FileManager.default.temporaryDirectory.appending(path: "procnet-\(UUID())")
-        try FileManager.default.createDirectory(
-            at: root.appending(path: "net"), withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: root) }
+        let folder = try TestFolder()
+        let root = URL(fileURLWithPath: folder.path)
+        _ = try folder.folder("net")
         for family in ProcNetFamily.allCases {
             let file = Self.folder.appending(path: "\(name).\(family.rawValue)")
             guard FileManager.default.fileExists(atPath: file.path) else { continue }

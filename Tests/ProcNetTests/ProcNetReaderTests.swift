@@ -1,7 +1,7 @@
-import Foundation
 import Glibc
-import ListenTable
+import Ports
 import ProcNet
+import TestSupport
 import Testing
 
 @Suite("A proc root that is not what it should be")
@@ -15,12 +15,10 @@ struct ProcNetReaderTests {
 
     @Test("A net/tcp that can't be read is an error, not an empty table")
     func directory() throws {
-        let root = FileManager.default.temporaryDirectory.appending(path: "procnet-\(UUID())")
-        defer { try? FileManager.default.removeItem(at: root) }
-        try FileManager.default.createDirectory(
-            at: root.appending(path: "net/tcp"), withIntermediateDirectories: true)
-        #expect(throws: ProcNetError.unreadable(path: "\(root.path)/net/tcp", code: EISDIR)) {
-            try ProcNetReader(root: root.path).listeners()
+        let folder = try TestFolder()
+        let file = try folder.folder("net/tcp")
+        #expect(throws: ProcNetError.unreadable(path: file, code: EISDIR)) {
+            try ProcNetReader(root: folder.path).listeners()
         }
     }
 

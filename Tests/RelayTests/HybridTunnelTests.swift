@@ -1,9 +1,9 @@
-import ForwardProtocol
+import AgentChannel
 import Glibc
-import GuestChannel
-import ListenTable
+import Linux
+import Ports
 import Relay
-import Sockets
+import TestSupport
 import Testing
 
 /// The host's relay over a hybrid vsock socket; the virtual machine monitor and the agent are played here.
@@ -58,11 +58,11 @@ final class HybridRig {
     let listener: RelayListener
     let monitor: Peer
     let preamble: ForwardPreamble
-    private let directory: String
+    private let folder: TestFolder
 
     init() throws {
-        directory = try RelayRig.temporaryDirectory()
-        let path = directory + "/2223.sock"
+        folder = try TestFolder()
+        let path = folder.path + "/2223.sock"
         monitor = Peer(try StreamSocket.listen(on: .unix(path: path)))
         preamble = ForwardPreamble(token: .random(), port: try #require(PortNumber(5001)))
         host = try RelayEngine()
@@ -70,8 +70,6 @@ final class HybridRig {
             on: StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)),
             role: .host(agent: .hybrid(path: path), preamble: preamble))
     }
-
-    deinit { RelayRig.removeDirectory(directory) }
 
     func connect() throws -> Peer {
         let peer = Peer(try StreamSocket.connect(to: listener.address))

@@ -1,10 +1,10 @@
-import ForwardProtocol
+import AgentChannel
 import Glibc
-import GuestChannel
-import ListenTable
+import Linux
+import Ports
 import Relay
-import Sockets
 import Synchronization
+import TestSupport
 import Testing
 
 /// What happens at the relay's bounds, and when the guest says no.
@@ -92,7 +92,7 @@ struct RelayLimitTests {
             for client in clients {
                 _ = try rig.hostListener.address.withSockaddr { Glibc.connect(client, $0, $1) }
             }
-            await expectSoon("the pause was told") { said.count(of: "accepting pauses") > 0 }
+            try await eventually("the pause was told") { said.count(of: "accepting pauses") > 0 }
             setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &old)
             var served: [Peer] = []
             for _ in clients { served.append(try server.accept()) }
@@ -100,7 +100,7 @@ struct RelayLimitTests {
             #expect(said.count(of: "accepting pauses") <= 2)
             clients.forEach { close($0) }
             served = []
-            await expectSoon("all connections end") { rig.host.activeConnections == 0 }
+            try await eventually("all connections end") { rig.host.activeConnections == 0 }
             await rig.end()
         }
     }

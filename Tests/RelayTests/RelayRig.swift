@@ -1,9 +1,9 @@
-import ForwardProtocol
+import AgentChannel
 import Glibc
-import GuestChannel
-import ListenTable
+import Linux
+import Ports
 import Relay
-import Sockets
+import TestSupport
 import Testing
 
 /// How the host's relay reaches the guest's.
@@ -21,7 +21,7 @@ final class RelayRig {
     let hostListener: RelayListener
     let guestListener: RelayListener
     let server: Peer
-    private let directory: String
+    private let folder: TestFolder
 
     init(
         _ tunnel: Tunnel, hostOptions: RelayOptions = RelayOptions(),
@@ -29,7 +29,7 @@ final class RelayRig {
         token: MachineToken = RelayRig.token, targets: [SocketAddress]? = nil,
         log: @escaping @Sendable (String) -> Void = { _ in }
     ) throws {
-        directory = try RelayRig.temporaryDirectory()
+        folder = try TestFolder()
         server = Peer(try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)))
         let target = try StreamSocket.localAddress(server.fd)
         host = try RelayEngine(options: hostOptions, log: log)
@@ -39,7 +39,7 @@ final class RelayRig {
         let agent: AgentAddress
         switch tunnel {
         case .unix:
-            agent = .unix(directory: directory)
+            agent = .unix(directory: folder.path)
             guestListener = try guest.listen(
                 on: StreamSocket.listen(on: agent.socketAddress(for: .forward)), role: .guest(policy))
         case .tcp:
@@ -53,8 +53,6 @@ final class RelayRig {
             on: StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)),
             role: .host(agent: agent, preamble: preamble))
     }
-
-    deinit { RelayRig.removeDirectory(directory) }
 
     func end() async {
         await host.shutdown()
@@ -71,19 +69,6 @@ final class RelayRig {
     func pair() throws -> (client: Peer, server: Peer) {
         let client = try connect()
         return (client, try server.accept())
-    }
-
-    static func temporaryDirectory() throws -> String {
-        var template = Array("/tmp/rum-relay-XXXXXX".utf8CString)
-        return try template.withUnsafeMutableBufferPointer { buffer in
-            let base = try #require(buffer.baseAddress)
-            return String(cString: try #require(mkdtemp(base)))
-        }
-    }
-
-    static func removeDirectory(_ path: String) {
-        unlink(path + "/2223.sock")
-        rmdir(path)
     }
 }
 

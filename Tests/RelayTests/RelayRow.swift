@@ -1,6 +1,7 @@
 import Glibc
+import Linux
 import Relay
-import Sockets
+import TestSupport
 import Testing
 
 /// One row of the relay table: a rig, a body, and then every descriptor is back.
@@ -16,14 +17,14 @@ enum RelayRow {
             let rig = try RelayRig(tunnel, hostOptions: options, guestOptions: options)
             let idle = openDescriptors()
             try await body(rig)
-            await expectSoon("left over: \(openDescriptors().subtracting(idle))") {
+            try await eventually("left over: \(openDescriptors().subtracting(idle))") {
                 openDescriptors().isSubset(of: idle) && rig.host.activeConnections == 0
                     && rig.guest.activeConnections == 0
             }
             await rig.end()
         }
         // The loops' threads let go of the last ones after they have said that they are done.
-        await expectSoon("left over: \(openDescriptors().subtracting(before))") {
+        try await eventually("left over: \(openDescriptors().subtracting(before))") {
             openDescriptors().isSubset(of: before)
         }
     }
@@ -45,21 +46,5 @@ enum RelayRow {
             if text.contains(":["), !text.contains("timerfd") { result.insert("\(name) \(text)") }
         }
         return result
-    }
-}
-
-/// Waits until a condition of the kernel or another thread holds.
-func expectSoon(
-    _ comment: @autoclosure () -> Comment, seconds: Int = 10,
-    sourceLocation: SourceLocation = #_sourceLocation, _ condition: () -> Bool
-) async {
-    let deadline = ContinuousClock.now + .seconds(seconds)
-    while !condition() {
-        guard ContinuousClock.now < deadline else {
-            Issue.record(comment(), sourceLocation: sourceLocation)
-            return
-        }
-        await Task.yield()
-        usleep(1000)
     }
 }

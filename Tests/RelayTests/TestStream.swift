@@ -1,6 +1,6 @@
 import Glibc
+import Linux
 import Relay
-import Sockets
 
 /// How a row moves bulk.
 enum SpliceChoice: String, CaseIterable, Codable {
@@ -58,19 +58,6 @@ struct TestStream {
             withUnsafeBytes(of: total / block.count) { expected.replaceSubrange(0..<8, with: $0) }
             guard bytes == expected else { throw Mismatch(offset: total) }
             total += bytes.count
-        }
-    }
-}
-
-/// Runs a body that blocks on a thread of its own.
-func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
-    try await withCheckedThrowingContinuation { continuation in
-        do {
-            try DedicatedThread.start(name: "test") {
-                continuation.resume(with: Swift.Result { try body() })
-            }
-        } catch {
-            continuation.resume(throwing: error)
         }
     }
 }

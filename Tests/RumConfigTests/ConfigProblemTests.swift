@@ -16,7 +16,7 @@ struct BadInput: CustomTestStringConvertible {
 
 private func problems(_ text: String, file: String = "/w/app/rum.toml") -> [String] {
     do throws(ConfigErrors) {
-        _ = try RumConfig.parse(text, file: file)
+        _ = try MachineConfig.parse(text, file: file)
         return []
     } catch {
         return error.problems.map(\.description)
@@ -217,7 +217,7 @@ struct ConfigProblemTests {
             ("/proc", "is not a regular file"), ("/dev/zero", "is not a regular file"),
         ])
     func unreadable(path: String, reason: String) {
-        let error = #expect(throws: ConfigErrors.self) { try RumConfig.load(path: path) }
+        let error = #expect(throws: ConfigErrors.self) { try MachineConfig.load(path: path) }
         #expect(error?.problems.map(\.message) == [reason])
         #expect(error?.hint.contains("-c") == true)
     }

@@ -1,5 +1,5 @@
 import Foundation
-import ListenTable
+import Ports
 import SockDiag
 import Testing
 

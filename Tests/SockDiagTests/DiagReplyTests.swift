@@ -1,7 +1,7 @@
 import Glibc
-import ListenTable
+import Linux
+import Ports
 import SockDiag
-import Sockets
 import Testing
 
 @Suite("The kernel's answers")

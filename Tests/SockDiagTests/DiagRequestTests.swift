@@ -1,4 +1,5 @@
-import ListenTable
+import Linux
+import Ports
 import SockDiag
 import Testing
 

@@ -1,5 +1,6 @@
-import ListenTable
+import Linux
 import LiveKernel
+import Ports
 import ProcNet
 import SockDiag
 import Testing

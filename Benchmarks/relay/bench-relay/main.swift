@@ -4,13 +4,12 @@
 //   bench-relay guest DIR PORT [always|never]   DIR/2223.sock -> 127.0.0.1:PORT
 //
 // The last word forces splice or copying; without it the engine finds out.
-import ForwardProtocol
+import AgentChannel
 import Glibc
-import GuestChannel
 import GuestForward
-import ListenTable
+import Linux
+import Ports
 import Relay
-import Sockets
 
 struct Usage: Error {}
 

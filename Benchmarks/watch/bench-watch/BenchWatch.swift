@@ -1,6 +1,6 @@
 @preconcurrency import Glibc
-import ListenTable
 import LiveKernel
+import Ports
 
 /// Measures the watcher beside what others do, and prints markdown tables.
 ///

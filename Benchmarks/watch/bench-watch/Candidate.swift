@@ -1,9 +1,9 @@
 import Glibc
-import ListenTable
+import Linux
 import ListenWatch
+import Ports
 import ProcNet
 import SockDiag
-import Sockets
 
 /// One way to know of listeners, as a process: it prints `+PORT TIME` and `-PORT TIME` when it learns of a change.
 enum Candidate: String, CaseIterable {

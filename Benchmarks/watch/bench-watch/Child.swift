@@ -1,7 +1,7 @@
 import CLiveKernel
 import Glibc
+import Linux
 import LiveKernel
-import Sockets
 import Synchronization
 
 /// A process in a namespace, with its standard output read line by line on a thread of its own.

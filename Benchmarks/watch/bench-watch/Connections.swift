@@ -1,7 +1,7 @@
 import Glibc
-import ListenTable
+import Linux
 import LiveKernel
-import Sockets
+import Ports
 
 /// Pairs of established connections in the calling thread's namespace, for as long as the object lives.
 final class Connections: Sendable {

@@ -1,7 +1,7 @@
 import Glibc
-import ListenTable
+import Linux
 import LiveKernel
-import Sockets
+import Ports
 
 /// How long after listen() returned each candidate knows, with 1 000 connections and 30 listeners around.
 enum DetectionBench {

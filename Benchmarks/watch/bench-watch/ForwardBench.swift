@@ -1,8 +1,8 @@
 import Glibc
-import ListenTable
+import Linux
 import LiveKernel
+import Ports
 import SockDiag
-import Sockets
 
 /// `rum-agent` in one namespace, `rum forward` in another, a unix socket between: from listen() in the guest to
 /// a connection on the host.

@@ -1,7 +1,7 @@
 import Glibc
-import ListenTable
+import Linux
 import LiveKernel
-import Sockets
+import Ports
 
 /// What the candidates cost when nothing happens.
 enum IdleBench {

@@ -1,6 +1,7 @@
 import Glibc
-import ListenTable
+import Linux
 import LiveKernel
+import Ports
 import ProcNet
 import SockDiag
 

@@ -1,0 +1,150 @@
+internal import CLinux
+internal import Glibc
+package import Linux
+internal import Synchronization
+
+/// Connects to a port of an agent, for callers that may not block.
+package struct AgentDialer: Sendable {
+    package let address: AgentAddress
+    /// For the connect and, on a hybrid socket, the greeting together.
+    package let timeout: Duration
+
+    package init(address: AgentAddress, timeout: Duration = .seconds(3)) {
+        self.address = address
+        self.timeout = timeout
+    }
+
+    /// A connected, non-blocking socket on which the agent's own protocol can start.
+    ///
+    /// Waits on a short-lived thread of its own; a cancelled task gives up at once.
+    package func dial(_ port: AgentPort) async throws(AgentDialError) -> OwnedDescriptor {
+        let attempt: DialAttempt
+        do throws(SystemError) {
+            attempt = try DialAttempt()
+        } catch {
+            throw AgentDialError(address: address, port: port, reason: .system(error))
+        }
+        let result = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                do throws(SystemError) {
+                    try DedicatedThread.start(name: "dial") {
+                        continuation.resume(returning: attempt.run(address, port, timeout))
+                    }
+                } catch {
+                    continuation.resume(returning: .failure(.system(error)))
+                }
+            }
+        } onCancel: {
+            attempt.cancel()
+        }
+        switch result {
+        case .success(let fd): return OwnedDescriptor(owning: fd)
+        case .failure(let reason): throw AgentDialError(address: address, port: port, reason: reason)
+        }
+    }
+}
+
+/// One dial, on a thread that may block; another thread can cancel it.
+private final class DialAttempt: Sendable {
+    private let cancelled: OwnedDescriptor
+
+    init() throws(SystemError) {
+        let flags = Int32(EFD_NONBLOCK | EFD_CLOEXEC)
+        cancelled = OwnedDescriptor(owning: try SystemError.check("eventfd", eventfd(0, flags)))
+    }
+
+    func cancel() { eventfd_write(cancelled.rawValue, 1) }
+
+    /// The connected descriptor, which the caller owns.
+    func run(
+        _ address: AgentAddress, _ port: AgentPort, _ timeout: Duration
+    ) -> Result<Int32, AgentDialError.Reason> {
+        let deadline = ContinuousClock.now + timeout
+        do throws(AgentDialError.Reason) {
+            let socket = try connect(address.socketAddress(for: port), deadline)
+            if let greeting = address.greeting(for: port) {
+                try greet(socket.rawValue, greeting, deadline)
+            }
+            return .success(socket.release())
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func connect(
+        _ address: SocketAddress, _ deadline: ContinuousClock.Instant
+    ) throws(AgentDialError.Reason) -> OwnedDescriptor {
+        while true {
+            let socket: OwnedDescriptor
+            do throws(SystemError) {
+                socket = try StreamSocket.connect(to: address)
+            } catch {
+                // The backlog of a unix socket is full (connect(2)): try again shortly.
+                guard error.code == EAGAIN else { throw AgentDialError.Reason(error) }
+                try pause(deadline)
+                continue
+            }
+            try wait(for: POLLOUT, on: socket.rawValue, deadline)
+            if let error = StreamSocket.pendingError(socket.rawValue) { throw AgentDialError.Reason(error) }
+            return socket
+        }
+    }
+
+    /// Says CONNECT and reads the answer byte by byte: what follows the line belongs to the caller.
+    private func greet(
+        _ fd: Int32, _ greeting: [UInt8], _ deadline: ContinuousClock.Instant
+    ) throws(AgentDialError.Reason) {
+        // A fresh socket has room for one short line.
+        let sent = send(fd, greeting, greeting.count, Int32(MSG_NOSIGNAL))
+        guard sent == greeting.count else { throw .system(.current("send")) }
+        var line: [UInt8] = []
+        while true {
+            var byte: UInt8 = 0
+            let count = recv(fd, &byte, 1, 0)
+            if count < 0 {
+                let error = SystemError.current("recv")
+                guard error.code == EAGAIN || error.code == EINTR else { throw .system(error) }
+                try wait(for: POLLIN, on: fd, deadline)
+                continue
+            }
+            guard count == 1 else { throw .greetingCut }
+            line.append(byte)
+            switch HybridGreeting.parse(line) {
+            case .incomplete: continue
+            case .accepted: return
+            case .refused(let text): throw .greetingRefused(text)
+            }
+        }
+    }
+
+    private func pause(_ deadline: ContinuousClock.Instant) throws(AgentDialError.Reason) {
+        let end = min(deadline, .now + .milliseconds(5))
+        do throws(AgentDialError.Reason) {
+            try wait(for: 0, on: -1, end)
+        } catch {
+            guard case .timedOut = error, end < deadline else { throw error }
+        }
+    }
+
+    /// Returns when `fd` has one of `events`, or an error to be asked for.
+    private func wait(
+        for events: Int32, on fd: Int32, _ deadline: ContinuousClock.Instant
+    ) throws(AgentDialError.Reason) {
+        while true {
+            let left = deadline - .now
+            guard left > .zero else { throw .timedOut }
+            var entries = [
+                pollfd(fd: fd, events: Int16(events), revents: 0),
+                pollfd(fd: cancelled.rawValue, events: Int16(POLLIN), revents: 0),
+            ]
+            let milliseconds = Int64((left / .milliseconds(1)).rounded(.up))
+            let count = poll(&entries, 2, Int32(clamping: milliseconds))
+            if count < 0 {
+                let error = SystemError.current("poll")
+                guard error.code == EINTR else { throw .system(error) }
+            }
+            if count > 0, entries[1].revents != 0 { throw .cancelled }
+            if count > 0, entries[0].revents != 0 { return }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+package import AgentAPI
+package import GRPCCore
+internal import Linux
+internal import Ports
+
+/// The service `rum.v1.RumAgent`, in the guest.
+package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
+    private let tables: any ListenTableProvider
+    private let hostname: String
+    private let instanceID: String
+    private let bootID: String
+
+    /// - Parameters:
+    ///   - instanceID: new at every start of the agent.
+    ///   - bootID: the kernel's, new at every boot.
+    package init(tables: any ListenTableProvider, hostname: String, instanceID: String, bootID: String) {
+        self.tables = tables
+        self.hostname = hostname
+        self.instanceID = instanceID
+        self.bootID = bootID
+    }
+
+    package func ping(
+        request: Rum_V1_PingRequest, context: ServerContext
+    ) async throws -> Rum_V1_PingResponse {
+        AgentInfo(
+            version: rumVersion, hostname: hostname, instanceID: instanceID, bootID: bootID,
+            source: tables.source, monotonicTime: SystemClock.monotonic
+        ).message
+    }
+
+    package func listeningPorts(
+        request: Rum_V1_ListeningPortsRequest, context: ServerContext
+    ) async throws -> Rum_V1_ListeningPortsResponse {
+        tables.current(in: try range(of: request)).message
+    }
+
+    package func watchListeningPorts(
+        request: Rum_V1_ListeningPortsRequest,
+        response: RPCWriter<Rum_V1_ListeningPortsResponse>,
+        context: ServerContext
+    ) async throws {
+        let range = try range(of: request)
+        try await untilCancelled(context) { try await Self.send(tables, in: range, to: response) }
+    }
+
+    package func exec(
+        request: RPCAsyncSequence<Rum_V1_ExecInput, any Error>,
+        response: RPCWriter<Rum_V1_ExecOutput>,
+        context: ServerContext
+    ) async throws {
+        try await untilCancelled(context) {
+            try await GuestCommand.run(input: request, output: response)
+        }
+    }
+
+    private static func send(
+        _ tables: some ListenTableProvider, in range: PortRange,
+        to response: RPCWriter<Rum_V1_ListeningPortsResponse>
+    ) async throws {
+        for await table in tables.tables(in: range) { try await response.write(table.message) }
+    }
+
+    private func range(of request: Rum_V1_ListeningPortsRequest) throws(RPCError) -> PortRange {
+        guard let range = PortRange(request) else {
+            throw RPCError(
+                code: .invalidArgument,
+                message:
+                    "min and max must be 1 to 65535 with min <= max, got \(request.min) and \(request.max)")
+        }
+        return range
+    }
+
+    /// Runs `body`, and cancels it when the client goes away: gRPC does not cancel a handler's task.
+    private func untilCancelled(
+        _ context: ServerContext, _ body: @escaping @Sendable () async throws -> Void
+    ) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await body() }
+            group.addTask { try await context.cancellation.cancelled }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+}

@@ -1,0 +1,51 @@
+// Linux as Swift's Glibc module leaves it out: epoll, accept4, pipe2, splice, sched_setattr, prctl, vsock, perf events; among
+// them calls that Swift can't make by itself (variadic ioctl(2) and syscall(2), bit-fields, memory barriers).
+#ifndef CLINUX_H
+#define CLINUX_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <linux/perf_event.h>
+#include <linux/vm_sockets.h>
+
+/// accept4(2) with SOCK_NONBLOCK | SOCK_CLOEXEC. `address` may be NULL.
+int clinux_accept(int fd, struct sockaddr *address, socklen_t *length);
+/// pipe2(2) with O_NONBLOCK | O_CLOEXEC.
+int clinux_pipe(int ends[2]);
+/// fcntl(2) F_SETPIPE_SZ: the capacity got, or -1.
+int clinux_set_pipe_size(int fd, int bytes);
+/// splice(2) with SPLICE_F_MOVE | SPLICE_F_NONBLOCK and no offsets.
+ssize_t clinux_splice(int from, int to, size_t bytes);
+/// SO_LINGER with a zero time-out: close(2) then sends RST instead of FIN.
+int clinux_reset_on_close(int fd);
+/// fcntl(2) F_SETFL and F_GETFL: adds or removes O_NONBLOCK.
+int clinux_set_nonblocking(int fd, int on);
+/// sched_setattr(2): asks for this time slice for the calling thread, in nanoseconds. Since Linux 6.12 the default
+/// policy heeds it, and a thread with a shorter one runs sooner when it wakes; older kernels ignore it.
+int clinux_set_slice(uint64_t nanoseconds);
+/// prctl(2) PR_SET_NAME for the calling thread: at most 15 bytes, the rest is cut off.
+int clinux_name_thread(const char *name);
+/// The soft limit of this thread's timer slack, in nanoseconds (PR_SET_TIMERSLACK).
+int clinux_set_timer_slack(unsigned long nanoseconds);
+
+/// Opens a disabled event on every firing of tracepoint `id` on `cpu`, in any process: samples carry TID, TIME
+/// (CLOCK_MONOTONIC) and RAW, and each one wakes the reader. Close-on-exec. -1 and errno when refused.
+int clinux_perf_open(uint64_t id, int cpu);
+/// PERF_EVENT_IOC_SET_FILTER: the kernel then writes only events for which `filter` holds.
+int clinux_perf_set_filter(int fd, const char *filter);
+/// PERF_EVENT_IOC_ENABLE.
+int clinux_perf_enable(int fd);
+/// How far the kernel has written, with the read barrier that perf_event_open(2) asks for.
+uint64_t clinux_perf_head(const struct perf_event_mmap_page *page);
+/// Tells the kernel how far we have read; all reads before it are complete.
+void clinux_perf_set_tail(struct perf_event_mmap_page *page, uint64_t tail);
+/// A tracefs that is mounted nowhere (fsopen(2), fsmount(2), Linux 5.2): its root directory, or -1.
+int clinux_open_tracefs(void);
+
+#endif

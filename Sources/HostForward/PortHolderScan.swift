@@ -1,0 +1,59 @@
+internal import Linux
+internal import PortForward
+internal import Ports
+internal import ProcNet
+
+/// Finds out which processes hold host ports, from /proc: the socket's inode, then the descriptors of every process
+/// that this user may look into.
+struct PortHolderScan: Sendable {
+    let root: String
+
+    init(root: String = "/proc") { self.root = root }
+
+    /// Takes tens of milliseconds on a host with many processes, on a thread of its own.
+    func holders(of addresses: [HostAddress]) async -> [HostAddress: PortHolder] {
+        await withCheckedContinuation { continuation in
+            do {
+                try DedicatedThread.start(name: "port-holders") {
+                    continuation.resume(returning: find(addresses))
+                }
+            } catch {
+                continuation.resume(returning: [:])
+            }
+        }
+    }
+
+    /// As `holders`, on the calling thread.
+    func find(_ addresses: [HostAddress]) -> [HostAddress: PortHolder] {
+        guard let lowest = addresses.map(\.port).min(), let highest = addresses.map(\.port).max(),
+            let range = PortRange(lowest, highest),
+            let listeners = try? ProcNetReader(root: root).listeners(in: range)
+        else { return [:] }
+        var inodes: [UInt64: [HostAddress]] = [:]
+        for address in addresses {
+            for listener in listeners where Self.blocks(listener.socket, address) {
+                inodes[listener.inode, default: []].append(address)
+            }
+        }
+        var result: [HostAddress: PortHolder] = [:]
+        guard !inodes.isEmpty else { return result }
+        let processes = SocketHolders(root: root)
+        for pid in processes.processes().reversed() {
+            for socket in processes.sockets(of: pid) {
+                for address in inodes[socket.inode] ?? [] where result[address] == nil {
+                    let holder = processes.confirmed(pid: pid, descriptor: socket.descriptor)
+                    result[address] = PortHolder(name: holder?.process.name ?? "a process", pid: pid)
+                }
+            }
+        }
+        return result
+    }
+
+    /// Whether a listener is what makes bind(2) fail: the same address, or a wildcard that covers it.
+    private static func blocks(_ listener: ListeningSocket, _ wanted: HostAddress) -> Bool {
+        guard listener.port == wanted.port else { return false }
+        return listener.address == wanted.address || listener.address == .anyV6
+            || listener.address.isV6 == wanted.address.isV6
+                && (listener.address.isUnspecified || wanted.address.isUnspecified)
+    }
+}

@@ -1,0 +1,92 @@
+internal import CLinux
+internal import Glibc
+
+/// Lets one thread sleep until a descriptor is readable, a moment has come, or another thread wakes it.
+package final class Poller {
+    private let epoll: OwnedDescriptor
+    private let timer: OwnedDescriptor
+    private let wake: OwnedDescriptor
+    private var watched: [Int32] = []
+
+    package init() throws(SystemError) {
+        epoll = OwnedDescriptor(
+            owning: try SystemError.check("epoll_create1", epoll_create1(Int32(EPOLL_CLOEXEC))))
+        timer = OwnedDescriptor(
+            owning: try SystemError.check(
+                "timerfd_create",
+                timerfd_create(CLOCK_MONOTONIC, Int32(TFD_NONBLOCK | TFD_CLOEXEC))))
+        wake = OwnedDescriptor(
+            owning: try SystemError.check(
+                "eventfd", eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))))
+        try add(timer.rawValue)
+        try add(wake.rawValue)
+    }
+
+    /// Wakes the sleeper from any thread, as long as this poller lives.
+    package func makeWaker() throws(SystemError) -> Waker { Waker(try wake.duplicate()) }
+
+    /// Watches these descriptors and no others. A closed descriptor has left by itself.
+    package func watch(_ descriptors: [Int32]) throws(SystemError) {
+        for old in watched { _ = epoll_ctl(epoll.rawValue, EPOLL_CTL_DEL, old, nil) }
+        watched = []
+        for descriptor in descriptors {
+            try add(descriptor)
+            watched.append(descriptor)
+        }
+    }
+
+    /// Sleeps until something is readable or `deadline` has come; nil sleeps without limit.
+    ///
+    /// With `onlyTime` the watched descriptors do not wake it, so a flood of events can be left to gather.
+    /// Returns false when a watched descriptor reports an error or hang-up.
+    package func wait(until deadline: MonotonicTime?, onlyTime: Bool) -> Bool {
+        var setting = itimerspec()
+        if let deadline {
+            // An absolute time of zero would disarm.
+            let nanoseconds = max(1, deadline.nanoseconds)
+            setting.it_value.tv_sec = Int(nanoseconds / 1_000_000_000)
+            setting.it_value.tv_nsec = Int(nanoseconds % 1_000_000_000)
+        }
+        timerfd_settime(timer.rawValue, Int32(TFD_TIMER_ABSTIME), &setting, nil)
+        var healthy = true
+        if onlyTime {
+            var both = [
+                pollfd(fd: timer.rawValue, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: wake.rawValue, events: Int16(POLLIN), revents: 0),
+            ]
+            poll(&both, 2, -1)
+        } else {
+            var events = [epoll_event](repeating: epoll_event(), count: 16)
+            let count = epoll_wait(epoll.rawValue, &events, Int32(events.count), -1)
+            let broken = EPOLLERR.rawValue | EPOLLHUP.rawValue
+            for event in events.prefix(Int(max(0, count))) where event.events & broken != 0 {
+                healthy = false
+            }
+        }
+        clear(timer.rawValue)
+        clear(wake.rawValue)
+        return healthy
+    }
+
+    private func add(_ descriptor: Int32) throws(SystemError) {
+        var event = epoll_event(events: EPOLLIN.rawValue, data: epoll_data_t(fd: descriptor))
+        _ = try SystemError.check("epoll_ctl", epoll_ctl(epoll.rawValue, EPOLL_CTL_ADD, descriptor, &event))
+    }
+
+    private func clear(_ descriptor: Int32) {
+        var count: UInt64 = 0
+        _ = read(descriptor, &count, MemoryLayout<UInt64>.size)
+    }
+}
+
+/// Wakes a `Poller` from any thread.
+package struct Waker: ~Copyable, Sendable {
+    private let descriptor: OwnedDescriptor
+
+    init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
+
+    package func wake() {
+        var one: UInt64 = 1
+        _ = write(descriptor.rawValue, &one, MemoryLayout<UInt64>.size)
+    }
+}

@@ -1,0 +1,102 @@
+internal import CLinux
+internal import Glibc
+
+/// Opens stream sockets; every descriptor it makes is close-on-exec and non-blocking.
+package enum StreamSocket {
+    /// Opens a socket of the address's family.
+    package static func open(for address: SocketAddress) throws(SystemError) -> OwnedDescriptor {
+        let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        return OwnedDescriptor(owning: try SystemError.check("socket", socket(address.family, kind, 0)))
+    }
+
+    /// A bound and listening socket, announced only once listen(2) has returned.
+    ///
+    /// SO_REUSEADDR is set for TCP, so TIME_WAIT does not block a port; SO_REUSEPORT never is, so a port
+    /// that somebody holds is EADDRINUSE. An IPv6 socket takes IPv6 only.
+    package static func listen(
+        on address: SocketAddress, backlog: Int32 = 4096
+    ) throws(SystemError) -> OwnedDescriptor {
+        let descriptor = try open(for: address)
+        let fd = descriptor.rawValue
+        if case .tcp(let ip, _, _) = address {
+            try setOption(fd, SOL_SOCKET, SO_REUSEADDR, Int32(1), "SO_REUSEADDR")
+            if ip.isV6 { try setOption(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, Int32(1), "IPV6_V6ONLY") }
+        }
+        if case .vsock = address { VsockBuffers.enlarge(fd) }
+        _ = try SystemError.check("bind", try address.withSockaddr { bind(fd, $0, $1) })
+        _ = try SystemError.check("listen", Glibc.listen(fd, backlog))
+        return descriptor
+    }
+
+    /// Starts to connect. The socket is writable when the attempt has ended; `pendingError` then tells how.
+    ///
+    /// - Throws: an error that the kernel gave at once (ECONNREFUSED for unix, ENODEV for vsock).
+    package static func connect(to address: SocketAddress) throws(SystemError) -> OwnedDescriptor {
+        let descriptor = try open(for: address)
+        let fd = descriptor.rawValue
+        if case .tcp = address { try setOption(fd, Int32(IPPROTO_TCP), TCP_NODELAY, Int32(1), "TCP_NODELAY") }
+        if case .vsock = address { VsockBuffers.enlarge(fd) }
+        let result = try address.withSockaddr { Glibc.connect(fd, $0, $1) }
+        if result < 0 {
+            let error = SystemError.current("connect")
+            // An interrupted connect goes on in the background, like EINPROGRESS (connect(2)).
+            guard error.code == EINPROGRESS || error.code == EINTR else { throw error }
+        }
+        return descriptor
+    }
+
+    /// Takes and clears SO_ERROR: nil when the socket has none.
+    package static func pendingError(_ fd: Int32, _ operation: String = "connect") -> SystemError? {
+        var code: Int32 = 0
+        var size = socklen_t(MemoryLayout<Int32>.size)
+        guard getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size) == 0 else { return .current(operation) }
+        return code == 0 ? nil : SystemError(code: code, operation: operation)
+    }
+
+    /// The address this socket is bound to.
+    package static func localAddress(_ fd: Int32) throws(SystemError) -> SocketAddress {
+        try address(fd, "getsockname", getsockname)
+    }
+
+    /// The address of the other end.
+    package static func peerAddress(_ fd: Int32) throws(SystemError) -> SocketAddress {
+        try address(fd, "getpeername", getpeername)
+    }
+
+    package static func setOption<Value: BitwiseCopyable>(
+        _ fd: Int32, _ level: Int32, _ name: Int32, _ value: Value, _ operation: String
+    ) throws(SystemError) {
+        var value = value
+        let size = socklen_t(MemoryLayout<Value>.size)
+        _ = try SystemError.check(operation, setsockopt(fd, level, name, &value, size))
+    }
+
+    private static func address(
+        _ fd: Int32, _ operation: String,
+        _ call: (Int32, UnsafeMutablePointer<sockaddr>?, UnsafeMutablePointer<socklen_t>?) -> Int32
+    ) throws(SystemError) -> SocketAddress {
+        var storage = sockaddr_storage()
+        var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let result = withUnsafeMutablePointer(to: &storage) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { call(fd, $0, &size) }
+        }
+        _ = try SystemError.check(operation, result)
+        guard let address = SocketAddress(storage) else {
+            throw SystemError(code: EAFNOSUPPORT, operation: operation)
+        }
+        return address
+    }
+}
+
+/// Buffer sizes of a vsock socket.
+package enum VsockBuffers {
+    /// Bytes; the kernel's default is 256 KiB, and the sender is capped at the smaller of both ends.
+    package static let size: UInt64 = 1 << 20
+
+    /// Raises both limits; the maximum goes first because it caps the size. A kernel that refuses keeps its own.
+    package static func enlarge(_ fd: Int32) {
+        for option in [SO_VM_SOCKETS_BUFFER_MAX_SIZE, SO_VM_SOCKETS_BUFFER_SIZE] {
+            try? StreamSocket.setOption(fd, AF_VSOCK, Int32(option), size, "vsock buffer size")
+        }
+    }
+}

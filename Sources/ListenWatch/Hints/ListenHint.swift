@@ -1,0 +1,43 @@
+internal import Linux
+internal import Ports
+
+/// The news that a socket may have begun or ceased to listen. Never state: it may concern another network
+/// namespace, and it comes before the socket can be found.
+struct ListenHint: Equatable {
+    enum Kind { case opened, closed }
+
+    var kind: Kind
+    var address: IPAddress
+    /// nil when listen(2) itself will choose the port, after this event.
+    var port: PortNumber?
+    /// The process that made the call, in our pid namespace; nil when it is in none of ours.
+    var pid: Int32?
+    var time: MonotonicTime
+    /// The thread of `pid` that made the call; network namespaces belong to threads (setns(2)).
+    var thread: Int32?
+}
+
+/// What one reading of a hint source brought.
+struct HintBatch {
+    var hints: [ListenHint] = []
+    /// Hints are known to be missing: look at everything.
+    var lost = false
+    /// So many came at once that the newest may be missing without a trace: look at everything a little later.
+    var nearlyFull = false
+}
+
+/// Something that says "look again". It lives on the watcher's thread.
+protocol HintSource: AnyObject {
+    var push: PushLevel { get }
+    /// Readable when there is something to read; they change only in `refresh`.
+    var descriptors: [Int32] { get }
+    /// Reads all there is, without blocking.
+    func drain(into batch: inout HintBatch) throws(HintSourceLost)
+    /// Called now and then: adapts to the machine, such as to a new CPU. True when `descriptors` changed.
+    func refresh() throws(HintSourceLost) -> Bool
+}
+
+/// A hint source that can't be had, or can't go on.
+struct HintSourceLost: Error, CustomStringConvertible {
+    var description: String
+}

@@ -1,0 +1,80 @@
+internal import CLinux
+internal import Glibc
+internal import Linux
+internal import Ports
+
+/// Hints from the tracepoint `sock:inet_sock_set_state`: a few microseconds after each listen(2) and each close of a
+/// listener, in every network namespace.
+final class TracepointSource: HintSource {
+    /// Into LISTEN, or from LISTEN to CLOSE. LISTEN to SYN_RECV is left out: every accepted connection makes that
+    /// step, because its socket is cloned from the listener. Protocol 6 leaves out MPTCP's twins.
+    static let filter = "protocol == 6 && (newstate == 10 || (oldstate == 10 && newstate == 7))"
+
+    let push = PushLevel.tracepoint
+    private let id: UInt64
+    private let format: SocketStateFormat
+    private let onlineCPUs: () -> [Int32]
+    private var rings: [PerfRing] = []
+
+    /// Opens a ring on every CPU. `tracefs` finds the tracepoint's files, `onlineCPUs` the CPUs of now.
+    init(tracefs: TraceFS, onlineCPUs: @escaping () -> [Int32]) throws(HintSourceLost) {
+        let description = try tracefs.event("sock/inet_sock_set_state")
+        guard let format = SocketStateFormat(TraceFormat(text: description.format)) else {
+            throw HintSourceLost(description: "inet_sock_set_state has an unknown record format")
+        }
+        (id, self.format, self.onlineCPUs) = (description.id, format, onlineCPUs)
+        _ = try refresh()
+        guard !rings.isEmpty else { throw HintSourceLost(description: "no CPU is online") }
+    }
+
+    var descriptors: [Int32] { rings.map(\.descriptor) }
+
+    func drain(into batch: inout HintBatch) throws(HintSourceLost) {
+        for ring in rings {
+            var hints: [ListenHint] = []
+            var lost = false
+            let nearlyFull = ring.drain { type, body in
+                switch type {
+                case UInt32(PERF_RECORD_SAMPLE.rawValue):
+                    if let hint = sample(body) { hints.append(hint) }
+                case UInt32(PERF_RECORD_LOST.rawValue), UInt32(PERF_RECORD_THROTTLE.rawValue): lost = true
+                default: break
+                }
+            }
+            batch.hints += hints
+            batch.lost = batch.lost || lost
+            batch.nearlyFull = batch.nearlyFull || nearlyFull
+        }
+    }
+
+    /// Opens rings on CPUs that came online; an event does not spread to them by itself.
+    func refresh() throws(HintSourceLost) -> Bool {
+        let online = onlineCPUs()
+        let before = rings.count
+        rings.removeAll { !online.contains($0.cpu) }
+        var changed = rings.count != before
+        for cpu in online where !rings.contains(where: { $0.cpu == cpu }) {
+            do {
+                rings.append(try PerfRing(tracepoint: id, filter: Self.filter, cpu: cpu))
+                changed = true
+            } catch {
+                // Gone offline between the list and the call: its own absence is no loss.
+                if error.code == ENODEV { continue }
+                throw HintSourceLost(description: "tracepoint on CPU \(cpu): \(error)")
+            }
+        }
+        return changed
+    }
+
+    /// TID (pid, tid), TIME, RAW (size, record), in this order (perf_event_open(2), PERF_RECORD_SAMPLE).
+    private func sample(_ body: UnsafeRawBufferPointer) -> ListenHint? {
+        guard body.count >= 20 else { return nil }
+        let pid = body.loadUnaligned(as: Int32.self)
+        let thread = body.loadUnaligned(fromByteOffset: 4, as: Int32.self)
+        let time = MonotonicTime(nanoseconds: body.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        let size = Int(body.loadUnaligned(fromByteOffset: 16, as: UInt32.self))
+        guard size <= body.count - 20 else { return nil }
+        let record = UnsafeRawBufferPointer(rebasing: body[20..<20 + size])
+        return format.hint(record, pid: pid, thread: thread, time: time)
+    }
+}

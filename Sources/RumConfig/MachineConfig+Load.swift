@@ -1,0 +1,90 @@
+internal import Glibc
+
+extension MachineConfig {
+    /// Larger files are no rum.toml.
+    private static let largestFile = 1 << 20
+
+    /// Reads and validates the file at `path`, which is relative to the current folder. Blocks on the disk.
+    ///
+    /// Nothing that `path` names can make it hang or crash: only regular files of up to 1 MiB are read.
+    package static func load(path: String) throws(ConfigErrors) -> MachineConfig {
+        let text: String
+        do {
+            text = try read(path)
+        } catch {
+            throw ConfigErrors([error])
+        }
+        return try parse(text, file: path)
+    }
+
+    /// Validates the text of a configuration file that the user knows as `file`.
+    ///
+    /// Relative paths in it are resolved against the folder of `file`, and this, when relative itself, against
+    /// the current folder.
+    package static func parse(_ text: String, file: String) throws(ConfigErrors) -> MachineConfig {
+        let root: TOMLTable
+        do {
+            root = try TOMLParser.parse(text)
+        } catch {
+            let problem = ConfigProblem(
+                file: file, line: error.line, column: error.column,
+                message: "not valid TOML: \(error.message)")
+            throw ConfigErrors([problem])
+        }
+        let home = getenv("HOME").map { String(cString: $0) }
+        var parser = ConfigParser(
+            root: root, file: file, path: absolute(file), home: home)
+        return try parser.parse()
+    }
+
+    /// `path` from the root, without `.` and `..`, so that the folder's name can serve as the machine's.
+    private static func absolute(_ path: String) -> String {
+        var full = path
+        if !path.hasPrefix("/"), let folder = getcwd(nil, 0) {
+            full = String(cString: folder) + "/" + path
+            free(folder)
+        }
+        var parts: [Substring] = []
+        for part in full.split(separator: "/") where part != "." {
+            if part == ".." { _ = parts.popLast() } else { parts.append(part) }
+        }
+        return "/" + parts.joined(separator: "/")
+    }
+
+    private static func read(_ path: String) throws(ConfigProblem) -> String {
+        // O_NONBLOCK: opening a FIFO without a writer would wait for ever.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else {
+            throw ConfigProblem(file: path, message: "cannot be read: \(String(cString: strerror(errno)))")
+        }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            throw ConfigProblem(file: path, message: "is not a regular file")
+        }
+        var bytes = [UInt8](repeating: 0, count: largestFile + 1)
+        var size = 0
+        while size < bytes.count {
+            let count = bytes.withUnsafeMutableBytes { buffer in
+                Glibc.read(descriptor, buffer.baseAddress?.advanced(by: size), buffer.count - size)
+            }
+            guard count >= 0 else {
+                throw ConfigProblem(
+                    file: path, message: "cannot be read: \(String(cString: strerror(errno)))")
+            }
+            if count == 0 { break }
+            size += count
+        }
+        guard size <= largestFile else {
+            throw ConfigProblem(file: path, message: "is larger than 1 MiB; expected a rum.toml")
+        }
+        return try decode(bytes[..<size], file: path)
+    }
+
+    private static func decode(_ bytes: ArraySlice<UInt8>, file: String) throws(ConfigProblem) -> String {
+        if let text = String(validating: bytes, as: UTF8.self) { return text }
+        let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        let bad = lines.firstIndex { String(validating: $0, as: UTF8.self) == nil }
+        throw ConfigProblem(file: file, line: bad.map { $0 + 1 }, message: "not UTF-8; expected plain text")
+    }
+}

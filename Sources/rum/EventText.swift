@@ -1,0 +1,87 @@
+import Foundation
+import Linux
+import PortForward
+import Ports
+
+extension ForwardEvent {
+    /// One line for people, without its end.
+    var line: String {
+        let because = reason.map { ": \($0)" } ?? ""
+        switch name {
+        case .opened: return "\(prefix) \(hostText) → guest:\(forward?.guestPort.description ?? "?")"
+        case .closed: return "Stopped forwarding port \(forward?.hostPort.description ?? "?")"
+        case .blocked: return "Blocked: \(reason ?? hostText); \(outlook)"
+        case .agentLost: return "Lost the guest's agent\(because)"
+        case .agentBack: return "The guest's agent is back\(because)"
+        }
+    }
+
+    /// One JSON object, without a line end; every key is always there.
+    var json: String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        // Strings and numbers always encode.
+        let data = (try? encoder.encode(EventDocument(self))) ?? Data()
+        return String(decoding: data, as: UTF8.self)
+    }
+
+    private var hostText: String { forward?.hostText ?? "?" }
+    private var outlook: String {
+        failure?.isBusy ?? true ? "will forward when it is free" : "will forward when it can be bound"
+    }
+    private var prefix: String { forward?.kind == .auto ? "Auto-forwarding" : "Forwarding" }
+}
+
+/// The JSON of an event, with the names that programs rely on.
+struct EventDocument: Codable, Equatable {
+    var event: String
+    var kind: String?
+    var bind: String?
+    var hostPort: UInt16?
+    var guestPort: UInt16?
+    var guestAddress: String?
+    var process: String?
+    var pid: Int32?
+    var reason: String?
+    var latencyMicroseconds: UInt64?
+    var timeMicroseconds: UInt64
+
+    init(_ event: ForwardEvent) {
+        self.event = event.name.rawValue
+        kind = event.forward?.kind.rawValue
+        bind = event.forward?.bind.text
+        hostPort = event.forward?.hostPort.rawValue
+        guestPort = event.forward?.guestPort.rawValue
+        guestAddress = event.listener?.address.description
+        process = event.listener?.process?.name
+        pid = event.listener?.process?.pid
+        reason = event.reason
+        latencyMicroseconds = event.latencyMicroseconds
+        timeMicroseconds = event.timeMicroseconds
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case event, kind, bind, process, pid, reason
+        case hostPort = "host_port"
+        case guestPort = "guest_port"
+        case guestAddress = "guest_address"
+        case latencyMicroseconds = "latency_us"
+        case timeMicroseconds = "time_us"
+    }
+
+    /// Writes null for what is unknown, so that every key is always there.
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(event, forKey: .event)
+        try container.encode(kind, forKey: .kind)
+        try container.encode(bind, forKey: .bind)
+        try container.encode(hostPort, forKey: .hostPort)
+        try container.encode(guestPort, forKey: .guestPort)
+        try container.encode(guestAddress, forKey: .guestAddress)
+        try container.encode(process, forKey: .process)
+        try container.encode(pid, forKey: .pid)
+        try container.encode(reason, forKey: .reason)
+        try container.encode(latencyMicroseconds, forKey: .latencyMicroseconds)
+        try container.encode(timeMicroseconds, forKey: .timeMicroseconds)
+    }
+}

@@ -1,0 +1,18 @@
+import AgentChannel
+import Testing
+
+@Suite("Hybrid greeting")
+struct HybridGreetingTests {
+    @Test(
+        "The answer is one line that says OK and a number",
+        arguments: [
+            ("", .incomplete), ("O", .incomplete), ("OK 107374", .incomplete), ("OK 1073741824\n", .accepted),
+            ("OK \n", .refused("OK ")), ("OK x\n", .refused("OK x")), ("ok 1\n", .refused("ok 1")),
+            ("NO\n", .refused("NO")), ("\n", .refused("")),
+            ("OK 4294967296\n", .refused("OK 4294967296")),
+            (String(repeating: "x", count: 32), .refused(String(repeating: "x", count: 32))),
+        ] as [(String, HybridGreeting.Answer)])
+    func parse(_ text: String, _ expected: HybridGreeting.Answer) {
+        #expect(HybridGreeting.parse(Array(text.utf8)) == expected)
+    }
+}

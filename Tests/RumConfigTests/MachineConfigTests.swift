@@ -1,0 +1,100 @@
+import Linux
+import Ports
+import RumConfig
+import Testing
+
+@Suite("A valid rum.toml")
+struct RumConfigTests {
+    @Test("Every key of the contract's sample arrives where it belongs")
+    func everyKey() throws {
+        let config = try MachineConfig.parse(fullSample, file: "/srv/app/rum.toml")
+        #expect(config.name == "dev")
+        #expect(config.image?.base == .url("https://example.org/cloud.img"))
+        #expect(config.image?.sha256 == String(repeating: "0123456789abcdef", count: 4))
+        #expect(
+            config.boot
+                == MachineConfig.Boot(
+                    kernel: "/srv/app/vmlinuz", initrd: "/srv/app/boot/initrd.img",
+                    commandLine: "root=/dev/vda rw"))
+        #expect(config.resources.cpus == 4)
+        #expect(config.resources.memoryMB == 1024)
+        #expect(config.resources.disk == ByteSize(text: "10G"))
+        #expect(config.ports.map(\.host) == [PortNumber(8080), PortNumber(8443)])
+        #expect(config.ports.map(\.guest) == [PortNumber(80), PortNumber(443)])
+        #expect(config.ports.map(\.bind.addresses) == [[.anyV4], [.loopbackV4]])
+        let autoPorts = try #require(config.autoPorts)
+        #expect(autoPorts.range == PortRange(text: "5000-6000"))
+        #expect(autoPorts.bind.addresses == [.loopbackV4, .loopbackV6])
+        #expect(autoPorts.ignore == Set([PortNumber(5353), PortNumber(5400)].compactMap { $0 }))
+        #expect(config.provision.system == "apt-get update\nhost = \"not a key\"\n")
+        #expect(config.provision.boot == "true")
+        #expect(config.ssh.user == "me")
+        #expect(config.ssh.authorizedKeys == ["ssh-ed25519 AAAA me@here"])
+        #expect(config.advanced.libvirtURI == "qemu:///session")
+        #expect(config.advanced.domainType == .kvm)
+        #expect(config.advanced.channel == .vsock)
+    }
+
+    @Test("What is left out has the documented default")
+    func defaults() throws {
+        let config = try MachineConfig.parse(smallSample, file: "/srv/app/rum.toml")
+        #expect(config.name == "app")
+        #expect(config.image?.base == .path("/srv/app/disk.img"))
+        #expect(config.boot == nil)
+        #expect(config.resources.cpus == 2)
+        #expect(config.resources.memoryMB == 2048)
+        #expect("\(config.resources.disk)" == "20G")
+        #expect(config.ports.isEmpty)
+        #expect(config.autoPorts == nil)
+        #expect(config.ssh.user == "rum")
+        #expect(config.advanced == MachineConfig.Advanced())
+    }
+
+    @Test("An initrd can be the whole system, so then no image is needed")
+    func initrdOnly() throws {
+        let config = try MachineConfig.parse(
+            "boot = { kernel = \"/k\", initrd = \"/i\" }", file: "/srv/app/rum.toml")
+        #expect(config.image == nil)
+        #expect(config.boot?.kernel == "/k")
+    }
+
+    @Test(
+        "The name comes from the file, else from its folder",
+        arguments: [
+            ("/srv/app/dev.rum.toml", "dev"), ("/srv/app/rum.toml", "app"),
+            ("/srv/app/.rum.toml", "app"), ("/srv/other/../app/rum.toml", "app"),
+            ("/srv/app/v1.2.rum.toml", "v1.2"),
+        ])
+    func name(file: String, expected: String) throws {
+        #expect(try MachineConfig.parse(smallSample, file: file).name == expected)
+    }
+
+    @Test(
+        "Paths are relative to the file, not to the current folder",
+        arguments: [
+            ("disk.img", "/a/b/disk.img"), ("./disk.img", "/a/b/disk.img"),
+            ("../disk.img", "/a/b/../disk.img"),
+            ("/disk.img", "/disk.img"), ("file:///disk.img", "/disk.img"),
+        ])
+    func paths(text: String, expected: String) throws {
+        let config = try MachineConfig.parse("image.base = \"\(text)\"", file: "/a/b/rum.toml")
+        #expect(config.image?.base == .path(expected))
+    }
+
+    @Test("One host port may be bound on two different addresses")
+    func twoAddresses() throws {
+        let text =
+            smallSample + """
+
+                [[ports]]
+                host = 8080
+                guest = 80
+                bind = "127.0.0.1"
+                [[ports]]
+                host = 8080
+                guest = 81
+                bind = "::1"
+                """
+        #expect(try MachineConfig.parse(text, file: "/a/b/rum.toml").ports.count == 2)
+    }
+}

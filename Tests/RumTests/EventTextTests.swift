@@ -1,0 +1,63 @@
+import Linux
+import PortForward
+import Ports
+import TestSupport
+import Testing
+
+@testable import rum
+
+@Suite("Forward events")
+struct ForwardEventTests {
+    static let auto = WantedForward.Key(
+        kind: .auto, bind: .loopback, hostPort: port(5001), guestPort: port(5001))
+    static let fixed = WantedForward.Key(
+        kind: .static, bind: .loopback, hostPort: port(8080), guestPort: port(80))
+
+    @Test("The lines are the documented ones")
+    func lines() {
+        func line(_ name: ForwardEvent.Name, _ key: WantedForward.Key?, _ reason: String? = nil) -> String {
+            ForwardEvent(name: name, forward: key, reason: reason, timeMicroseconds: 0).line
+        }
+        #expect(line(.opened, Self.fixed) == "Forwarding 127.0.0.1:8080 → guest:80")
+        #expect(line(.opened, Self.auto) == "Auto-forwarding 127.0.0.1:5001 → guest:5001")
+        #expect(line(.closed, Self.auto) == "Stopped forwarding port 5001")
+        #expect(
+            line(.blocked, Self.auto, "127.0.0.1:5001 is held by node (pid 4121)")
+                == "Blocked: 127.0.0.1:5001 is held by node (pid 4121); will forward when it is free")
+        #expect(line(.agentLost, nil, "no answer") == "Lost the guest's agent: no answer")
+        #expect(line(.agentBack, nil) == "The guest's agent is back")
+    }
+
+    @Test("An IPv6 bind address is written in brackets")
+    func bracketed() {
+        var key = Self.auto
+        key.bind = BindAddress(.loopbackV6)
+        let event = ForwardEvent(name: .opened, forward: key, timeMicroseconds: 0)
+        #expect(event.line == "Auto-forwarding [::1]:5001 → guest:5001")
+    }
+
+    @Test("The JSON has every key of the contract")
+    func json() {
+        let listener = ListeningSocket(
+            address: .anyV4, port: port(5001), process: ListeningProcess(pid: 812, name: "python3"))
+        let event = ForwardEvent(
+            name: .opened, forward: Self.auto, listener: listener, latencyMicroseconds: 640,
+            timeMicroseconds: 17)
+        #expect(
+            event.json == """
+                {"bind":"127.0.0.1","event":"opened","guest_address":"0.0.0.0","guest_port":5001,"host_port":5001,\
+                "kind":"auto","latency_us":640,"pid":812,"process":"python3","reason":null,"time_us":17}
+                """)
+    }
+
+    @Test("Names and reasons with quotes, backslashes and control characters stay JSON")
+    func escaped() {
+        let event = ForwardEvent(name: .agentLost, reason: "a\"b\\c\n\u{1}é", timeMicroseconds: 1)
+        #expect(
+            event.json == """
+                {"bind":null,"event":"agent_lost","guest_address":null,"guest_port":null,"host_port":null,\
+                "kind":null,"latency_us":null,"pid":null,"process":null,"reason":"a\\"b\\\\c\\n\\u0001é",\
+                "time_us":1}
+                """)
+    }
+}
