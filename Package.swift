@@ -53,11 +53,11 @@ let package = Package(
             swiftSettings: rules),
 
         // The data path: one engine for both ends, and what each end does with it.
+        .target(name: "Relay", dependencies: ["CLinux", "Linux"], swiftSettings: rules),
         .target(
-            name: "Relay", dependencies: ["AgentChannel", "CLinux", "Linux", "Ports"], swiftSettings: rules),
-        .target(name: "AgentChannel", dependencies: ["CLinux", "Linux", "Ports"], swiftSettings: rules),
+            name: "AgentChannel", dependencies: ["CLinux", "Linux", "Ports", "Relay"], swiftSettings: rules),
         .target(
-            name: "GuestForward", dependencies: ["Linux", "Ports", "ProcNet", "Relay", "SockDiag"],
+            name: "GuestForward", dependencies: ["AgentChannel", "Linux", "Ports", "Relay", "SockDiag"],
             swiftSettings: rules),
         .target(name: "PortForward", dependencies: ["Linux", "Ports"], swiftSettings: rules),
         .target(
@@ -161,7 +161,8 @@ let package = Package(
         .testTarget(
             name: "GuestForwardTests",
             dependencies: [
-                "AgentChannel", "GuestForward", "Linux", "LiveKernel", "Ports", "Relay", "SockDiag",
+                "AgentChannel", "GuestForward", "Linux", "LiveKernel", "Ports", "ProcNet", "Relay",
+                "SockDiag",
                 "TestSupport",
             ],
             swiftSettings: rules),

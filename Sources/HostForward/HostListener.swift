@@ -1,4 +1,3 @@
-package import AgentChannel
 internal import Linux
 package import PortForward
 internal import Ports
@@ -11,10 +10,9 @@ package final class HostListener: BoundForward {
     /// Binds all addresses of `forward` or none; an address of a family that the host lacks is left out as
     /// long as another remains.
     package init(
-        _ forward: WantedForward.Key, agent: AgentAddress, token: MachineToken, engine: RelayEngine
+        _ forward: WantedForward.Key, to agent: ForwardTarget, engine: RelayEngine
     ) throws(BindFailure) {
-        let role = RelayRole.host(
-            agent: agent, preamble: ForwardPreamble(token: token, port: forward.guestPort))
+        let role = RelayRole(tunnel: .dialled) { agent.handshake(for: forward.guestPort) }
         var listeners: [RelayListener] = []
         var missing: BindFailure?
         for address in forward.bind.addresses {
@@ -43,8 +41,8 @@ package final class HostListener: BoundForward {
             sum.accepted += counters.accepted
             sum.active += counters.active
             sum.failed += counters.failed
-            sum.bytesToGuest += counters.bytesToGuest
-            sum.bytesFromGuest += counters.bytesFromGuest
+            sum.bytesToGuest += counters.bytesForth
+            sum.bytesFromGuest += counters.bytesBack
         }
     }
 }
