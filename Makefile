@@ -1,7 +1,6 @@
 # Every target does its own set-up: `make demo` and `make test` work on a fresh Debian 12 with Swift.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-SWIFT_SOURCES = $$(git ls-files '*.swift' ':!:*/Generated/*')
 
 .PHONY: help build test test-vsock test-faults test-faults-vsock demo lint format protos bundle clean bench-watch bench-relay
 
@@ -36,11 +35,12 @@ demo: ## Boot a real guest, forward a port of it, and show every step
 	scripts/setup-packages build demo
 	scripts/demo
 
-lint: ## Check format and style of all Swift code
-	swift format lint --strict --parallel $(SWIFT_SOURCES)
+lint: ## Check format and style of all Swift, shell and Python code
+	scripts/setup-packages lint
+	scripts/lint
 
 format: ## Format all Swift code in place
-	swift format --in-place --parallel $(SWIFT_SOURCES)
+	swift format --in-place --parallel $$(scripts/sources swift)
 
 protos: ## Regenerate the gRPC code from proto/
 	scripts/setup-packages build

@@ -183,7 +183,7 @@ def agent_killed(m):
     all_back(a)
     closed, away = up.ports("closed", mark), back - lost
     # A slow guest may take longer than the grace to start the agent.
-    check(not closed or away > GRACE_SECONDS, f"ports were closed, though the agent was away for {away:.1f} s: {closed}")
+    check(not closed or away > GRACE_SECONDS, f"ports were closed, though it was away for {away:.1f} s: {closed}")
     return Result("all; connections end", f"none within the grace; away {away:.1f} s", max(0, back - answered),
                   says=told(up, mark))
 

@@ -1,4 +1,4 @@
-"""What the checks of vsock-test.py stand on: a machine under `rum up`, commands in its guest, checks that print a line."""
+"""What vsock-test.py stands on: a machine under `rum up`, commands in its guest, checks that print a line."""
 
 import errno
 import json

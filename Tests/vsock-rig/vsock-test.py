@@ -268,7 +268,8 @@ def agent_killed(guest):
     guest.exec("sh", "-c", "(sleep 0.5; killall -9 rum-agent) >/dev/null 2>&1 &")
     # A heartbeat that the check before held up may be told as a loss first.
     reason = "the agent was started again"
-    back = eventually(reason, lambda: next((e for e in guest.events("agent_back", start) if e["reason"] == reason), None))
+    back = eventually(
+        reason, lambda: next((e for e in guest.events("agent_back", start) if e["reason"] == reason), None))
     lost = [e for e in guest.events("agent_lost", start) if e["time_us"] < back["time_us"]][-1]
     without = (back["time_us"] - lost["time_us"]) / 1e6
     eventually("port 5050 open", lambda: guest.is_open(5050))
@@ -416,7 +417,9 @@ def main():
     pack_guest()
     try:
         if checks.run("rum up reaches the agent over vsock", first.up):
-            run = lambda title, check, *more: checks.run(title, check, first, *more)
+            def run(title, check, *more):
+                checks.run(title, check, first, *more)
+
             run("a guest port that listens opens on the host, and closes with it", opens_at_once)
             run("a half-closed client still gets its reply", half_close)
             run("100 MB to the guest arrive as they were sent", bulk, "push")
