@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-.PHONY: help build test test-vsock test-faults test-faults-vsock demo lint format protos bundle clean bench-watch bench-relay
+.PHONY: help build test test-vsock test-faults test-faults-vsock demo lint graph format protos bundle clean bench-watch bench-relay
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ demo: ## Boot a real guest, forward a port of it, and show every step
 lint: ## Check format and style of all Swift, shell and Python code
 	scripts/setup-packages lint
 	scripts/lint
+
+graph: ## Show which of our modules import which, and check the rules for it
+	scripts/setup-packages lint
+	scripts/graph
 
 format: ## Format all Swift code in place
 	swift format --in-place --parallel $$(scripts/sources swift)
