@@ -136,27 +136,28 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Linux", "Ports"], path: "Tests/TestSupport",
             swiftSettings: rules),
-        .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestSupport"], swiftSettings: rules),
+        .testTarget(name: "LinuxTests", dependencies: ["Linux"], swiftSettings: rules),
         .testTarget(
-            name: "PortsTests", dependencies: ["Linux", "Ports", "TestSupport"], swiftSettings: rules),
+            name: "PortsTests", dependencies: ["Linux", "Ports"], swiftSettings: rules),
         .testTarget(
             name: "ProcNetTests", dependencies: ["Linux", "Ports", "ProcNet", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
             name: "SockDiagTests",
-            dependencies: ["Linux", "LiveKernel", "Ports", "ProcNet", "SockDiag", "TestSupport"],
+            dependencies: ["Linux", "LiveKernel", "Ports", "ProcNet", "SockDiag"],
             swiftSettings: rules),
         .testTarget(
             name: "ListenWatchTests",
             dependencies: [
-                "Linux", "ListenWatch", "LiveKernel", "Ports", "ProcNet", "SockDiag", "TestSupport",
+                "Linux", "ListenWatch", "LiveKernel", "Ports", "SockDiag", "TestSupport",
             ],
             swiftSettings: rules),
         .testTarget(
             name: "RelayTests", dependencies: ["AgentChannel", "Linux", "Ports", "Relay", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
-            name: "AgentChannelTests", dependencies: ["AgentChannel", "Linux", "Ports", "TestSupport"],
+            name: "AgentChannelTests",
+            dependencies: ["Relay", "AgentChannel", "Linux", "Ports", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
             name: "GuestForwardTests",
@@ -177,7 +178,7 @@ let package = Package(
             ],
             swiftSettings: rules),
         .testTarget(
-            name: "AgentAPITests", dependencies: ["AgentAPI", "Linux", "Ports", "TestSupport"],
+            name: "AgentAPITests", dependencies: ["AgentAPI", "Linux", "Ports"],
             swiftSettings: rules),
         .testTarget(
             name: "AgentSessionTests",
@@ -186,14 +187,14 @@ let package = Package(
             ] + grpc,
             swiftSettings: rules),
         .testTarget(
-            name: "RumTests", dependencies: ["PortForward", "Ports", "TestSupport", "rum"],
+            name: "RumTests", dependencies: ["Linux", "PortForward", "Ports", "TestSupport", "rum"],
             swiftSettings: rules),
         .testTarget(
             name: "RumConfigTests", dependencies: ["Linux", "Ports", "RumConfig", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
-            dependencies: ["AgentChannel", "Linux", "Machine", "Ports", "RumConfig", "TestSupport"],
+            dependencies: ["AgentChannel", "Machine", "RumConfig", "TestSupport"],
             exclude: ["Snapshots"],
             swiftSettings: rules),
         .testTarget(

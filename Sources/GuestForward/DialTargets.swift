@@ -33,7 +33,7 @@ package final class DialTargets: Sendable {
         for listener in known {
             let address = listener.address.mappedV4.map { IPAddress.v4($0) } ?? listener.address
             if address.isUnspecified {
-                deviceAddresses(of: listener).forEach { add($0, scope: Self.scope($0, listener)) }
+                for own in deviceAddresses(of: listener) { add(own, scope: Self.scope(own, listener)) }
             } else if LocalRoute.reaches(address, scope: Self.scope(address, listener)) {
                 add(address, scope: Self.scope(address, listener))
             }

@@ -23,7 +23,7 @@ package final class HostListener: BoundForward {
                 let failure = BindFailure(
                     address: HostAddress(address: address, port: forward.hostPort), error: error)
                 guard forward.bind.addresses.count > 1, error.isMissingFamily else {
-                    listeners.forEach { $0.close() }
+                    for listener in listeners { listener.close() }
                     throw failure
                 }
                 missing = failure
@@ -33,7 +33,9 @@ package final class HostListener: BoundForward {
         self.listeners = listeners
     }
 
-    package func close() { listeners.forEach { $0.close() } }
+    package func close() {
+        for listener in listeners { listener.close() }
+    }
 
     package var counters: ForwardCounters {
         listeners.reduce(into: ForwardCounters()) { sum, listener in

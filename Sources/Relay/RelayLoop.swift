@@ -102,7 +102,7 @@ final class RelayLoop {
 
     private func handle(_ token: EventToken, _ events: UInt32) {
         if token == .wake {
-            inbox.takeCommands().forEach(obey)
+            for command in inbox.takeCommands() { obey(command) }
         } else if let number = token.listener {
             if let listener = inbox.listener(number) { accept(from: listener, token) }
         } else if let connection = connections[token] {
@@ -307,7 +307,7 @@ final class RelayLoop {
 
     private func finish() {
         let (commands, listeners) = inbox.stop()
-        listeners.forEach { $0.close() }
+        for listener in listeners { listener.close() }
         for command in commands {
             switch command {
             case .adopt(let fd, _): _ = OwnedDescriptor(owning: fd)
@@ -320,6 +320,6 @@ final class RelayLoop {
             remove(connection)
         }
         resources.pipes.closeIdle()
-        stopWaiters.forEach { $0() }
+        for answer in stopWaiters { answer() }
     }
 }

@@ -98,7 +98,7 @@ struct RelayLimitTests {
             for _ in clients { served.append(try server.accept()) }
             #expect(served.count == clients.count)
             #expect(said.count(of: "accepting pauses") <= 2)
-            clients.forEach { close($0) }
+            for client in clients { close(client) }
             served = []
             try await eventually("all connections end") { rig.host.activeConnections == 0 }
             await rig.end()

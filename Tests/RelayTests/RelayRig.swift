@@ -96,7 +96,10 @@ final class RelayRig {
     }
 }
 
-enum RigError: Error { case noPort, timedOut(String) }
+enum RigError: Error {
+    case noPort
+    case timedOut(String)
+}
 
 /// A plain non-blocking socket with calls that wait up to a deadline.
 final class Peer: Sendable {
