@@ -13,7 +13,7 @@ package enum LocalRoute {
         let number = socket(target.family, kind, 0)
         guard number >= 0 else { return false }
         let probe = OwnedDescriptor(owning: number)
-        guard (try? target.withSockaddr { connect(probe.rawValue, $0, $1) }) == 0,
+        guard (try? target.connect(probe.rawValue)) != nil,
             case .tcp(address, _, _)? = try? StreamSocket.localAddress(probe.rawValue)
         else { return false }
         return true

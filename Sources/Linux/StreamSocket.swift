@@ -26,7 +26,7 @@ package enum StreamSocket {
             if ip.isV6 { try setOption(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, Int32(1), "IPV6_V6ONLY") }
         }
         if case .vsock = address { VsockBuffers.enlarge(fd) }
-        _ = try SystemError.check("bind", try address.withSockaddr { bind(fd, $0, $1) })
+        try address.bind(fd)
         _ = try SystemError.check("listen", Glibc.listen(fd, backlog))
         return descriptor
     }
@@ -45,9 +45,9 @@ package enum StreamSocket {
             try? setOption(
                 fd, AF_VSOCK, Int32(SO_VM_SOCKETS_CONNECT_TIMEOUT_OLD), limit, "vsock connect timeout")
         }
-        let result = try address.withSockaddr { Glibc.connect(fd, $0, $1) }
-        if result < 0 {
-            let error = SystemError.current("connect")
+        do throws(SystemError) {
+            try address.connect(fd)
+        } catch {
             // An interrupted connect goes on in the background, like EINPROGRESS (connect(2)).
             guard error.code == EINPROGRESS || error.code == EINTR else { throw error }
         }
