@@ -65,11 +65,17 @@ package enum StreamSocket {
     /// Whether a connect to a loopback port that nobody listens on has met itself: the kernel chose the very port as the
     /// socket's own, and a TCP socket may connect to itself (RFC 9293, 3.5, simultaneous open).
     package static func isConnectedToItself(_ fd: Int32, at address: SocketAddress) -> Bool {
-        guard case .tcp(let ip, let port, _) = address, case .tcp(ip, port, _)? = try? localAddress(fd) else {
-            return false
-        }
+        guard case .tcp(let ip, let port, _) = address, port >= firstEphemeralPort,
+            case .tcp(ip, port, _)? = try? localAddress(fd)
+        else { return false }
         return true
     }
+
+    /// The lowest port that the kernel chooses for a socket that names none (net.ipv4.ip_local_port_range), read once.
+    package static let firstEphemeralPort: UInt16 = {
+        let range = try? SmallFile.text(of: "/proc/sys/net/ipv4/ip_local_port_range")
+        return range.flatMap { UInt16($0.prefix { $0.isNumber }) } ?? 1024
+    }()
 
     /// The address this socket is bound to.
     package static func localAddress(_ fd: Int32) throws(SystemError) -> SocketAddress {

@@ -37,6 +37,8 @@ final class RelayConnection {
     private(set) var form = TunnelForm.raw
     /// CLOCK_MONOTONIC nanoseconds; `.max` for none.
     var deadline = UInt64.max
+    /// Bytes of the tunnel that were read with the handshake's and are still to be used.
+    var leftover: RelayBuffer?
     /// Bytes for the tunnel that come before the flow's.
     var outbox: ArraySlice<UInt8> = []
     var toTunnel = RelayFlow()
@@ -80,6 +82,8 @@ final class RelayConnection {
     func release(_ loop: RelayLoop) {
         toTunnel.discard(loop.resources)
         fromTunnel.discard(loop.resources)
+        if let leftover { loop.resources.buffers.give(leftover) }
+        leftover = nil
         local.close()
         tunnel.close()
     }
@@ -132,6 +136,13 @@ final class RelayConnection {
     }
 
     // MARK: Relaying
+
+    /// From now on bytes flow, beginning with those that came together with the handshake.
+    func beginRelaying() {
+        if let leftover { fromTunnel.take(over: leftover) }
+        leftover = nil
+        stage = .relaying
+    }
 
     /// Settles how the tunnel's bytes travel, before the first of them does.
     func setForm(_ new: TunnelForm) {

@@ -9,6 +9,7 @@ internal import Synchronization
 package final class RelayEngine: Sendable {
     private let inboxes: [LoopInbox]
     private let total = RelayTotal()
+    private let listenersAdded = Atomic<Int>(0)
 
     /// Starts the event loops.
     ///
@@ -17,6 +18,8 @@ package final class RelayEngine: Sendable {
     package init(
         options: RelayOptions = RelayOptions(), log: @escaping @Sendable (String) -> Void = { _ in }
     ) throws(SystemError) {
+        // Read now, so that no loop reads a file.
+        _ = StreamSocket.firstEphemeralPort
         var inboxes: [LoopInbox] = []
         for _ in 0..<max(1, options.loops) { inboxes.append(try LoopInbox()) }
         self.inboxes = inboxes
@@ -44,7 +47,9 @@ package final class RelayEngine: Sendable {
     package func listen(
         on descriptor: consuming OwnedDescriptor, role: RelayRole
     ) throws(SystemError) -> RelayListener {
-        let listener = try RelayListener(descriptor, role: role, inboxes: inboxes, total: total)
+        let turn = listenersAdded.add(1, ordering: .relaxed).oldValue
+        let listener = try RelayListener(
+            descriptor, role: role, inbox: inboxes[turn % inboxes.count], total: total)
         try listener.start()
         return listener
     }

@@ -34,8 +34,8 @@ package enum HandshakeStep: Equatable, Sendable {
     case dial(SocketAddress)
     /// Send bytes over the tunnel.
     case send([UInt8])
-    /// Read at most so many bytes from the tunnel. With `meanwhile`, bytes that the client sends go ahead through the
-    /// tunnel in that form while the answer is awaited, and bytes behind the answer may be read with it.
+    /// Take at most so many of the tunnel's next bytes. With `meanwhile`, bytes that the client sends go ahead through the
+    /// tunnel in that form while the answer is awaited.
     case receive(Int, meanwhile: TunnelForm? = nil)
     /// The handshake is over: relay, the tunnel's bytes in this form, these bytes before all others.
     case relay(TunnelForm, saying: [UInt8] = [])

@@ -5,21 +5,20 @@ internal import Synchronization
 
 /// A listening socket that a relay engine accepts from; it listens until `close` or the engine's end.
 ///
-/// Every event loop of the engine watches it, and the kernel wakes one of those that sleep for each connection
-/// (EPOLLEXCLUSIVE, epoll_ctl(2)): a loop that is busy takes none.
+/// One event loop watches it and hands connections on to the others. That every loop watches (EPOLLEXCLUSIVE) was measured to
+/// be slower: a short connection then most often wakes a second thread while the first is busy with the end of the one before.
 package final class RelayListener: Sendable {
     /// The bound address; a port that was given as 0 is the kernel's choice here.
     package let address: SocketAddress
     let role: RelayRole
     let tally = RelayTally()
-    private let inboxes: [LoopInbox]
+    private let inbox: LoopInbox
     private let total: RelayTotal
     private let socket: Mutex<Socket>
 
     private struct Socket: ~Copyable {
         var descriptor: OwnedDescriptor?
-        /// One for each loop.
-        var tokens: [EventToken] = []
+        var token: EventToken?
     }
 
     enum Accepted: ~Copyable {
@@ -31,12 +30,12 @@ package final class RelayListener: Sendable {
     }
 
     init(
-        _ descriptor: consuming OwnedDescriptor, role: RelayRole, inboxes: [LoopInbox], total: RelayTotal
+        _ descriptor: consuming OwnedDescriptor, role: RelayRole, inbox: LoopInbox, total: RelayTotal
     ) throws(SystemError) {
         let fd = descriptor.rawValue
         address = try StreamSocket.localAddress(fd)
         self.role = role
-        self.inboxes = inboxes
+        self.inbox = inbox
         self.total = total
         if case .tcp = address {
             // Accepted sockets inherit these: calls here instead of for each connection.
@@ -55,7 +54,7 @@ package final class RelayListener: Sendable {
     package func close() {
         // Clients that have connected already keep their connections: they could not know.
         while case .connection(let descriptor) = accept() { adopt(descriptor) }
-        let tokens = socket.withLock { socket in
+        let token = socket.withLock { socket in
             // A client whose handshake completes while close(2) runs gets FIN and then RST, so that it sees an empty
             // reply; after shutdown(2) it gets RST alone.
             if let fd = socket.descriptor?.rawValue {
@@ -63,41 +62,35 @@ package final class RelayListener: Sendable {
                 total.listeners.subtract(1, ordering: .relaxed)
             }
             socket.descriptor = nil
-            defer { socket.tokens = [] }
-            return socket.tokens
+            return socket.token.take()
         }
-        for (inbox, token) in zip(inboxes, tokens) { inbox.remove(token) }
+        if let token { inbox.remove(token) }
     }
 
-    /// Hands a connection that was accepted outside of the loops to one of them; an engine that has ended resets it.
+    /// Hands a connection that was accepted outside of the loop to it; an engine that has ended resets it.
     private func adopt(_ descriptor: consuming OwnedDescriptor) {
         let fd = descriptor.release()
-        guard let inbox = inboxes.first, inbox.post(.adopt(fd, self)) else {
-            _ = OwnedDescriptor(owning: fd)
-            return
-        }
+        if !inbox.post(.adopt(fd, self)) { _ = OwnedDescriptor(owning: fd) }
     }
 
-    /// Lets the loops know of it; from then on they accept.
+    /// Lets the loop know of it; from then on it accepts.
     func start() throws(SystemError) {
+        let token = try inbox.add(self)
+        socket.withLock { $0.token = token }
         do throws(SystemError) {
-            for inbox in inboxes {
-                let token = try inbox.add(self)
-                socket.withLock { $0.tokens.append(token) }
-                try resume(on: inbox, token)
-            }
+            try resume()
         } catch {
             close()
             throw error
         }
     }
 
-    /// Watches it on one loop. Level-triggered: what one turn leaves in the backlog is reported again.
-    func resume(on inbox: LoopInbox, _ token: EventToken) throws(SystemError) {
+    /// Level-triggered: what one turn leaves in the backlog is reported again.
+    func resume() throws(SystemError) {
         let failure: SystemError? = socket.withLock { socket in
-            guard let fd = socket.descriptor?.rawValue else { return nil }
+            guard let fd = socket.descriptor?.rawValue, let token = socket.token else { return nil }
             do throws(SystemError) {
-                try inbox.watch(fd, EPOLLIN.rawValue | EPOLLEXCLUSIVE.rawValue, token)
+                try inbox.watch(fd, EPOLLIN.rawValue, token)
                 return nil
             } catch {
                 return error
@@ -106,7 +99,7 @@ package final class RelayListener: Sendable {
         if let failure { throw failure }
     }
 
-    func pause(on inbox: LoopInbox) {
+    func pause() {
         socket.withLock { socket in
             if let fd = socket.descriptor?.rawValue { inbox.ignore(fd) }
         }

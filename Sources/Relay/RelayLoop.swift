@@ -8,6 +8,9 @@ final class RelayLoop {
     /// Time slice of the loop's thread, in nanoseconds: the shortest that the kernel grants (sched_setattr(2)). A
     /// woken loop then soon gets a core from a program that computes or moves bulk.
     private static let slice: UInt64 = 100_000
+    private static let acceptsPerTurn = 16
+    /// A loop counts as busy with bulk for so long after its last turn of it; nanoseconds.
+    private static let bulkMemory: UInt64 = 10_000_000
     private static let retryInterval: UInt64 = 2_000_000
     private static let pauseInterval: UInt64 = 20_000_000
 
@@ -28,9 +31,11 @@ final class RelayLoop {
     private var nextDeadline = UInt64.max
     private var retrying: [EventToken] = []
     private var retryAt = UInt64.max
-    private var paused: [(RelayListener, EventToken)] = []
+    private var paused: [RelayListener] = []
     private var resumeAt = UInt64.max
     private var saidExhausted = false
+    /// Connections that may still be accepted in this turn.
+    private var acceptsLeft = 0
     /// Accepted tunnels that have shown nothing yet, oldest first; some of them have shown it, or ended, since.
     private var silent: [EventToken] = []
     private var silentCount = 0
@@ -61,6 +66,9 @@ final class RelayLoop {
         while !isStopped {
             let count = inbox.wait(events, milliseconds: waitingTime)
             now = SystemClock.monotonic
+            // Alone, a listener most often has one connection, and the kernel reports it again while there are more. Beside
+            // others it takes what waits: it is long until it has its next turn.
+            acceptsLeft = count > 1 ? Self.acceptsPerTurn : 1
             for event in events[..<count] {
                 handle(EventToken(rawValue: event.data.u64), event.events)
             }
@@ -104,7 +112,7 @@ final class RelayLoop {
         if token == .wake {
             for command in inbox.takeCommands() { obey(command) }
         } else if let number = token.listener {
-            if let listener = inbox.listener(number) { accept(from: listener, token) }
+            if let listener = inbox.listener(number) { accept(from: listener) }
         } else if let connection = connections[token] {
             if token.isTunnelSide { connection.tunnel.note(events) } else { connection.local.note(events) }
             // Bulk waits until everything else that is ready has had its turn.
@@ -114,9 +122,7 @@ final class RelayLoop {
 
     private func obey(_ command: LoopInbox.Command) {
         switch command {
-        case .adopt(let fd, let listener):
-            listener.tally.accepted.add(1, ordering: .relaxed)
-            begin(OwnedDescriptor(owning: fd), listener)
+        case .adopt(let fd, let listener): begin(OwnedDescriptor(owning: fd), listener)
         case .reset(let time):
             for connection in connections.all where connection.acceptedAt < time {
                 _ = connection.abort()
@@ -167,24 +173,45 @@ final class RelayLoop {
         guard !queue.isEmpty else { return }
         guard let connection = connections[queue.removeFirst()] else { return }
         connection.isQueued = false
+        if connection.isBulk { inbox.lastBulk.store(now, ordering: .relaxed) }
         advance(connection)
     }
 
     // MARK: Connections
 
-    /// Takes one connection: the kernel reports the listener again while there are more.
-    private func accept(from listener: RelayListener, _ token: EventToken) {
-        guard hasRoom else {
-            return pause(listener, token, "\(options.maxDescriptors) descriptors are in use")
+    private func accept(from listener: RelayListener) {
+        while acceptsLeft > 0 {
+            guard hasRoom else {
+                return pause(listener, "\(options.maxDescriptors) descriptors are in use")
+            }
+            switch listener.accept() {
+            case .none:
+                saidExhausted = false
+                return
+            case .exhausted(let error): return pause(listener, "\(error)")
+            case .connection(let descriptor):
+                acceptsLeft -= 1
+                give(descriptor, listener)
+            }
         }
-        switch listener.accept() {
-        case .none: saidExhausted = false
-        case .exhausted(let error): pause(listener, token, "\(error)")
-        case .connection(let descriptor):
-            listener.tally.accepted.add(1, ordering: .relaxed)
-            begin(descriptor, listener)
-            spread(listener, token)
+    }
+
+    /// Hands a new connection to a loop without bulk, and among equals to the one with the fewest connections. This one
+    /// wins ties: it is awake.
+    private func give(_ descriptor: consuming OwnedDescriptor, _ listener: RelayListener) {
+        func isBusy(_ inbox: LoopInbox) -> Bool {
+            inbox.lastBulk.load(ordering: .relaxed) &+ Self.bulkMemory > now
         }
+        var best = (inbox: inbox, isBusy: isBusy(inbox), load: inbox.load.load(ordering: .relaxed) - 1)
+        for peer in peers {
+            let candidate = (inbox: peer, isBusy: isBusy(peer), load: peer.load.load(ordering: .relaxed))
+            let isBetter = candidate.isBusy == best.isBusy ? candidate.load < best.load : best.isBusy
+            if isBetter { best = candidate }
+        }
+        guard best.inbox !== inbox else { return begin(descriptor, listener) }
+        let fd = descriptor.release()
+        // Where that loop is ending, so will this one.
+        if !best.inbox.post(.adopt(fd, listener)) { _ = OwnedDescriptor(owning: fd) }
     }
 
     /// Whether one more connection fits into the bound on descriptors.
@@ -194,17 +221,9 @@ final class RelayLoop {
         return 2 * (connections + 1) + others <= options.maxDescriptors
     }
 
-    /// Has another loop be asked first for the next connection, where this one holds more than another: of several that
-    /// sleep the kernel wakes the one that has watched the listener the longest.
-    private func spread(_ listener: RelayListener, _ token: EventToken) {
-        let mine = inbox.load.load(ordering: .relaxed)
-        guard peers.contains(where: { $0.load.load(ordering: .relaxed) < mine }) else { return }
-        listener.pause(on: inbox)
-        resume(listener, token)
-    }
-
     private func begin(_ descriptor: consuming OwnedDescriptor, _ listener: RelayListener) {
         total.connections.add(1, ordering: .relaxed)
+        listener.tally.accepted.add(1, ordering: .relaxed)
         listener.tally.active.add(1, ordering: .relaxed)
         inbox.load.add(1, ordering: .relaxed)
         let (now, transport) = (now, Transport(listener.address))
@@ -274,7 +293,7 @@ final class RelayLoop {
             resumeAt = .max
             let turn = paused
             paused = []
-            for (listener, token) in turn { resume(listener, token) }
+            for listener in turn { resume(listener) }
         }
         if now >= nextDeadline { expire() }
     }
@@ -289,19 +308,19 @@ final class RelayLoop {
         nextDeadline = connections.nextDeadline
     }
 
-    private func pause(_ listener: RelayListener, _ token: EventToken, _ reason: String) {
+    private func pause(_ listener: RelayListener, _ reason: String) {
         if !saidExhausted { log("relay: accepting pauses: \(reason)") }
         saidExhausted = true
-        listener.pause(on: inbox)
-        paused.append((listener, token))
+        listener.pause()
+        paused.append(listener)
         resumeAt = min(resumeAt, now &+ Self.pauseInterval)
     }
 
-    private func resume(_ listener: RelayListener, _ token: EventToken) {
+    private func resume(_ listener: RelayListener) {
         do throws(SystemError) {
-            try listener.resume(on: inbox, token)
+            try listener.resume()
         } catch {
-            pause(listener, token, "\(error)")
+            pause(listener, "\(error)")
         }
     }
 

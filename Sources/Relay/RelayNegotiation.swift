@@ -50,8 +50,8 @@ final class RelayNegotiation {
         case .relay(let form, let saying):
             connection.setForm(form)
             connection.outbox = saying[...]
+            connection.beginRelaying()
             loop.disarm(connection)
-            connection.stage = .relaying
         case .refuse(let bytes):
             connection.listener.tally.addFailure()
             connection.outbox = bytes[...]
@@ -103,10 +103,39 @@ final class RelayNegotiation {
         return .failure(SystemError(code: code, operation: "connect"))
     }
 
+    /// Hands the next bytes of the tunnel to the handshake. What comes behind them, most often the first bytes of the
+    /// stream, is read with them and kept.
     private func receive(
         _ count: Int, _ connection: RelayConnection, _ loop: RelayLoop
     ) -> RelayConnection.Verdict? {
-        guard connection.tunnel.readable else { return .waiting }
+        if connection.leftover == nil {
+            guard connection.tunnel.readable else { return .waiting }
+            guard let buffer = loop.resources.buffers.take() else {
+                return receiveExactly(count, connection, loop)
+            }
+            let result = connection.tunnel.receive(buffer.memory)
+            guard case .moved(let got) = result, got > 0 else {
+                loop.resources.buffers.give(buffer)
+                if case .wouldBlock = result { return .waiting }
+                return connection.fail()
+            }
+            buffer.fill(got)
+            connection.leftover = buffer
+        }
+        guard let buffer = connection.leftover else { return .waiting }
+        let bytes = Array(buffer.bytes.prefix(count))
+        buffer.consume(bytes.count)
+        if buffer.count == 0 {
+            loop.resources.buffers.give(buffer)
+            connection.leftover = nil
+        }
+        return take(.received(bytes), connection, loop)
+    }
+
+    /// As `receive`, where no buffer is to be had.
+    private func receiveExactly(
+        _ count: Int, _ connection: RelayConnection, _ loop: RelayLoop
+    ) -> RelayConnection.Verdict? {
         var bytes: [UInt8] = []
         let result = withUnsafeTemporaryAllocation(byteCount: count, alignment: 1) { memory in
             let result = connection.tunnel.receive(memory)
@@ -120,27 +149,14 @@ final class RelayNegotiation {
         }
     }
 
-    /// As `receive`, while what the client has said so far is sent ahead. What comes behind the answer, most often the
-    /// first bytes of the reply, is read with it.
+    /// As `receive`, while what the client has said so far is sent ahead.
     private func receiveMeanwhile(
         _ count: Int, _ connection: RelayConnection, _ loop: RelayLoop
     ) -> RelayConnection.Verdict? {
         let ahead = connection.sendAhead(loop)
         if ahead == .sourceFailed { return connection.fail() }
         // An answer may still be on its way when only the sending side fails.
-        let pause = ahead == .yielded ? RelayConnection.Verdict.yielded : .waiting
-        guard connection.tunnel.readable else { return pause }
-        guard let buffer = loop.resources.buffers.take() else { return receive(count, connection, loop) }
-        let result = connection.tunnel.receive(buffer.memory)
-        guard case .moved(let got) = result, got > 0 else {
-            loop.resources.buffers.give(buffer)
-            if case .wouldBlock = result { return pause }
-            return connection.fail()
-        }
-        buffer.fill(got)
-        let answer = Array(buffer.bytes.prefix(count))
-        buffer.consume(answer.count)
-        connection.fromTunnel.take(over: buffer)
-        return take(.received(answer), connection, loop)
+        let verdict = receive(count, connection, loop)
+        return verdict == .waiting && ahead == .yielded ? .yielded : verdict
     }
 }
