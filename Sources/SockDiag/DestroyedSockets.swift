@@ -11,7 +11,7 @@ package final class DestroyedSockets {
 
     package init() throws(SystemError) {
         let groups = [SKNLGRP_INET_TCP_DESTROY.rawValue, SKNLGRP_INET6_TCP_DESTROY.rawValue]
-        socket = try NetlinkSocket(bus: NETLINK_SOCK_DIAG, groups: groups, timeout: nil)
+        socket = try NetlinkSocket(bus: NETLINK_SOCK_DIAG, groups: groups)
         _ = try SystemError.check("socket filter", cnetlink_keep_unconnected(socket.descriptor))
     }
 
