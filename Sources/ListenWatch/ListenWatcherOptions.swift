@@ -4,7 +4,7 @@ package import Ports
 package struct ListenWatcherOptions: Sendable {
     /// nil prefers netlink and falls back to procfs with a logged reason; an explicit mode never falls back.
     package var mode: ListenMode?
-    /// The best source of hints to try; worse ones are used where it can't be had.
+    /// The best source of hints to try; worse ones are used where it is missing.
     package var push: PushLevel = .tracepoint
     /// The directory that holds `net/tcp`.
     package var procRoot = "/proc"

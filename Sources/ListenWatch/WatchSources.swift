@@ -2,7 +2,7 @@ internal import CLinux
 internal import Glibc
 internal import Ports
 
-/// The snapshotter and the hint source in use, and the steps down when one can't be had.
+/// The snapshotter and the hint source in use, and the steps down when one is missing.
 struct WatchSources {
     private(set) var snapshotter: any ListenSnapshotter
     private(set) var hints: (any HintSource)?
@@ -46,8 +46,8 @@ struct WatchSources {
         openHints(best: lost == .tracepoint ? .destroy : .poll)
     }
 
-    /// Notes whether a resync found changes that no event had announced. True when it did so twice running, which
-    /// is no chance any more: the kernel has stopped to tell.
+    /// Notes whether a resync found changes that no event had announced. True when it did so twice in a row: the
+    /// kernel no longer reports all events.
     mutating func hintsMissed(_ missed: Bool) -> Bool {
         guard hints?.push == .tracepoint else { return false }
         misses = missed ? misses + 1 : 0

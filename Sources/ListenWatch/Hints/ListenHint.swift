@@ -37,7 +37,7 @@ protocol HintSource: AnyObject {
     func refresh() throws(HintSourceLost) -> Bool
 }
 
-/// A hint source that can't be had, or can't go on.
+/// A hint source that does not work here, or no longer.
 struct HintSourceLost: Error, CustomStringConvertible {
     var description: String
 }

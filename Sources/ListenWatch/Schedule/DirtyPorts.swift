@@ -2,6 +2,12 @@ internal import Linux
 internal import Ports
 
 /// Which ports need another look, and when: the pure schedule between hints and questions to the kernel.
+///
+/// A hint marks its port (`mark`). `look` then offers the cheapest question that covers what is due: who owns these
+/// addresses, a dump of a range, or a dump of everything. The answer is reported with `answered`: a hint whose socket
+/// was visible is settled. One whose socket was not is due again after the next of `retries`, because an event comes
+/// before its socket can be found, and is dropped after the last. A close is never taken for "the port is free": it
+/// asks for two dumps, and the listener goes when a dump no longer has it.
 struct DirtyPorts {
     /// A question to the kernel.
     enum Look: Equatable {
@@ -134,6 +140,14 @@ struct DirtyPorts {
     /// The hint that explains a socket's appearance.
     func hint(for socket: ListeningSocket) -> ListenHint? {
         entries[socket.port]?.opened.last { $0.address == socket.address }
+    }
+
+    /// The processes whose events can explain a new socket, likeliest first, each once.
+    func callers(of socket: ListeningSocket) -> [Int32] {
+        var callers: [Int32] = []
+        let hints = [hint(for: socket)] + unboundHints.reversed()
+        for case let pid? in hints.map({ $0?.pid }) where !callers.contains(pid) { callers.append(pid) }
+        return callers
     }
 
     private mutating func settle(
