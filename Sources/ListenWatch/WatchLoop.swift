@@ -9,9 +9,6 @@ internal import Ports
 /// last table stays, marked as degraded, until one succeeds. Nothing here is shared with other threads but the board,
 /// the stopper and the scanner.
 final class WatchLoop {
-    /// Looks on schedule for each check of the holders, which costs more than the look itself.
-    private static let looksPerHolderCheck = 3
-
     private let options: ListenWatcherOptions
     private let namespace: OwnNamespace
     private let poller: Poller
@@ -21,7 +18,8 @@ final class WatchLoop {
     private var naming: ProcessNaming
     private var publisher: TablePublisher
     private var health = SnapshotHealth()
-    private var looksUntilHolderCheck = WatchLoop.looksPerHolderCheck
+    private let suspension: SuspendClock
+    private var nextHolderCheck: MonotonicTime
 
     /// Runs until `stopper` says so. `started` is called once: with nil after the first snapshot, or with the
     /// reason why there is nothing to run.
@@ -55,10 +53,13 @@ final class WatchLoop {
         namespace = OwnNamespace(processRoot: options.processRoot)
         naming = ProcessNaming(processRoot: options.processRoot, waker: waker)
         publisher = TablePublisher(board)
+        suspension = try SuspendClock(
+            timeSuspended: options.timeSuspended ?? { SuspendClock.timeSuspended })
+        nextHolderCheck = .now + options.resyncInterval
         sources = try WatchSources(options)
-        try self.poller.watch(sources.descriptors)
+        try self.poller.watch(sources.descriptors + [suspension.descriptor])
         // The hints are on before the first snapshot, so nothing falls between.
-        let first = try sources.snapshotter.listeners(in: .all)
+        let first = try sources.snapshotter.listeners(in: .all) { [] }
         _ = book.replace(first, in: .all) { _ in nil }
         schedule.nextFull = .now + sources.interval(changed: true, cost: .zero)
         naming.nameOlder(in: &book, atOnce: options.namesProcessesFirst)
@@ -69,6 +70,7 @@ final class WatchLoop {
     private func turn() {
         if schedule.next(.now) == nil { sleep() }
         let batch = drain()
+        if suspension.wasSuspended() { reopenHints(because: "the machine was suspended") }
         var now = MonotonicTime.now
         mark(batch.hints, now)
         if now >= schedule.nextFull { scheduledLook() }
@@ -76,6 +78,7 @@ final class WatchLoop {
             take(look)
             now = .now
         }
+        if let due = sources.climbDue, now >= due { climb() }
         if naming.takeFindings(into: &book) { publish() }
         if let due = naming.due, now >= due, naming.nameRest(in: &book) { publish() }
         if let due = publisher.due, now >= due { publish() }
@@ -85,9 +88,12 @@ final class WatchLoop {
         let rest = schedule.rest(.now)
         var deadline = rest.until
         if rest.heedsHints {
-            for due in [naming.due, publisher.due] { deadline = min(deadline, due ?? deadline) }
+            for due in [naming.due, publisher.due, sources.climbDue] {
+                deadline = min(deadline, due ?? deadline)
+            }
         }
         if !poller.wait(until: deadline, onlyTime: !rest.heedsHints) { refreshSources(unhealthy: true) }
+        suspension.clear()
     }
 
     /// Reads the hints; where some may be missing, it asks for looks at everything.
@@ -98,6 +104,7 @@ final class WatchLoop {
         } catch {
             stepDown(because: error.description)
         }
+        if batch.needsRefresh { refreshSources(unhealthy: false) }
         let now = MonotonicTime.now
         if batch.lost { schedule.dirty.lookAtAll(after: [.zero], now: now) }
         if batch.lost || batch.nearlyFull { schedule.dirty.lookAtAll(after: DirtyPorts.trailing, now: now) }
@@ -139,19 +146,21 @@ final class WatchLoop {
             visible.append(hint)
             if let key = book.add(found: row, by: hint) { appeared.append(key) }
         }
+        if !appeared.isEmpty { sources.hintsWorked() }
         naming.name(appeared, in: &book, callers: schedule.dirty.callers)
         schedule.dirty.answered(look, now: .now, isForeign: foreign.contains, isVisible: visible.contains)
         return !appeared.isEmpty
     }
 
     private func dump(_ look: DirtyPorts.Look, _ range: PortRange) throws(SnapshotFailed) -> Bool {
-        let rows = try sources.snapshotter.listeners(in: range)
+        let rows = try sources.snapshotter.listeners(in: range) { book.observed(in: range) }
         // An event comes before its socket can be seen, so every row's is in by now. Closes that come with them
         // may be younger than the rows, so they are marked after the rows have settled the older ones.
         let batch = drain()
         let now = MonotonicTime.now
         mark(batch.hints.lazy.filter { $0.kind == .opened }, now)
         let (appeared, changed) = book.replace(rows, in: range) { schedule.dirty.hint(for: $0) }
+        if appeared.contains(where: { book.entries[$0]?.socket.listenedAt != nil }) { sources.hintsWorked() }
         naming.name(appeared, in: &book, callers: schedule.dirty.callers)
         schedule.dirty.answered(look, now: now) { book.shows($0) }
         mark(batch.hints.lazy.filter { $0.kind == .closed }, now)
@@ -170,16 +179,17 @@ final class WatchLoop {
             schedule.paid(cost, for: .all, now: now)
             schedule.nextFull = now + sources.interval(changed: changed, cost: cost)
             let recovered = health.worked()
-            looksUntilHolderCheck -= 1
             var renamed = false
-            if looksUntilHolderCheck == 0 {
-                looksUntilHolderCheck = Self.looksPerHolderCheck
+            if now >= nextHolderCheck {
+                nextHolderCheck = now + options.resyncInterval
                 renamed = naming.recheck(&book)
             }
             if recovered { options.log("snapshots work again") }
             if changed || recovered || renamed { publish() }
-            if sources.hintsMissed(changed && !hadHints && schedule.dirty.isEmpty) {
-                stepDown(because: "sockets changed without an event")
+            switch sources.hintsMissed(changed && !hadHints && schedule.dirty.isEmpty) {
+            case .nothing: break
+            case .reopen: reopenHints(because: "sockets changed without an event")
+            case .giveUp: stepDown(because: "sockets changed without an event")
             }
         } catch {
             failed(error)
@@ -191,7 +201,7 @@ final class WatchLoop {
         guard let hints = sources.hints else { return }
         do {
             if try hints.refresh() {
-                watchSources()
+                hintsWereOpened()
             } else if unhealthy {
                 stepDown(because: "its descriptor reports an error")
             }
@@ -200,13 +210,37 @@ final class WatchLoop {
         }
     }
 
+    /// Opens the hint source afresh, since what it has open may be dead.
+    private func reopenHints(because reason: String) {
+        guard let hints = sources.hints else { return }
+        options.log("opening \(hints.push.rawValue) events again: \(reason)")
+        do {
+            try hints.reopen()
+            hintsWereOpened()
+        } catch {
+            stepDown(because: error.description)
+        }
+    }
+
+    /// What happened before the hint source listened there came without a hint.
+    private func hintsWereOpened() {
+        watchSources()
+        schedule.dirty.lookAtAll(after: [.zero] + DirtyPorts.trailing, now: .now)
+    }
+
+    private func climb() {
+        guard sources.climb() else { return }
+        watchSources()
+        schedule.nextFull = .now
+        publish()
+    }
+
     /// Keeps the last table and says that it may be old.
     private func failed(_ error: SnapshotFailed) {
         if health.reason == nil { options.log("snapshot failed, keeping the last table: \(error)") }
         let isNews = health.failed(error)
         schedule.startOver(at: .now + health.retryDelay)
         if health.isPatienceOver, sources.fallBack(after: error) {
-            options.log("falling back to procfs")
             watchSources()
             schedule.nextFull = .now
         }
@@ -222,7 +256,7 @@ final class WatchLoop {
 
     private func watchSources() {
         do {
-            try poller.watch(sources.descriptors)
+            try poller.watch(sources.descriptors + [suspension.descriptor])
         } catch {
             sources.stepDown(because: "\(error)")
         }
@@ -230,7 +264,7 @@ final class WatchLoop {
 
     private func publish() {
         var source = sources.source
-        source.degraded = health.reason
-        publisher.publish(source) { book.sockets }
+        source.degraded = health.reason ?? source.degraded
+        publisher.publish(source) { book.sockets.filter { !options.hidden.contains($0.key) } }
     }
 }

@@ -1,6 +1,6 @@
 internal import CNetlink
 internal import Glibc
-package import Linux
+internal import Linux
 package import Ports
 
 /// Reads the kernel's answer, one datagram at a time.
@@ -59,26 +59,6 @@ package enum DiagReply {
 
     private static func failure(_ code: Int32) -> SystemError {
         SystemError(code: code, operation: "NETLINK_SOCK_DIAG")
-    }
-
-    /// The local ends in one datagram of the multicast of destroyed sockets; those without a port are left out.
-    package static func destroyed(
-        _ datagram: UnsafeRawBufferPointer
-    ) -> [(address: IPAddress, port: PortNumber)] {
-        var messages = NetlinkMessages(datagram)
-        var result: [(address: IPAddress, port: PortNumber)] = []
-        // A cut datagram is a hint like any other, as far as it goes.
-        while let message = try? messages.next() {
-            guard Int32(message.type) == SOCK_DIAG_BY_FAMILY,
-                message.payload.count >= MemoryLayout<inet_diag_msg>.size
-            else { continue }
-            let socket = message.payload.loadUnaligned(as: inet_diag_msg.self)
-            if let port = PortNumber(UInt16(bigEndian: socket.id.idiag_sport)), let address = address(socket)
-            {
-                result.append((address, port))
-            }
-        }
-        return result
     }
 
     /// nil for a socket that does not listen: a look-up may find a connection.

@@ -35,6 +35,11 @@ package final class SockDiagSnapshotter {
 
     /// Every listener whose port lies in `range`, in the kernel's order; REUSEPORT sockets are several rows.
     package func listeners(in range: PortRange = .all) throws(SockDiagError) -> [ObservedListener] {
+        try dump(of: range).listeners
+    }
+
+    /// The same, and whether some may be missing.
+    package func dump(of range: PortRange) throws(SockDiagError) -> ListenerDump {
         do {
             return try ask(.listeners(range), Self.rows)
         } catch .failed(let error) {
@@ -66,10 +71,16 @@ package final class SockDiagSnapshotter {
 
     private static func rows(
         _ next: () throws(SockDiagError) -> UnsafeRawBufferPointer, _ sequence: UInt32
-    ) throws(SockDiagError) -> [ObservedListener] {
+    ) throws(SockDiagError) -> ListenerDump {
         var rows: [ObservedListener] = []
-        while try DiagReply.decode(next(), sequence: sequence, into: &rows) == .more {}
-        return rows
+        var pieces = 0
+        var progress = DiagReply.Progress.more
+        while progress == .more {
+            let before = rows.count
+            progress = try DiagReply.decode(next(), sequence: sequence, into: &rows)
+            if rows.count > before { pieces += 1 }
+        }
+        return ListenerDump(listeners: rows, mayMissSome: pieces > 1)
     }
 
     private static func owner(

@@ -7,7 +7,8 @@ internal import ProcNet
 /// A new listener goes through up to three stages. `name` tries the few first descriptors of the processes whose
 /// events explain it, before the table is published. What that leaves, `nameRest` tries more thoroughly once nothing
 /// has appeared for a while: in a storm most are gone by then. What that leaves too, the scanner looks for in every
-/// process, on a thread of its own. `recheck` undoes what is no longer true.
+/// process, on a thread of its own. `recheck` undoes what is no longer true: a
+/// process may hand its socket to a child, or become another program by execve(2), without an event.
 struct ProcessNaming {
     /// New listeners whose process is named before they are published, each by this many descriptors at most.
     private static let namedAtOnce = 2
@@ -98,14 +99,16 @@ struct ProcessNaming {
         attribute(scanner.takeFindings(), in: &book)
     }
 
-    /// Forgets processes that no longer hold their socket, since a child may have inherited it without an event,
-    /// and looks again for those not found, since a process may have come by its socket a moment later. Returns
-    /// whether the book changed.
+    /// Forgets processes that no longer hold their socket, reads the names of the others anew, and looks again for
+    /// those not found, since a process may have come by its socket a moment later. Returns whether the book changed.
     func recheck(_ book: inout ListenerBook) -> Bool {
         var changed = false
         for (key, entry) in book.entries {
-            guard let holder = entry.holder, !holders.stillHolds(holder, inode: entry.inode) else { continue }
-            changed = book.attribute(key, inode: entry.inode, to: nil) || changed
+            guard let holder = entry.holder else { continue }
+            let holds = holders.stillHolds(holder, inode: entry.inode)
+            let now =
+                holds ? holders.confirmed(pid: holder.process.pid, descriptor: holder.descriptor) : nil
+            changed = book.attribute(key, inode: entry.inode, to: now) || changed
         }
         scanner.find(Self.wanted(in: &book))
         return changed

@@ -25,8 +25,10 @@ struct DirtyPorts {
         .milliseconds(50),
     ]
     /// Where `retries` goes on for a socket that the first look missed and another network namespace's thread
-    /// made: most likely it is that namespace's, so only the late looks are worth their wake-ups.
-    private static let lateRetries = retries.count - 2
+    /// made: most likely it is that namespace's, so only the last look is worth its wake-up.
+    private static let lateRetries = retries.count - 1
+    /// The last looks of such sockets are made together, at multiples of this: guests with containers see many.
+    private static let foreignStep = Duration.milliseconds(50)
     /// When to look at everything again after events may have been lost.
     static let trailing: [Duration] = [.milliseconds(5), .milliseconds(50)]
     /// When to look for a socket whose port is chosen during listen(2).
@@ -161,13 +163,20 @@ struct DirtyPorts {
             entry.due = now + Self.afterClose
             if entry.attempt == Self.retries.count { entry.opened.removeAll() }
             if !entry.opened.isEmpty {
-                if entry.opened.allSatisfy(isForeign) {
-                    entry.attempt = max(entry.attempt, Self.lateRetries)
-                }
+                let isForeign = entry.opened.allSatisfy(isForeign)
+                if isForeign { entry.attempt = max(entry.attempt, Self.lateRetries) }
                 entry.due = now + Self.retries[entry.attempt]
+                if isForeign { entry.due = entry.due.roundedUp(to: Self.foreignStep) }
                 entry.attempt += 1
             }
         }
         entries[port] = entry.opened.isEmpty && entry.dumpsWanted == 0 ? nil : entry
+    }
+}
+
+extension MonotonicTime {
+    fileprivate func roundedUp(to step: Duration) -> MonotonicTime {
+        let step = step.wholeNanoseconds
+        return MonotonicTime(nanoseconds: (nanoseconds + step - 1) / step * step)
     }
 }
