@@ -13,7 +13,7 @@ package struct AgentServer: Sendable {
 
     /// - Parameters:
     ///   - service: an `RumAgentService`, or what stands in for an agent of another version.
-    ///   - token: what every call must carry; nil asks for none.
+    ///   - token: what every call must carry; nil asks for none, and then commands are refused.
     ///   - onlyHostOnVsock: drop vsock peers other than the host (CID 2), which are other guests or local users.
     package init(service: any RegistrableRPCService, token: MachineToken?, onlyHostOnVsock: Bool = true) {
         self.service = service
@@ -29,10 +29,10 @@ package struct AgentServer: Sendable {
         var config = HTTP2ServerTransport.Custom<BoundListenerFactory>.Config.defaults
         // Every message is one that somebody waits for; coalescing held the slowest percent back by 8 ms.
         config.connection.flushCoalescing = nil
-        let interceptors = token.map { [TokenCheck(token: $0)] } ?? []
+        let guardian: any ServerInterceptor = token.map { TokenCheck(token: $0) } ?? ExecNeedsToken()
         let server = GRPCServer(
             transport: HTTP2ServerTransport.Custom(listenerFactory: factory, config: config),
-            services: [service], interceptors: interceptors)
+            services: [service], interceptors: [guardian])
         try await server.serve()
     }
 }

@@ -28,8 +28,7 @@ struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
             .bind(socket) { channel in
                 guard checksPeer else { return configure(channel) }
                 return Self.peerContextID(of: channel).flatMapThrowing { cid in
-                    // VMADDR_CID_HOST; see vsock(7).
-                    if let cid, cid != 2 { throw SystemError(code: EACCES, operation: "accept") }
+                    guard Self.admits(cid) else { throw SystemError(code: EACCES, operation: "accept") }
                     return channel
                 }.flatMap(configure).flatMapErrorThrowing { error in
                     // NIO forgets a channel whose set-up failed, without closing it.
@@ -45,6 +44,10 @@ struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
         }
     }
 
+    /// Whether a peer may speak to the agent: on vsock only the host (VMADDR_CID_HOST, vsock(7)), not another guest
+    /// and not a user of this one; elsewhere, where there is no CID, anybody.
+    static func admits(_ cid: UInt32?) -> Bool { cid == nil || cid == 2 }
+
     private static func isVsock(_ socket: Int32) -> Bool {
         if case .vsock? = try? StreamSocket.localAddress(socket) { true } else { false }
     }
@@ -59,9 +62,7 @@ struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
         }
         return options.unsafeGetSocketOption(
             level: .init(rawValue: SOL_SOCKET), name: .init(rawValue: SO_PEERNAME)
-        ).map { (address: VsockPeer) in
-            Int32(address.family) == AF_VSOCK ? address.cid : nil
-        }.flatMapErrorThrowing { error in
+        ).map { (address: VsockPeer) in address.contextID }.flatMapErrorThrowing { error in
             // The name of a unix socket's client is empty, and too short to be a vsock address.
             guard let error = error as? IOError, error.errnoCode == EINVAL else { throw error }
             return nil
@@ -70,12 +71,15 @@ struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
 }
 
 /// struct sockaddr_vm, as far as it matters: 16 bytes.
-private struct VsockPeer {
+struct VsockPeer {
     var family: UInt16 = 0
     var reserved: UInt16 = 0
     var port: UInt32 = 0
     var cid: UInt32 = 0
     var flagsAndPadding: UInt32 = 0
+
+    /// nil for an address of another family.
+    var contextID: UInt32? { Int32(family) == AF_VSOCK ? cid : nil }
 }
 
 /// Holds the listening socket until gRPC asks for it.

@@ -60,7 +60,8 @@ package struct ListenTable: Equatable, Sendable {
 package struct ListenSource: Hashable, Sendable {
     package var mode: ListenMode
     package var push: PushLevel
-    /// Why the newest snapshot failed; the table is then the last good one. nil when all is well.
+    /// What is worse than it could be here, and why: the newest snapshot failed, so that the table is the last good
+    /// one; or mode or push is not the best that was asked for. nil when all is well.
     package var degraded: String?
 
     package init(mode: ListenMode, push: PushLevel, degraded: String? = nil) {
@@ -80,8 +81,6 @@ package enum ListenMode: String, Sendable, CaseIterable {
 package enum PushLevel: String, Sendable, CaseIterable {
     /// The tracepoint `sock:inet_sock_set_state`: opens and closes within microseconds.
     case tracepoint
-    /// The kernel's multicast of destroyed sockets: closes at once, opens by polling.
-    case destroy
     /// A timer alone.
     case poll
 }

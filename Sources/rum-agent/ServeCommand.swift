@@ -41,7 +41,9 @@ struct ServeCommand: AsyncParsableCommand {
     func run() async throws {
         let signals = TerminationSignals.stream()
         let token = try tokenFile.map(TokenFile.read)
-        let watcher = try await watch.startedWatcher { Self.log($0) }
+        let watcher = try await watch.startedWatcher(hidden: Set(listen.flatMap(\.listeners))) {
+            Self.log($0)
+        }
         // Two descriptors a connection: the engine's bound follows the limit.
         DescriptorLimit.raise()
         let engine = try RelayEngine(log: { Self.log($0) })
@@ -64,6 +66,9 @@ struct ServeCommand: AsyncParsableCommand {
                 }
                 group.addTask { try await server.serve(on: OwnedDescriptor(owning: rpc)) }
                 Self.log("listening on \(address)")
+                if token == nil, address == .vsock {
+                    Self.log("no --token-file: any user of the host can reach every port of this guest")
+                }
             }
             Self.log("mode \(watcher.source.mode.rawValue), push \(watcher.source.push.rawValue)")
             group.addTask {

@@ -1,0 +1,26 @@
+import Testing
+
+@testable import AgentService
+
+@Suite("What surrounds the agent's work")
+struct OrdinaryProcessTests {
+    @Test("Name, home and shell come from the passwd file, with fallbacks for what it leaves out")
+    func user() {
+        let passwd = "root:x:0:0:root:/root:/bin/bash\nbroken\nweb:x:33:33::/var/www:\n"
+        #expect(OrdinaryProcess.user(0, in: passwd) == ("root", "/root", "/bin/bash"))
+        #expect(OrdinaryProcess.user(33, in: passwd) == ("web", "/var/www", "/bin/sh"))
+        #expect(OrdinaryProcess.user(0, in: "") == ("root", "/root", "/bin/sh"))
+        #expect(OrdinaryProcess.user(1000, in: passwd) == ("1000", "/", "/bin/sh"))
+    }
+
+    @Test("On vsock the host alone is admitted; a peer without a CID has come by another kind of socket")
+    func peers() {
+        let vsock = VsockPeer(family: 40, cid: 2)
+        #expect(vsock.contextID == 2)
+        #expect(VsockPeer(family: 1, cid: 3).contextID == nil)
+        #expect(BoundListenerFactory.admits(2))
+        #expect(BoundListenerFactory.admits(nil))
+        // Another guest, this guest itself (VMADDR_CID_LOCAL), the hypervisor, and "any".
+        for cid: UInt32 in [3, 1, 0, .max] { #expect(!BoundListenerFactory.admits(cid)) }
+    }
+}
