@@ -94,7 +94,7 @@ let package = Package(
         .target(
             name: "CommandMain",
             dependencies: [
-                "AgentChannel", "Linux",
+                "AgentChannel", "CLinux", "Linux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: rules),
@@ -137,6 +137,9 @@ let package = Package(
             name: "TestSupport", dependencies: ["Linux", "Ports"], path: "Tests/TestSupport",
             swiftSettings: rules),
         .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestSupport"], swiftSettings: rules),
+        .testTarget(
+            name: "CommandMainTests", dependencies: ["CommandMain", "Linux", "TestSupport"],
+            swiftSettings: rules),
         .testTarget(
             name: "PortsTests", dependencies: ["Linux", "Ports", "TestSupport"], swiftSettings: rules),
         .testTarget(

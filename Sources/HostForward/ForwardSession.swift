@@ -66,6 +66,10 @@ package final class ForwardSession: Sendable {
         get async { await reconciler.forwards }
     }
 
+    /// Tells all that stands in events again, for a reader who has missed some: `start` is called first, and no other
+    /// event comes in between.
+    package func retell(after start: @Sendable () -> Void) async { await reconciler.retell(after: start) }
+
     private func take(_ event: AgentEvent) async {
         switch event {
         case .connected(let info, let delivery):

@@ -38,6 +38,8 @@ package actor ForwardReconciler {
     private var instanceID: String?
     private var bootID: String?
     private var connectedAt: UInt64 = 0
+    /// Why the agent was lost last.
+    private var lostReason: String?
     private var hostMinusGuest: Int64?
     private var isStopped = false
 
@@ -97,8 +99,24 @@ package actor ForwardReconciler {
         case .lost(let since, isBack: true): agent = .lost(since: since, isBack: false)
         case .following: agent = .lost(since: clock.monotonic(), isBack: false)
         }
+        lostReason = reason
         send(.agentLost, reason: reason)
         timeChanges.continuation.yield()
+    }
+
+    /// Tells the whole state again, for a reader who has missed events: `start` comes first, then an event for each
+    /// forward, and no other in between.
+    package func retell(after start: @Sendable () -> Void) {
+        start()
+        if case .lost(_, isBack: false) = agent { send(.agentLost, reason: lostReason) }
+        for entry in sortedEntries {
+            switch entry.state {
+            case .open(_, let latency): send(.opened, entry.wanted, latencyMicroseconds: latency)
+            case .blocked(let blocked) where blocked.isAnnounced:
+                send(.blocked, entry.wanted, reason: blocked.reason, failure: blocked.failure)
+            case .blocked: break
+            }
+        }
     }
 
     /// Closes every forward; nothing opens any more.
@@ -108,10 +126,12 @@ package actor ForwardReconciler {
     }
 
     /// Every forward there is or should be: static ones first, then by host port.
-    package var forwards: [ForwardSnapshot] {
-        entries.values.map(\.snapshot).sorted {
-            ($0.forward.kind == .auto ? 1 : 0, $0.forward.hostPort, $0.id)
-                < ($1.forward.kind == .auto ? 1 : 0, $1.forward.hostPort, $1.id)
+    package var forwards: [ForwardSnapshot] { sortedEntries.map(\.snapshot) }
+
+    private var sortedEntries: [ForwardEntry] {
+        entries.values.sorted {
+            ($0.wanted.key.kind == .auto ? 1 : 0, $0.wanted.key.hostPort, $0.id)
+                < ($1.wanted.key.kind == .auto ? 1 : 0, $1.wanted.key.hostPort, $1.id)
         }
     }
 

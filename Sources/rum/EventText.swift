@@ -17,19 +17,33 @@ extension ForwardEvent {
     }
 
     /// One JSON object, without a line end; every key is always there.
-    var json: String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        // Strings and numbers always encode.
-        let data = (try? encoder.encode(EventDocument(self))) ?? Data()
-        return String(decoding: data, as: UTF8.self)
-    }
+    var json: String { EventDocument(self).jsonLine }
 
     private var hostText: String { forward?.hostText ?? "?" }
     private var outlook: String {
         failure?.isBusy ?? true ? "will forward when it is free" : "will forward when it can be bound"
     }
     private var prefix: String { forward?.kind == .auto ? "Auto-forwarding" : "Forwarding" }
+}
+
+extension Encodable {
+    /// One JSON object, without a line end.
+    fileprivate var jsonLine: String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        // Strings and numbers always encode.
+        return String(decoding: (try? encoder.encode(self)) ?? Data(), as: UTF8.self)
+    }
+}
+
+/// The JSON that stands where lines are missing. The whole state follows it: an `opened` or `blocked` for each forward,
+/// and `agent_lost` if it is.
+struct DroppedDocument: Encodable {
+    let event = "dropped"
+    /// How many lines are missing.
+    let count: Int
+
+    var json: String { jsonLine }
 }
 
 /// The JSON of an event, with the names that programs rely on.

@@ -46,7 +46,11 @@ final class UpSession: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.watchMachine(forwards) }
             group.addTask { await reports.serve() }
-            group.addTask { try await forwards.run { try await self.waitForAgent(running) } }
+            group.addTask { [output] in
+                try await output.retelling(forwards) {
+                    try await forwards.run { try await self.waitForAgent(running) }
+                }
+            }
             defer { group.cancelAll() }
             try await group.next()
         }

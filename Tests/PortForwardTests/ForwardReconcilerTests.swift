@@ -192,6 +192,21 @@ struct ForwardReconcilerTests {
         #expect(binder.resets == [lostAt])
     }
 
+    @Test("The whole state is told again at one go: open ports, blocked ones that were told, a lost agent")
+    func retell() async {
+        let reconciler = make()
+        binder.fail(5002, with: EADDRINUSE)
+        await reconciler.start()
+        await reconciler.apply(table([5002, 5001, 5003]))
+        await reconciler.apply(table([5002, 5001]))
+        await reconciler.announceBlocked()
+        await reconciler.agentLost(reason: "gone")
+        let log = log
+        await reconciler.retell { _ = log.take() }
+        #expect(log.all.first?.reason == "gone")
+        #expect(log.take() == ["agent_lost", "opened:8080", "opened:5001", "blocked:5002"])
+    }
+
     @Test("An agent that never answered is not lost")
     func neverThere() async {
         let reconciler = make()

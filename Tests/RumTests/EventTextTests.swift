@@ -50,6 +50,11 @@ struct ForwardEventTests {
                 """)
     }
 
+    @Test("Where lines are missing stands how many")
+    func dropped() {
+        #expect(DroppedDocument(count: 321).json == #"{"count":321,"event":"dropped"}"#)
+    }
+
     @Test("Names and reasons with quotes, backslashes and control characters stay JSON")
     func escaped() {
         let event = ForwardEvent(name: .agentLost, reason: "a\"b\\c\n\u{1}é", timeMicroseconds: 1)
