@@ -9,10 +9,12 @@ extension ForwardEvent {
         let because = reason.map { ": \($0)" } ?? ""
         switch name {
         case .opened: return "\(prefix) \(hostText) → guest:\(forward?.guestPort.description ?? "?")"
-        case .closed: return "Stopped forwarding port \(forward?.hostPort.description ?? "?")"
+        case .closed where failure != nil: return "Gave up on \(hostText)\(because)"
+        case .closed: return "Stopped forwarding port \(portText)"
         case .blocked: return "Blocked: \(reason ?? hostText); \(outlook)"
         case .agentLost: return "Lost the guest's agent\(because)"
         case .agentBack: return "The guest's agent is back\(because)"
+        case .limited: return forward == nil ? "Limited\(because)" : "Limited: port \(portText)\(because)"
         }
     }
 
@@ -20,6 +22,7 @@ extension ForwardEvent {
     var json: String { EventDocument(self).jsonLine }
 
     private var hostText: String { forward?.hostText ?? "?" }
+    private var portText: String { forward?.hostPort.description ?? "?" }
     private var outlook: String {
         failure?.isBusy ?? true ? "will forward when it is free" : "will forward when it can be bound"
     }

@@ -19,8 +19,10 @@ struct UnreadTests {
         arguments: [(STDOUT_FILENO, "--json"), (STDOUT_FILENO, "-v"), (STDERR_FILENO, "-v")])
     func forward(unread: Int32, style: String) async throws {
         let guest = try await Guest()
-        let agent = try await guest.startAgent()
+        // First, so that it has to say that it waits.
         let rum = try guest.startForward(["--auto", "5500-5899", style], unread: [unread])
+        try await eventually("rum waits") { rum.descriptors > 8 }
+        let agent = try await guest.startAgent()
         var listeners = try await guest.listen(ports: Self.ports)
         try await eventually("400 ports open, now \(Self.openPorts())") { Self.openPorts() == 400 }
         withExtendedLifetime(listeners) {}
