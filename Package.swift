@@ -175,7 +175,8 @@ let package = Package(
         .testTarget(
             name: "HostForwardTests",
             dependencies: [
-                "AgentChannel", "HostForward", "Linux", "PortForward", "Ports", "Relay", "TestSupport",
+                "AgentChannel", "HostForward", "Linux", "LiveKernel", "PortForward", "Ports", "ProcNet",
+                "Relay", "TestSupport",
             ],
             swiftSettings: rules),
         .testTarget(
