@@ -153,7 +153,7 @@ final class OutputQueue: Sendable {
                 try DedicatedThread.start(name: "output") { self.run() }
             } catch {
                 // No thread to be had: nothing can be said any more, and whoever waits must not do so for ever.
-                Lane.allCases.forEach { giveUp($0.rawValue, []) }
+                giveUpAll()
             }
         }
         var one: UInt64 = 1
@@ -162,11 +162,11 @@ final class OutputQueue: Sendable {
 
     private func run() {
         // eventfd(2) failed: nothing can be said.
-        guard wake.rawValue >= 0 else { return Lane.allCases.forEach { giveUp($0.rawValue, []) } }
+        guard wake.rawValue >= 0 else { return giveUpAll() }
         var taken = Lane.allCases.map { _ in ItemRun() }
         while true {
             let handlers = take(&taken)
-            handlers.forEach { $0() }
+            for handler in handlers { handler() }
             let ready = wait(wake.rawValue, taken)
             guard let number = ready.min(by: { taken[$0].order < taken[$1].order }) else { continue }
             let other = taken.indices.filter { $0 != number }.map { taken[$0].order }.min() ?? .max
@@ -221,7 +221,7 @@ final class OutputQueue: Sendable {
         }
         let tickets = items.remove(written)
         state.withLock { $0.lanes[number].waiting -= written }
-        tickets.forEach { $0.end(true) }
+        for ticket in tickets { ticket.end(true) }
     }
 
     /// Ends a lane whose reader has gone.
@@ -231,7 +231,11 @@ final class OutputQueue: Sendable {
             defer { state.lanes[number].posted = [] }
             return state.lanes[number].posted.compactMap(\.ticket)
         }
-        (tickets + posted).forEach { $0.end(false) }
+        for ticket in tickets + posted { ticket.end(false) }
+    }
+
+    private func giveUpAll() {
+        for lane in Lane.allCases { giveUp(lane.rawValue, []) }
     }
 
     /// Items that the writer has taken over, in order.

@@ -9,6 +9,7 @@ internal import Synchronization
 package final class ForwardSession: Sendable {
     private let reconciler: ForwardReconciler
     private let follower: AgentFollower
+    private let target: ForwardTarget
     private let status = Mutex(AgentStatus.notYetReached)
 
     /// - Parameters:
@@ -20,9 +21,9 @@ package final class ForwardSession: Sendable {
         agent: AgentAddress, token: MachineToken?, policy: ForwardPolicy, alwaysPoll: Bool = false,
         engine: RelayEngine, emit: @escaping @Sendable (ForwardEvent) -> Void
     ) {
+        target = ForwardTarget(address: agent, token: token ?? .none)
         reconciler = ForwardReconciler(
-            policy: policy, binder: RelayBinder(engine: engine, agent: agent, token: token ?? .none),
-            clock: .system, emit: emit)
+            policy: policy, binder: RelayBinder(engine: engine, agent: target), clock: .system, emit: emit)
         follower = AgentFollower(token: token, range: policy.autoPorts?.range, alwaysPoll: alwaysPoll) {
             try await AgentDialer(address: agent).dial(.rpc)
         }

@@ -1,4 +1,3 @@
-package import AgentChannel
 internal import Linux
 package import PortForward
 internal import Ports
@@ -11,17 +10,16 @@ package final class HostListener: BoundForward {
     /// Binds all addresses of `forward` or none; an address of a family that the host lacks is left out as
     /// long as another remains.
     package init(
-        _ forward: WantedForward.Key, agent: AgentAddress, token: MachineToken, engine: RelayEngine
+        _ forward: WantedForward.Key, to agent: ForwardTarget, engine: RelayEngine
     ) throws(BindFailure) {
-        let role = RelayRole.host(
-            agent: agent, preamble: ForwardPreamble(token: token, port: forward.guestPort))
+        let role = RelayRole(tunnel: .dialled) { agent.handshake(for: forward.guestPort) }
         let sockets = try Self.listeningSockets(forward)
         var listeners: [RelayListener] = []
         for (address, socket) in sockets {
             do throws(SystemError) {
                 listeners.append(try engine.listen(on: try socket.take(), role: role))
             } catch {
-                listeners.forEach { $0.close() }
+                for listener in listeners { listener.close() }
                 throw forward.failure(address, error)
             }
         }
@@ -56,7 +54,9 @@ package final class HostListener: BoundForward {
         return sockets
     }
 
-    package func close() { listeners.forEach { $0.close() } }
+    package func close() {
+        for listener in listeners { listener.close() }
+    }
 
     package var counters: ForwardCounters {
         listeners.reduce(into: ForwardCounters()) { sum, listener in
@@ -64,8 +64,8 @@ package final class HostListener: BoundForward {
             sum.accepted += counters.accepted
             sum.active += counters.active
             sum.failed += counters.failed
-            sum.bytesToGuest += counters.bytesToGuest
-            sum.bytesFromGuest += counters.bytesFromGuest
+            sum.bytesToGuest += counters.bytesForth
+            sum.bytesFromGuest += counters.bytesBack
         }
     }
 }

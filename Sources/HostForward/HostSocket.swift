@@ -18,13 +18,13 @@ final class HostSocket {
         let socket = try StreamSocket.open(for: target)
         if address.isV6 { try StreamSocket.onlyV6(socket.rawValue) }
         do throws(SystemError) {
-            try StreamSocket.bind(socket.rawValue, to: target)
+            try target.bind(socket.rawValue)
             // Before listen(2): accepted sockets inherit it, and only with it can the port be taken beside them.
             try StreamSocket.reuseAddress(socket.rawValue)
         } catch {
             guard error.isAddressInUse else { throw error }
             try StreamSocket.reuseAddress(socket.rawValue)
-            try StreamSocket.bind(socket.rawValue, to: target)
+            try target.bind(socket.rawValue)
             guard LocalPortProbe().hasConnection(on: port) else { throw error }
         }
         descriptor = consume socket

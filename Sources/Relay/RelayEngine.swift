@@ -3,13 +3,12 @@ internal import Synchronization
 
 /// Relays connections between listeners and what they lead to, on event loops with threads of their own.
 ///
-/// One engine serves host and agent alike: a listener's role says how a connection is begun, then bytes move
+/// One engine serves host and agent alike: a listener's role says what is said before bytes flow, then they move
 /// both ways with half-closes and resets passed on. All calls are safe from any thread, and none waits but
 /// `shutdown`. An engine that goes away ends as with `shutdown`.
 package final class RelayEngine: Sendable {
     private let inboxes: [LoopInbox]
     private let total = RelayTotal()
-    private let listenersAdded = Atomic<Int>(0)
 
     /// Starts the event loops.
     ///
@@ -45,8 +44,7 @@ package final class RelayEngine: Sendable {
     package func listen(
         on descriptor: consuming OwnedDescriptor, role: RelayRole
     ) throws(SystemError) -> RelayListener {
-        let turn = listenersAdded.add(1, ordering: .relaxed).oldValue
-        let listener = try RelayListener(descriptor, role: role, inbox: inboxes[turn % inboxes.count])
+        let listener = try RelayListener(descriptor, role: role, inboxes: inboxes, total: total)
         try listener.start()
         return listener
     }
@@ -67,7 +65,8 @@ package final class RelayEngine: Sendable {
     }
 }
 
-/// Connections of all loops of an engine.
+/// What all loops of an engine have open.
 final class RelayTotal: Sendable {
     let connections = Atomic<Int>(0)
+    let listeners = Atomic<Int>(0)
 }

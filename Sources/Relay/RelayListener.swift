@@ -1,24 +1,25 @@
-internal import AgentChannel
 internal import CLinux
 internal import Glibc
 package import Linux
-internal import Ports
 internal import Synchronization
 
 /// A listening socket that a relay engine accepts from; it listens until `close` or the engine's end.
+///
+/// Every event loop of the engine watches it, and the kernel wakes one of those that sleep for each connection
+/// (EPOLLEXCLUSIVE, epoll_ctl(2)): a loop that is busy takes none.
 package final class RelayListener: Sendable {
     /// The bound address; a port that was given as 0 is the kernel's choice here.
     package let address: SocketAddress
     let role: RelayRole
-    /// What goes over a new tunnel first; empty in the guest.
-    let preambleBytes: [UInt8]
     let tally = RelayTally()
-    private let inbox: LoopInbox
+    private let inboxes: [LoopInbox]
+    private let total: RelayTotal
     private let socket: Mutex<Socket>
 
     private struct Socket: ~Copyable {
         var descriptor: OwnedDescriptor?
-        var token: EventToken?
+        /// One for each loop.
+        var tokens: [EventToken] = []
     }
 
     enum Accepted: ~Copyable {
@@ -29,53 +30,74 @@ package final class RelayListener: Sendable {
         case exhausted(SystemError)
     }
 
-    init(_ descriptor: consuming OwnedDescriptor, role: RelayRole, inbox: LoopInbox) throws(SystemError) {
+    init(
+        _ descriptor: consuming OwnedDescriptor, role: RelayRole, inboxes: [LoopInbox], total: RelayTotal
+    ) throws(SystemError) {
         let fd = descriptor.rawValue
         address = try StreamSocket.localAddress(fd)
         self.role = role
-        self.inbox = inbox
-        preambleBytes =
-            switch role {
-            case .host(_, let preamble): preamble.bytes
-            case .guest: []
-            }
+        self.inboxes = inboxes
+        self.total = total
         if case .tcp = address {
-            // Accepted sockets inherit it: one call here instead of one a connection.
+            // Accepted sockets inherit these: calls here instead of for each connection.
             try StreamSocket.setOption(fd, Int32(IPPROTO_TCP), TCP_NODELAY, Int32(1), "TCP_NODELAY")
+            if role.tunnel == .dialled { RelayEnd.resetUnlessEnded(fd) }
         }
         socket = Mutex(Socket(descriptor: consume descriptor))
+        total.listeners.add(1, ordering: .relaxed)
     }
 
     /// What went through it so far; stays readable after `close`.
     package var counters: RelayCounters { tally.counters }
 
-    /// Stops listening: new connects are refused once this returns. Live connections go on.
+    /// Stops listening: new connects are refused once this returns. Live connections go on, and so do those that wait to
+    /// be accepted.
     package func close() {
-        let token = socket.withLock { socket in
+        // Clients that have connected already keep their connections: they could not know.
+        while case .connection(let descriptor) = accept() { adopt(descriptor) }
+        let tokens = socket.withLock { socket in
+            // A client whose handshake completes while close(2) runs gets FIN and then RST, so that it sees an empty
+            // reply; after shutdown(2) it gets RST alone.
+            if let fd = socket.descriptor?.rawValue {
+                _ = shutdown(fd, Int32(SHUT_RD))
+                total.listeners.subtract(1, ordering: .relaxed)
+            }
             socket.descriptor = nil
-            return socket.token.take()
+            defer { socket.tokens = [] }
+            return socket.tokens
         }
-        if let token { inbox.remove(token) }
+        for (inbox, token) in zip(inboxes, tokens) { inbox.remove(token) }
     }
 
-    /// Lets the loop know of it; from then on it accepts.
+    /// Hands a connection that was accepted outside of the loops to one of them; an engine that has ended resets it.
+    private func adopt(_ descriptor: consuming OwnedDescriptor) {
+        let fd = descriptor.release()
+        guard let inbox = inboxes.first, inbox.post(.adopt(fd, self)) else {
+            _ = OwnedDescriptor(owning: fd)
+            return
+        }
+    }
+
+    /// Lets the loops know of it; from then on they accept.
     func start() throws(SystemError) {
-        let token = try inbox.add(self)
-        socket.withLock { $0.token = token }
         do throws(SystemError) {
-            try resume()
+            for inbox in inboxes {
+                let token = try inbox.add(self)
+                socket.withLock { $0.tokens.append(token) }
+                try resume(on: inbox, token)
+            }
         } catch {
             close()
             throw error
         }
     }
 
-    func resume() throws(SystemError) {
+    /// Watches it on one loop. Level-triggered: what one turn leaves in the backlog is reported again.
+    func resume(on inbox: LoopInbox, _ token: EventToken) throws(SystemError) {
         let failure: SystemError? = socket.withLock { socket in
-            guard let fd = socket.descriptor?.rawValue, let token = socket.token else { return nil }
+            guard let fd = socket.descriptor?.rawValue else { return nil }
             do throws(SystemError) {
-                // Level-triggered: what one turn leaves in the backlog is reported again.
-                try inbox.watch(fd, EPOLLIN.rawValue, token)
+                try inbox.watch(fd, EPOLLIN.rawValue | EPOLLEXCLUSIVE.rawValue, token)
                 return nil
             } catch {
                 return error
@@ -84,7 +106,7 @@ package final class RelayListener: Sendable {
         if let failure { throw failure }
     }
 
-    func pause() {
+    func pause(on inbox: LoopInbox) {
         socket.withLock { socket in
             if let fd = socket.descriptor?.rawValue { inbox.ignore(fd) }
         }
@@ -102,8 +124,7 @@ package final class RelayListener: Sendable {
                 case EINTR, ECONNABORTED, EPROTO, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH,
                     EOPNOTSUPP, ENETUNREACH, EPERM:
                     continue
-                case EMFILE, ENFILE, ENOBUFS, ENOMEM: return .exhausted(error)
-                default: return .none
+                default: return error.isExhaustion ? .exhausted(error) : .none
                 }
             }
             return .none

@@ -8,33 +8,34 @@ final class RelayLoop {
     /// Time slice of the loop's thread, in nanoseconds: the shortest that the kernel grants (sched_setattr(2)). A
     /// woken loop then soon gets a core from a program that computes or moves bulk.
     private static let slice: UInt64 = 100_000
-    /// A loop counts as busy with bulk for so long after its last turn of it; nanoseconds.
-    private static let bulkMemory: UInt64 = 10_000_000
     private static let retryInterval: UInt64 = 2_000_000
     private static let pauseInterval: UInt64 = 20_000_000
 
     let resources: RelayResources
     let halfClosedTimeout: UInt64
     private let handshakeTimeout: UInt64
+    private let silenceTimeout: UInt64
     private let options: RelayOptions
     private let inbox: LoopInbox
     private let peers: [LoopInbox]
     private let total: RelayTotal
     private let log: @Sendable (String) -> Void
 
-    private var connections: [RelayConnection?] = []
-    private var generations: [UInt32] = []
-    private var freeSlots: [Int] = []
+    private var connections = ConnectionTable()
     private var queue: [EventToken] = []
     private var now = SystemClock.monotonic
     /// No connection's deadline is earlier.
     private var nextDeadline = UInt64.max
     private var retrying: [EventToken] = []
     private var retryAt = UInt64.max
-    private var paused: [RelayListener] = []
+    private var paused: [(RelayListener, EventToken)] = []
     private var resumeAt = UInt64.max
     private var saidExhausted = false
-    private var stopped: (@Sendable () -> Void)?
+    /// Accepted tunnels that have shown nothing yet, oldest first; some of them have shown it, or ended, since.
+    private var silent: [EventToken] = []
+    private var silentCount = 0
+    private var isStopped = false
+    private var stopWaiters: [@Sendable () -> Void] = []
 
     init(
         _ options: RelayOptions, inbox: LoopInbox, peers: [LoopInbox], total: RelayTotal,
@@ -42,11 +43,12 @@ final class RelayLoop {
     ) {
         self.options = options
         self.inbox = inbox
-        self.peers = peers
+        self.peers = peers.filter { $0 !== inbox }
         self.total = total
         self.log = log
         resources = RelayResources(options)
         handshakeTimeout = options.handshakeTimeout.wholeNanoseconds
+        silenceTimeout = options.silenceTimeout.wholeNanoseconds
         halfClosedTimeout = options.halfClosedTimeout.wholeNanoseconds
     }
 
@@ -56,7 +58,7 @@ final class RelayLoop {
         _ = clinux_set_slice(Self.slice)
         let events = UnsafeMutableBufferPointer<epoll_event>.allocate(capacity: 128)
         defer { events.deallocate() }
-        while stopped == nil {
+        while !isStopped {
             let count = inbox.wait(events, milliseconds: waitingTime)
             now = SystemClock.monotonic
             for event in events[..<count] {
@@ -64,7 +66,7 @@ final class RelayLoop {
             }
             resumeQueued()
             handleTimers()
-            if freeSlots.count == connections.count { resources.pipes.closeIdle() }
+            if connections.count == 0 { resources.pipes.closeIdle() }
         }
         finish()
     }
@@ -78,26 +80,32 @@ final class RelayLoop {
 
     func disarm(_ connection: RelayConnection) { connection.deadline = .max }
 
-    /// Has a connection try to dial again shortly, if the error is one that passes; its deadline bounds this.
+    /// Has a connection dial again shortly, if the error is one that passes; its deadline bounds this.
     func retryLater(_ connection: RelayConnection, after error: SystemError) -> Bool {
-        switch error.code {
-        // A unix socket's backlog is full (connect(2)); or no descriptors are left for now.
-        case EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM: break
-        default: return false
-        }
+        // EAGAIN: a unix socket's backlog is full (connect(2)).
+        guard error.code == EAGAIN || error.isExhaustion else { return false }
+        connection.isRetrying = true
+        connection.listener.tally.putOff.add(1, ordering: .relaxed)
         retrying.append(connection.token)
         retryAt = min(retryAt, now &+ Self.retryInterval)
         return true
+    }
+
+    /// Takes a connection whose peer has shown that it may speak off the list of those that have not.
+    func admit(_ connection: RelayConnection) {
+        connection.isSilent = false
+        silentCount -= 1
+        arm(connection, after: handshakeTimeout)
     }
 
     // MARK: Events
 
     private func handle(_ token: EventToken, _ events: UInt32) {
         if token == .wake {
-            inbox.takeCommands().forEach(obey)
+            for command in inbox.takeCommands() { obey(command) }
         } else if let number = token.listener {
-            if let listener = inbox.listener(number) { accept(from: listener) }
-        } else if let connection = connection(token) {
+            if let listener = inbox.listener(number) { accept(from: listener, token) }
+        } else if let connection = connections[token] {
             if token.isTunnelSide { connection.tunnel.note(events) } else { connection.local.note(events) }
             // Bulk waits until everything else that is ready has had its turn.
             if connection.isBulk { enqueue(connection) } else { advance(connection) }
@@ -106,21 +114,18 @@ final class RelayLoop {
 
     private func obey(_ command: LoopInbox.Command) {
         switch command {
-        case .adopt(let fd, let listener): begin(OwnedDescriptor(owning: fd), listener)
+        case .adopt(let fd, let listener):
+            listener.tally.accepted.add(1, ordering: .relaxed)
+            begin(OwnedDescriptor(owning: fd), listener)
         case .reset(let time):
-            for case let connection? in connections where connection.acceptedAt < time {
+            for connection in connections.all where connection.acceptedAt < time {
                 _ = connection.abort()
                 remove(connection)
             }
-        case .stop(let done): stopped = done
+        case .stop(let done):
+            isStopped = true
+            stopWaiters.append(done)
         }
-    }
-
-    private func connection(_ token: EventToken) -> RelayConnection? {
-        guard token.slot < connections.count, let connection = connections[token.slot],
-            connection.token == token.localSide
-        else { return nil }
-        return connection
     }
 
     private func advance(_ connection: RelayConnection) {
@@ -130,7 +135,7 @@ final class RelayLoop {
             watch(&connection.tunnel, connection.token.tunnelSide),
             watch(&connection.local, connection.token.localSide)
         else {
-            _ = connection.stage == .relaying ? connection.abort() : connection.fail()
+            connection.end()
             return remove(connection)
         }
         if verdict == .yielded { enqueue(connection) }
@@ -160,100 +165,89 @@ final class RelayLoop {
     /// Gives one connection its turn; then new events are looked at again, for small streams go first.
     private func resumeQueued() {
         guard !queue.isEmpty else { return }
-        guard let connection = connection(queue.removeFirst()) else { return }
+        guard let connection = connections[queue.removeFirst()] else { return }
         connection.isQueued = false
-        if connection.isBulk { inbox.lastBulk.store(now, ordering: .relaxed) }
         advance(connection)
     }
 
     // MARK: Connections
 
-    private func accept(from listener: RelayListener) {
-        for _ in 0..<options.acceptsPerTurn {
-            guard total.connections.load(ordering: .relaxed) < options.maxConnections else {
-                return pause(listener, "\(options.maxConnections) connections are open")
-            }
-            switch listener.accept() {
-            case .none:
-                saidExhausted = false
-                return
-            case .exhausted(let error): return pause(listener, "\(error)")
-            case .connection(let descriptor):
-                total.connections.add(1, ordering: .relaxed)
-                listener.tally.accepted.add(1, ordering: .relaxed)
-                listener.tally.active.add(1, ordering: .relaxed)
-                give(descriptor, listener)
-            }
+    /// Takes one connection: the kernel reports the listener again while there are more.
+    private func accept(from listener: RelayListener, _ token: EventToken) {
+        guard hasRoom else {
+            return pause(listener, token, "\(options.maxDescriptors) descriptors are in use")
+        }
+        switch listener.accept() {
+        case .none: saidExhausted = false
+        case .exhausted(let error): pause(listener, token, "\(error)")
+        case .connection(let descriptor):
+            listener.tally.accepted.add(1, ordering: .relaxed)
+            begin(descriptor, listener)
+            spread(listener, token)
         }
     }
 
-    /// Hands a new connection to a loop without bulk, and to the one with the least of them among equals; this
-    /// one wins ties, for it is awake.
-    private func give(_ descriptor: consuming OwnedDescriptor, _ listener: RelayListener) {
-        func isBusy(_ inbox: LoopInbox) -> Bool {
-            inbox.lastBulk.load(ordering: .relaxed) &+ Self.bulkMemory > now
-        }
-        var best = (inbox: inbox, isBusy: isBusy(inbox), load: inbox.load.load(ordering: .relaxed) - 1)
-        for peer in peers where peer !== inbox {
-            let candidate = (inbox: peer, isBusy: isBusy(peer), load: peer.load.load(ordering: .relaxed))
-            let isBetter =
-                candidate.isBusy == best.isBusy ? candidate.load < best.load : best.isBusy
-            if isBetter { best = candidate }
-        }
-        best.inbox.load.add(1, ordering: .relaxed)
-        if best.inbox === inbox {
-            begin(descriptor, listener)
-        } else {
-            let fd = descriptor.release()
-            guard !best.inbox.post(.adopt(fd, listener)) else { return }
-            // The loop is ending, and so will this one.
-            _ = OwnedDescriptor(owning: fd)
-            forget(listener, best.inbox)
-        }
+    /// Whether one more connection fits into the bound on descriptors.
+    private var hasRoom: Bool {
+        let connections = total.connections.load(ordering: .relaxed)
+        let others = total.listeners.load(ordering: .relaxed) + 2 * options.pipesPerLoop * options.loops
+        return 2 * (connections + 1) + others <= options.maxDescriptors
+    }
+
+    /// Has another loop be asked first for the next connection, where this one holds more than another: of several that
+    /// sleep the kernel wakes the one that has watched the listener the longest.
+    private func spread(_ listener: RelayListener, _ token: EventToken) {
+        let mine = inbox.load.load(ordering: .relaxed)
+        guard peers.contains(where: { $0.load.load(ordering: .relaxed) < mine }) else { return }
+        listener.pause(on: inbox)
+        resume(listener, token)
     }
 
     private func begin(_ descriptor: consuming OwnedDescriptor, _ listener: RelayListener) {
-        let slot = freeSlots.popLast() ?? connections.count
-        if slot == connections.count {
-            connections.append(nil)
-            generations.append(0)
-        }
-        generations[slot] &+= 1
-        let token = EventToken(slot: slot, generation: generations[slot])
-        let transport = Transport(listener.address)
-        let connection: RelayConnection
-        var isAllowed = true
-        switch listener.role {
-        case .host:
-            connection = RelayConnection(listener: listener, token: token, stage: .dialling, acceptedAt: now)
+        total.connections.add(1, ordering: .relaxed)
+        listener.tally.active.add(1, ordering: .relaxed)
+        inbox.load.add(1, ordering: .relaxed)
+        let (now, transport) = (now, Transport(listener.address))
+        let connection = connections.add { RelayConnection(listener: listener, token: $0, acceptedAt: now) }
+        switch listener.role.tunnel {
+        case .dialled:
             connection.local.open(descriptor, transport, accepted: true)
-        case .guest(let policy):
-            isAllowed = policy.admits(peerOf: descriptor.rawValue, transport)
-            connection = RelayConnection(
-                listener: listener, token: token, stage: .readingPreamble, acceptedAt: now)
+            arm(connection, after: handshakeTimeout)
+        case .accepted:
+            let isAllowed = listener.role.admits(peerOf: descriptor.rawValue, transport)
             connection.tunnel.open(descriptor, transport, accepted: true)
+            guard isAllowed else {
+                connection.end()
+                return remove(connection)
+            }
+            noteSilent(connection)
+            arm(connection, after: silenceTimeout)
         }
-        connections[slot] = connection
-        guard isAllowed else {
-            _ = connection.fail()
-            return remove(connection)
-        }
-        arm(connection, after: handshakeTimeout)
         advance(connection)
     }
 
-    private func remove(_ connection: RelayConnection) {
-        let slot = connection.token.slot
-        connection.release(self)
-        connections[slot] = nil
-        freeSlots.append(slot)
-        forget(connection.listener, inbox)
+    /// Bounds the accepted tunnels that have shown nothing yet: a flood of them closes its own.
+    private func noteSilent(_ connection: RelayConnection) {
+        connection.isSilent = true
+        silentCount += 1
+        while let first = silent.first,
+            connections[first]?.isSilent != true || silentCount > options.maxSilent
+        {
+            silent.removeFirst()
+            guard let oldest = connections[first], oldest.isSilent else { continue }
+            oldest.end()
+            remove(oldest)
+        }
+        silent.append(connection.token)
     }
 
-    private func forget(_ listener: RelayListener, _ loop: LoopInbox) {
-        loop.load.subtract(1, ordering: .relaxed)
+    private func remove(_ connection: RelayConnection) {
+        if connection.isSilent { silentCount -= 1 }
+        connection.release(self)
+        connections.remove(connection)
+        inbox.load.subtract(1, ordering: .relaxed)
         total.connections.subtract(1, ordering: .relaxed)
-        listener.tally.active.subtract(1, ordering: .relaxed)
+        connection.listener.tally.active.subtract(1, ordering: .relaxed)
     }
 
     // MARK: Time
@@ -271,13 +265,16 @@ final class RelayLoop {
             retryAt = .max
             let turn = retrying
             retrying = []
-            turn.compactMap(connection).forEach(advance)
+            for connection in turn.compactMap({ connections[$0] }) {
+                connection.isRetrying = false
+                advance(connection)
+            }
         }
         if now >= resumeAt {
             resumeAt = .max
             let turn = paused
             paused = []
-            turn.forEach(resume)
+            for (listener, token) in turn { resume(listener, token) }
         }
         if now >= nextDeadline { expire() }
     }
@@ -285,50 +282,44 @@ final class RelayLoop {
     /// Deadlines are few and far off, so a walk over all connections when the first is due costs less than a
     /// queue kept in order for each.
     private func expire() {
-        nextDeadline = .max
-        for case let connection? in connections {
-            if connection.deadline <= now {
-                _ = connection.stage == .relaying ? connection.abort() : connection.fail()
-                remove(connection)
-            } else {
-                nextDeadline = min(nextDeadline, connection.deadline)
-            }
+        for connection in connections.all where connection.deadline <= now {
+            connection.end()
+            remove(connection)
         }
+        nextDeadline = connections.nextDeadline
     }
 
-    private func pause(_ listener: RelayListener, _ reason: String) {
+    private func pause(_ listener: RelayListener, _ token: EventToken, _ reason: String) {
         if !saidExhausted { log("relay: accepting pauses: \(reason)") }
         saidExhausted = true
-        listener.pause()
-        paused.append(listener)
+        listener.pause(on: inbox)
+        paused.append((listener, token))
         resumeAt = min(resumeAt, now &+ Self.pauseInterval)
     }
 
-    private func resume(_ listener: RelayListener) {
+    private func resume(_ listener: RelayListener, _ token: EventToken) {
         do throws(SystemError) {
-            try listener.resume()
+            try listener.resume(on: inbox, token)
         } catch {
-            pause(listener, "\(error)")
+            pause(listener, token, "\(error)")
         }
     }
 
     private func finish() {
         let (commands, listeners) = inbox.stop()
-        listeners.forEach { $0.close() }
+        for listener in listeners { listener.close() }
         for command in commands {
             switch command {
-            case .adopt(let fd, let listener):
-                _ = OwnedDescriptor(owning: fd)
-                forget(listener, inbox)
+            case .adopt(let fd, _): _ = OwnedDescriptor(owning: fd)
             case .reset: break
-            case .stop(let done): done()
+            case .stop(let done): stopWaiters.append(done)
             }
         }
-        for case let connection? in connections {
+        for connection in connections.all {
             _ = connection.abort()
             remove(connection)
         }
         resources.pipes.closeIdle()
-        stopped?()
+        for answer in stopWaiters { answer() }
     }
 }

@@ -69,7 +69,7 @@ struct Client: ~Copyable {
         let fd = opened.rawValue
         var limit = timeval(tv_sec: 10, tv_usec: 0)
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        _ = try SystemError.check("connect", try target.withSockaddr { connect(fd, $0, $1) })
+        try target.connect(fd)
         socket = opened
     }
 

@@ -59,10 +59,10 @@ final class Program: Sendable {
             posix_spawn_file_actions_adddup2(&actions, descriptor, number)
         }
         var words: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
-        defer { words.forEach { free($0) } }
+        defer { for word in words { free(word) } }
         let variables = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         var pairs: [UnsafeMutablePointer<CChar>?] = variables.map { strdup("\($0)=\($1)") } + [nil]
-        defer { pairs.forEach { free($0) } }
+        defer { for pair in pairs { free(pair) } }
         var child: pid_t = 0
         let code = posix_spawn(&child, path, &actions, nil, &words, &pairs)
         guard code == 0 else { throw SystemError(code: code, operation: "posix_spawn \(path)") }

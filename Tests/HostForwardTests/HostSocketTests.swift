@@ -101,7 +101,7 @@ struct HostSocketTests {
     @Test("localhost answers on neither address while somebody holds one of them")
     func noFlapping() async throws {
         let engine = try RelayEngine()
-        let binder = RelayBinder(engine: engine, agent: .unix(directory: "/nonexistent"), token: .none)
+        let binder = RelayBinder(engine: engine, agent: HostListenerTests.nobody)
         let port = try Self.free()
         let holder = try TestListener(.loopbackV6, port: port.rawValue)
         let isOver = Mutex(false)
@@ -128,7 +128,7 @@ struct HostSocketTests {
     )
     func closingUnderClients() async throws {
         let engine = try RelayEngine()
-        let binder = RelayBinder(engine: engine, agent: .unix(directory: "/nonexistent"), token: .none)
+        let binder = RelayBinder(engine: engine, agent: HostListenerTests.nobody)
         let port = try Self.free()
         let tally = Tally()
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -162,7 +162,7 @@ struct HostSocketTests {
     @Test("Two thousand blocked ports cost little for as long as they last", .tags(.timed))
     func manyBlocked() async throws {
         let engine = try RelayEngine()
-        let binder = RelayBinder(engine: engine, agent: .unix(directory: "/nonexistent"), token: .none)
+        let binder = RelayBinder(engine: engine, agent: HostListenerTests.nobody)
         let ports: Range<UInt16> = 20_000..<22_000
         let holders = ports.compactMap { try? TestListener(.loopbackV4, port: $0) }
         #expect(holders.count > 1900)
@@ -197,7 +197,7 @@ struct HostSocketTests {
         let fd = client.rawValue
         var limit = timeval(tv_sec: 5, tv_usec: 0)
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        guard try target.withSockaddr({ Glibc.connect(fd, $0, $1) }) == 0 else { return nil }
+        guard (try? target.connect(fd)) != nil else { return nil }
         var byte: UInt8 = 0
         return recv(fd, &byte, 1, 0) == 0
     }
