@@ -2,6 +2,7 @@ internal import AgentAPI
 package import AgentChannel
 internal import AgentSession
 package import PortForward
+internal import Ports
 package import Relay
 internal import Synchronization
 

@@ -149,8 +149,6 @@ final class UpSession: Sendable {
 extension ForwardPolicy {
     /// What a configuration asks for.
     init(_ config: MachineConfig) {
-        self.init(
-            staticPorts: config.ports.map { .init(bind: $0.bind, host: $0.host, guest: $0.guest) },
-            autoPorts: config.autoPorts.map { .init(range: $0.range, bind: $0.bind, ignore: $0.ignore) })
+        self.init(staticPorts: config.ports, autoPorts: config.autoPorts)
     }
 }
