@@ -94,7 +94,7 @@ let package = Package(
         .target(
             name: "CommandMain",
             dependencies: [
-                "AgentChannel", "Linux",
+                "AgentChannel", "CLinux", "Linux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: rules),
@@ -138,6 +138,9 @@ let package = Package(
             swiftSettings: rules),
         .testTarget(name: "LinuxTests", dependencies: ["Linux"], swiftSettings: rules),
         .testTarget(
+            name: "CommandMainTests", dependencies: ["CommandMain", "Linux", "TestSupport"],
+            swiftSettings: rules),
+        .testTarget(
             name: "PortsTests", dependencies: ["Linux", "Ports"], swiftSettings: rules),
         .testTarget(
             name: "ProcNetTests", dependencies: ["Linux", "Ports", "ProcNet", "TestSupport"],
@@ -174,7 +177,8 @@ let package = Package(
         .testTarget(
             name: "HostForwardTests",
             dependencies: [
-                "AgentChannel", "HostForward", "Linux", "PortForward", "Ports", "Relay", "TestSupport",
+                "AgentChannel", "HostForward", "Linux", "LiveKernel", "PortForward", "Ports", "ProcNet",
+                "Relay", "TestSupport",
             ],
             swiftSettings: rules),
         .testTarget(

@@ -2,6 +2,7 @@ internal import AgentAPI
 package import AgentChannel
 internal import AgentSession
 package import PortForward
+internal import Ports
 package import Relay
 internal import Synchronization
 
@@ -66,6 +67,10 @@ package final class ForwardSession: Sendable {
     package var forwards: [ForwardSnapshot] {
         get async { await reconciler.forwards }
     }
+
+    /// Tells all that stands in events again, for a reader who has missed some: `start` is called first, and no other
+    /// event comes in between.
+    package func retell(after start: @Sendable () -> Void) async { await reconciler.retell(after: start) }
 
     private func take(_ event: AgentEvent) async {
         switch event {

@@ -13,24 +13,45 @@ package final class HostListener: BoundForward {
         _ forward: WantedForward.Key, to agent: ForwardTarget, engine: RelayEngine
     ) throws(BindFailure) {
         let role = RelayRole(tunnel: .dialled) { agent.handshake(for: forward.guestPort) }
+        let sockets = try Self.listeningSockets(forward)
         var listeners: [RelayListener] = []
+        for (address, socket) in sockets {
+            do throws(SystemError) {
+                listeners.append(try engine.listen(on: try socket.take(), role: role))
+            } catch {
+                for listener in listeners { listener.close() }
+                throw forward.failure(address, error)
+            }
+        }
+        self.listeners = listeners
+    }
+
+    /// All of them are bound before the first one listens: while another address is taken, this one refuses clients as
+    /// it did before.
+    private static func listeningSockets(
+        _ forward: WantedForward.Key
+    ) throws(BindFailure) -> [(IPAddress, HostSocket)] {
+        var sockets: [(IPAddress, HostSocket)] = []
         var missing: BindFailure?
         for address in forward.bind.addresses {
             do throws(SystemError) {
-                let socket = try StreamSocket.listen(on: .tcp(address, port: forward.hostPort.rawValue))
-                listeners.append(try engine.listen(on: socket, role: role))
+                sockets.append((address, try HostSocket(address, port: forward.hostPort)))
             } catch {
-                let failure = BindFailure(
-                    address: HostAddress(address: address, port: forward.hostPort), error: error)
+                missing = forward.failure(address, error)
                 guard forward.bind.addresses.count > 1, error.isMissingFamily else {
-                    for listener in listeners { listener.close() }
-                    throw failure
+                    throw forward.failure(address, error)
                 }
-                missing = failure
             }
         }
-        if listeners.isEmpty, let missing { throw missing }
-        self.listeners = listeners
+        if sockets.isEmpty, let missing { throw missing }
+        for (address, socket) in sockets {
+            do throws(SystemError) {
+                try socket.listen()
+            } catch {
+                throw forward.failure(address, error)
+            }
+        }
+        return sockets
     }
 
     package func close() {
@@ -46,5 +67,11 @@ package final class HostListener: BoundForward {
             sum.bytesToGuest += counters.bytesForth
             sum.bytesFromGuest += counters.bytesBack
         }
+    }
+}
+
+extension WantedForward.Key {
+    fileprivate func failure(_ address: IPAddress, _ error: SystemError) -> BindFailure {
+        BindFailure(address: HostAddress(address: address, port: hostPort), error: error)
     }
 }

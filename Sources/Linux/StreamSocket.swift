@@ -22,13 +22,23 @@ package enum StreamSocket {
         let descriptor = try open(for: address)
         let fd = descriptor.rawValue
         if case .tcp(let ip, _, _) = address {
-            try setOption(fd, SOL_SOCKET, SO_REUSEADDR, Int32(1), "SO_REUSEADDR")
-            if ip.isV6 { try setOption(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, Int32(1), "IPV6_V6ONLY") }
+            try reuseAddress(fd)
+            if ip.isV6 { try onlyV6(fd) }
         }
         if case .vsock = address { VsockBuffers.enlarge(fd) }
         try address.bind(fd)
         _ = try SystemError.check("listen", Glibc.listen(fd, backlog))
         return descriptor
+    }
+
+    /// Sets SO_REUSEADDR (socket(7)).
+    package static func reuseAddress(_ fd: Int32) throws(SystemError) {
+        try setOption(fd, SOL_SOCKET, SO_REUSEADDR, Int32(1), "SO_REUSEADDR")
+    }
+
+    /// Sets IPV6_V6ONLY (ipv6(7)).
+    package static func onlyV6(_ fd: Int32) throws(SystemError) {
+        try setOption(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, Int32(1), "IPV6_V6ONLY")
     }
 
     /// Starts to connect. The socket is writable when the attempt has ended; `pendingError` then tells how.

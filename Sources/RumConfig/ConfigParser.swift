@@ -104,8 +104,8 @@ struct ConfigParser {
         "an IP address such as 127.0.0.1 or ::1, or localhost for both of them"
     private static let ports = 1...65535
 
-    private mutating func parsePorts() -> [MachineConfig.StaticPort] {
-        var ports: [(port: MachineConfig.StaticPort, section: Section)] = []
+    private mutating func parsePorts() -> [StaticPort] {
+        var ports: [(port: StaticPort, section: Section)] = []
         for section in reader.tables("ports", in: root, known: ["host", "guest", "bind"]) {
             reader.require("host", in: section, expected: "a host port")
             reader.require("guest", in: section, expected: "a guest port")
@@ -114,7 +114,7 @@ struct ConfigParser {
             let bind = reader.value(
                 "bind", in: section, expected: Self.bindExpectation, BindAddress.init(text:))
             guard let host, let guest else { continue }
-            let new = MachineConfig.StaticPort(host: host, guest: guest, bind: bind ?? .loopback)
+            let new = StaticPort(bind: bind ?? .loopback, host: host, guest: guest)
             if let old = ports.first(where: { $0.port.host == host && $0.port.bind.collides(with: new.bind) })
             {
                 let place = Self.place(of: "host", in: old.section)
@@ -128,7 +128,7 @@ struct ConfigParser {
     }
 
     /// A static host port inside the automatic range would be wanted twice.
-    private mutating func checkOverlap(_ ports: [(port: MachineConfig.StaticPort, section: Section)]) {
+    private mutating func checkOverlap(_ ports: [(port: StaticPort, section: Section)]) {
         guard case .table(let table)? = root.entries["auto_ports"]?.value, let node = table.entries["range"],
             case .string(let text) = node.value, let range = PortRange(text: text)
         else { return }
@@ -143,7 +143,7 @@ struct ConfigParser {
         section.line(of: key).map { "line \($0)" } ?? "another one"
     }
 
-    private mutating func parseAutoPorts() -> MachineConfig.AutoPorts? {
+    private mutating func parseAutoPorts() -> AutoPorts? {
         let keys = ["range", "bind", "ignore"]
         guard let section = reader.table("auto_ports", in: root, known: keys) else { return nil }
         let expected = "min-max such as \"5000-6000\", two ports from 1 to 65535 with min <= max"
@@ -154,7 +154,7 @@ struct ConfigParser {
         let bind = reader.value("bind", in: section, expected: Self.bindExpectation, BindAddress.init(text:))
         let ignore = reader.integers("ignore", in: section, Self.ports)
         guard let range else { return nil }
-        var autoPorts = MachineConfig.AutoPorts(range: range)
+        var autoPorts = AutoPorts(range: range)
         autoPorts.bind = bind ?? .loopback
         autoPorts.ignore = Set((ignore ?? []).compactMap { UInt16(exactly: $0).flatMap(PortNumber.init) })
         return autoPorts

@@ -87,8 +87,8 @@ struct ExecCommand: AsyncParsableCommand {
                 }
             } output: { output in
                 switch output.output {
-                case .stdout(let data): try StandardOutput.bytes(Array(data))
-                case .stderr(let data): StandardError.bytes(Array(data))
+                case .stdout(let data): try await StandardOutput.bytes(Array(data))
+                case .stderr(let data): await StandardError.bytes(Array(data))
                 case .exited, nil: break
                 }
             }

@@ -75,7 +75,7 @@ struct ForwardCommand: AsyncParsableCommand {
         let session = ForwardSession(
             agent: agent, token: token, policy: policy, alwaysPoll: poll, engine: engine, emit: output.print)
         try await Foreground.run(until: signals) {
-            try await session.run { try await waitForAgent(token) }
+            try await output.retelling(session) { try await session.run { try await waitForAgent(token) } }
         }
     }
 

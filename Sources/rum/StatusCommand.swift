@@ -30,9 +30,9 @@ struct StatusCommand: AsyncParsableCommand {
         if json {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            try StandardOutput.line(String(decoding: try encoder.encode(document), as: UTF8.self))
+            try await StandardOutput.line(String(decoding: try encoder.encode(document), as: UTF8.self))
         } else {
-            try StandardOutput.line(document.text)
+            try await StandardOutput.line(document.text)
         }
     }
 

@@ -46,7 +46,11 @@ final class UpSession: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.watchMachine(forwards) }
             group.addTask { await reports.serve() }
-            group.addTask { try await forwards.run { try await self.waitForAgent(running) } }
+            group.addTask { [output] in
+                try await output.retelling(forwards) {
+                    try await forwards.run { try await self.waitForAgent(running) }
+                }
+            }
             defer { group.cancelAll() }
             try await group.next()
         }
@@ -145,8 +149,6 @@ final class UpSession: Sendable {
 extension ForwardPolicy {
     /// What a configuration asks for.
     init(_ config: MachineConfig) {
-        self.init(
-            staticPorts: config.ports.map { .init(bind: $0.bind, host: $0.host, guest: $0.guest) },
-            autoPorts: config.autoPorts.map { .init(range: $0.range, bind: $0.bind, ignore: $0.ignore) })
+        self.init(staticPorts: config.ports, autoPorts: config.autoPorts)
     }
 }

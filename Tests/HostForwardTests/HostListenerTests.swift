@@ -99,8 +99,9 @@ struct HostListenerTests {
     func speed() async throws {
         let engine = try RelayEngine()
         let binder = RelayBinder(engine: engine, agent: Self.nobody)
-        let policy = ForwardPolicy(
+        var policy = ForwardPolicy(
             autoPorts: PortRange(port(10_000), port(31_999)).map { .init(range: $0) })
+        policy.maxAutoPorts = 2000
         let reconciler = ForwardReconciler(policy: policy, binder: binder, clock: .system) { _ in }
         let all = table(20_000..<22_000)
         let start = ContinuousClock.now
