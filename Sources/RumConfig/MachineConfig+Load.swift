@@ -1,9 +1,6 @@
 internal import Glibc
 
 extension MachineConfig {
-    /// Larger files are no rum.toml.
-    private static let largestFile = 1 << 20
-
     /// Reads and validates the file at `path`, which is relative to the current folder. Blocks on the disk.
     ///
     /// Nothing that `path` names can make it hang or crash: only regular files of up to 1 MiB are read.
@@ -62,7 +59,7 @@ extension MachineConfig {
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             throw ConfigProblem(file: path, message: "is not a regular file")
         }
-        var bytes = [UInt8](repeating: 0, count: largestFile + 1)
+        var bytes = [UInt8](repeating: 0, count: ConfigLimits.file + 1)
         var size = 0
         while size < bytes.count {
             let count = bytes.withUnsafeMutableBytes { buffer in
@@ -75,7 +72,7 @@ extension MachineConfig {
             if count == 0 { break }
             size += count
         }
-        guard size <= largestFile else {
+        guard size <= ConfigLimits.file else {
             throw ConfigProblem(file: path, message: "is larger than 1 MiB; expected a rum.toml")
         }
         return try decode(bytes[..<size], file: path)
