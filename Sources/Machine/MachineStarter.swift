@@ -93,7 +93,7 @@ struct MachineStarter {
 
     /// Follows a larger `resources.disk`; a smaller one would cut off data, so it waits for the next reset.
     private func growDisk() async throws(MachineError) {
-        let size = ByteSize(bytes: try await DiskImage.info(files.disk).virtualSize)
+        let size = ByteSize(bytes: try DiskImage.virtualSize(ofDisk: files.disk))
         guard config.resources.disk > size else { return }
         progress(MachineStep("Growing the disk from \(size) to \(config.resources.disk)"))
         try await Tool.qemuImg.output(of: [
@@ -106,10 +106,10 @@ struct MachineStarter {
         guard let image = config.image else { return }
         let cache = ImageCache(directory: files.cache + "/images", progress: progress)
         let base = try await cache.resolve(image)
-        let info = try await DiskImage.info(base)
-        progress(MachineStep("Creating a \(config.resources.disk) disk on top of \(base)"))
-        let stamp = try BaseStamp(path: base)
-        try await DiskImage.createOverlay(files.disk, base: base, baseInfo: info, size: config.resources.disk)
+        progress(MachineStep("Creating a \(config.resources.disk) disk on top of \(base.path)"))
+        let stamp = try BaseStamp(path: base.path)
+        try await DiskImage.createOverlay(
+            files.disk, base: base.path, baseInfo: base.info, size: config.resources.disk)
         record.base = stamp
         record.instanceID = MachineRecord.newInstanceID()
         // A start that is interrupted from here on must find the stamp of this disk, not of the one before.

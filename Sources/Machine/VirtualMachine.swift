@@ -91,7 +91,7 @@ package struct VirtualMachine: Sendable {
 
     /// Shuts the guest down, and turns it off when that takes longer than `timeout`.
     package func down(
-        timeout: Duration = .seconds(60), progress: @escaping MachineProgress
+        timeout: Duration = MachineLimits.shutdown, progress: @escaping MachineProgress
     ) async throws(MachineError) -> StopOutcome {
         guard let record = try MachineRecord.load(files) else { return .wasNotRunning }
         return try await exclusively(progress) { () async throws(MachineError) in
@@ -155,7 +155,7 @@ package struct VirtualMachine: Sendable {
             } catch {
                 // The daemon is not back yet: the next try follows.
             }
-            try? await Task.sleep(for: .milliseconds(500))
+            try? await Task.sleep(for: MachineLimits.libvirtRetry)
         }
     }
 
@@ -217,7 +217,7 @@ package struct VirtualMachine: Sendable {
             return true
         case .shuttingDown:
             progress(MachineStep("Waiting for \(config.name) to shut down"))
-            if try await !isStopped(within: .seconds(60)) { try await hypervisor.forceOff(domain) }
+            if try await !isStopped(within: MachineLimits.shutdown) { try await hypervisor.forceOff(domain) }
             return false
         }
     }
@@ -256,7 +256,7 @@ package struct VirtualMachine: Sendable {
                 if try await hypervisor.state(of: domain) == .running { throw error }
             }
             let rest = deadline - ContinuousClock.now
-            if try await isStopped(within: min(rest, .seconds(5))) { return true }
+            if try await isStopped(within: min(rest, MachineLimits.powerButton)) { return true }
         }
         return false
     }
@@ -265,7 +265,7 @@ package struct VirtualMachine: Sendable {
         let deadline = ContinuousClock.now + timeout
         repeat {
             if [.stopped, .absent].contains(try await hypervisor.state(of: domain)) { return true }
-            try? await Task.sleep(for: .milliseconds(200))
+            try? await Task.sleep(for: MachineLimits.statePoll)
         } while ContinuousClock.now < deadline && !Task.isCancelled
         return false
     }

@@ -9,7 +9,7 @@ import Testing
 
 private let libvirtURI = ProcessInfo.processInfo.environment["RUM_TEST_LIBVIRT_URI"]
 
-/// Whole machines on a real daemon and a real QEMU. The disk is empty, so the guest stays in its firmware: enough for
+/// Whole machines on a real daemon and a real QEMU. Nothing on the disk boots, so the guest stays in its firmware: enough for
 /// everything but the agent, and it starts in a moment.
 @Suite(
     "A real libvirt", .serialized,
@@ -22,7 +22,7 @@ struct RealLibvirtTests {
 
     init() async throws {
         folder = try TestFolder()
-        try await Tool.qemuImg.output(of: ["create", "-q", "-f", "raw", folder.path + "/base.img", "32M"])
+        _ = try write(sampleDisk(mebibytes: 32), to: folder.path + "/base.img")
         let text = """
             [image]
             base = "base.img"
@@ -110,7 +110,7 @@ struct RealLibvirtTests {
                     config: config, agentBundle: machine.agentBundle, environment: machine.environment)
                 _ = try await changed.up { _ in }
                 _ = try await machine.down(timeout: .milliseconds(300)) { _ in }
-                #expect(try await DiskImage.info(machine.files.disk).virtualSize == expected)
+                #expect(try DiskImage.virtualSize(ofDisk: machine.files.disk) == expected)
             }
         }
     }
@@ -130,7 +130,7 @@ struct RealLibvirtTests {
         try await withMachine {
             _ = try await machine.up { _ in }
             _ = try await machine.down(timeout: .milliseconds(300)) { _ in }
-            _ = try folder.file("base.img", "other")
+            _ = try write(sampleDisk(mebibytes: 16), to: folder.path + "/base.img")
             let error = await #expect(throws: MachineError.self) { _ = try await machine.up { _ in } }
             #expect(error?.hint.contains("--reset") == true)
             #expect(machine.files.exists)

@@ -7,22 +7,78 @@ struct ImageCache: Sendable {
     let directory: String
     let progress: MachineProgress
 
-    /// The path of the image, checked against its sha256.
-    func resolve(_ image: MachineConfig.Image) async throws(MachineError) -> String {
+    /// An image that was looked at, and is fit to start from.
+    struct Base: Hashable, Sendable {
+        let path: String
+        let info: DiskImage.Info
+    }
+
+    /// The image, checked against its sha256 and by its content; unpacked if it was packed.
+    func resolve(_ image: MachineConfig.Image) async throws(MachineError) -> Base {
         switch image.base {
-        case .path(let path):
-            guard MachineFiles.exists(path) else {
-                throw MachineError(
-                    .image, "there is no image at \(path)",
-                    hint: "Correct image.base; a relative path starts at the folder of rum.toml.")
+        case .path(let path): return try await local(path, digest: image.sha256)
+        case .url(let url): return try await download(url, digest: image.sha256)
+        }
+    }
+
+    private func local(_ path: String, digest: String?) async throws(MachineError) -> Base {
+        let file = try ImageFile(path)
+        if let digest {
+            progress(MachineStep("Checking the image's sha256"))
+            try await DiskImage.check(path, digest: digest, source: path)
+        }
+        guard case .packed = file.content else { return try await checked(path) }
+        let stamp = try BaseStamp(path: path)
+        let place = location(of: "\(path)#\(stamp.size)#\(stamp.modified)", digest: digest)
+        return try await once(place, waitingFor: path) { () async throws(MachineError) in
+            try await unpack(path, to: place + ".unpacked")
+            return place + ".unpacked"
+        }
+    }
+
+    /// The image at `path` as it is, if it is whole.
+    private func checked(_ path: String) async throws(MachineError) -> Base {
+        let info = try DiskImage.info(path)
+        progress(MachineStep("Checking the image"))
+        try await DiskImage.checkWhole(path, info)
+        return Base(path: path, info: info)
+    }
+
+    /// The image that is cached at `path`; unless it is there already, `make` makes a file that is checked and
+    /// becomes it. One process at a time makes it.
+    private func once(
+        _ path: String, waitingFor source: String, _ make: () async throws(MachineError) -> String
+    ) async throws(MachineError) -> Base {
+        try MachineFiles.makeDirectory(directory)
+        if MachineFiles.exists(path) { return Base(path: path, info: try DiskImage.info(path)) }
+        let progress = progress
+        return try await FileLock.holding(path + ".lock") {
+            progress(MachineStep("Waiting for another download of \(source)"))
+        } _: { () async throws(MachineError) in
+            // Another process may have finished it meanwhile.
+            if MachineFiles.exists(path) { return Base(path: path, info: try DiskImage.info(path)) }
+            let made = try await make()
+            do throws(MachineError) {
+                let info = try await checked(made).info
+                try MachineFiles.move(made, to: path)
+                return Base(path: path, info: info)
+            } catch {
+                try MachineFiles.remove(made)
+                throw error
             }
-            if let expected = image.sha256 {
-                progress(MachineStep("Checking the image's sha256"))
-                try await DiskImage.check(path, digest: expected, source: path)
-            }
-            return path
-        case .url(let url):
-            return try await download(url, digest: image.sha256)
+        }
+    }
+
+    /// Unpacks the file at `path`, whatever it is packed with, to `target`.
+    private func unpack(_ path: String, to target: String) async throws(MachineError) {
+        guard case .packed(let packing) = try ImageFile(path).content else { return }
+        progress(MachineStep("Unpacking \(path) with \(packing.tool.name)"))
+        do throws(MachineError) {
+            try await packing.tool.write(output: ["-dc", "--", path], to: target)
+        } catch {
+            try MachineFiles.remove(target)
+            guard error.kind == .tool else { throw error }
+            throw ImageFault("cannot be unpacked: \(error.message)", hint: "Fetch it again.").error(path)
         }
     }
 
@@ -43,20 +99,21 @@ struct ImageCache: Sendable {
         return String(hash, radix: 16)
     }
 
-    private func download(_ url: String, digest: String?) async throws(MachineError) -> String {
-        try MachineFiles.makeDirectory(directory)
+    private func download(_ url: String, digest: String?) async throws(MachineError) -> Base {
         let path = location(of: url, digest: digest)
-        if MachineFiles.exists(path) { return path }
-        let progress = progress
-        try await FileLock.holding(path + ".lock") {
-            progress(MachineStep("Waiting for another download of \(url)"))
-        } _: { () async throws(MachineError) in
-            // Another process may have finished it meanwhile.
-            if MachineFiles.exists(path) { return }
-            try await fetch(url, to: path + ".part", digest: digest)
-            try MachineFiles.move(path + ".part", to: path)
+        return try await once(path, waitingFor: url) { () async throws(MachineError) in
+            let part = path + ".part"
+            try await fetch(url, to: part, digest: digest)
+            do throws(MachineError) {
+                guard case .packed = try ImageFile(part).content else { return part }
+                try await unpack(part, to: path + ".unpacked")
+                try MachineFiles.remove(part)
+                return path + ".unpacked"
+            } catch {
+                if error.kind == .image { try MachineFiles.remove(part) }
+                throw error
+            }
         }
-        return path
     }
 
     /// Downloads into `part`. What an earlier try left is continued only when a digest can tell a mixture of two
@@ -85,8 +142,10 @@ struct ImageCache: Sendable {
         let start = Self.size(of: part)
         let progress = progress
         let arguments = [
-            "--fail", "--location", "--silent", "--show-error", "--connect-timeout", "20",
-            "--speed-limit", "1", "--speed-time", "60", "--continue-at", "-", "--dump-header", headers,
+            "--fail", "--location", "--silent", "--show-error",
+            "--connect-timeout", "\(MachineLimits.connectSeconds)",
+            "--speed-limit", "1", "--speed-time", "\(MachineLimits.silenceSeconds)", "--continue-at", "-",
+            "--dump-header", headers,
             "--output", part, "--", url,
         ]
         progress(MachineStep("Downloading \(url)"))
@@ -99,7 +158,7 @@ struct ImageCache: Sendable {
                 }
             }
             group.addTask {
-                while (try? await Task.sleep(for: .seconds(1))) != nil {
+                while (try? await Task.sleep(for: MachineLimits.progressInterval)) != nil {
                     let total = Self.contentLength(headers).map { $0 + start }
                     let size = Double(Self.size(of: part))
                     // The sentence stays the same, so that it is one line however long it takes.
