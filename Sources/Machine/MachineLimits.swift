@@ -15,6 +15,9 @@ package enum MachineLimits {
     /// How often a lock that another process holds is tried.
     static let lockPoll = Duration.milliseconds(100)
 
+    /// The bytes of a unix socket's path, without the zero at its end (sun_path, unix(7)).
+    static let socketPath = 107
+
     // MARK: - Images
 
     /// How much of an image is looked at: as far as the magic of btrfs, 64 KiB into the disk.

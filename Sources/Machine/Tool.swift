@@ -9,6 +9,7 @@ package struct Tool: Hashable, Sendable {
 
     static let qemuImg = Tool(name: "qemu-img", package: "qemu-utils")
     static let curl = Tool(name: "curl", package: "curl")
+    static let cp = Tool(name: "cp", package: "coreutils")
     static let sha256sum = Tool(name: "sha256sum", package: "coreutils")
     static let xorriso = Tool(name: "xorriso", package: "xorriso")
     static let genisoimage = Tool(name: "genisoimage", package: "genisoimage")
@@ -16,9 +17,6 @@ package struct Tool: Hashable, Sendable {
     static let xz = Tool(name: "xz", package: "xz-utils")
     static let zstd = Tool(name: "zstd", package: "zstd")
     static let sshKeygen = Tool(name: "ssh-keygen", package: "openssh-client")
-
-    /// The programs without which no machine can be made, but for the maker of the seed, of which there are two.
-    private static let needed = [qemuImg, curl, sha256sum, sshKeygen]
 
     /// How a program ended.
     struct Outcome: Sendable {
@@ -29,8 +27,8 @@ package struct Tool: Hashable, Sendable {
         let complaint: String
     }
 
-    /// The programs that are missing on this host; an image can be made with xorriso or genisoimage.
-    package static func missing() async -> [Tool] {
+    /// Which of `needed` are missing on this host, and what makes the seed: xorriso or genisoimage.
+    static func missing(of needed: [Tool]) async -> [Tool] {
         var missing: [Tool] = []
         for tool in needed where await !tool.isInstalled { missing.append(tool) }
         let hasSeedMaker = await xorriso.isInstalled ? true : await genisoimage.isInstalled
@@ -50,11 +48,11 @@ package struct Tool: Hashable, Sendable {
 
     /// Runs the program to its end; it is killed when the task is cancelled.
     ///
-    /// Throws only when it cannot be started.
-    func outcome(of arguments: [String]) async throws(MachineError) -> Outcome {
+    /// `input` is its standard input. Throws only when it cannot be started.
+    func outcome(of arguments: [String], input: String = "") async throws(MachineError) -> Outcome {
         do {
             let result = try await run(
-                .name(name), arguments: Arguments(arguments),
+                .name(name), arguments: Arguments(arguments), input: .string(input),
                 output: .string(limit: MachineLimits.toolOutput),
                 error: .string(limit: MachineLimits.toolOutput))
             let errors = result.standardError.split(separator: "\n")

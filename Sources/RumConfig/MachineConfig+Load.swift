@@ -1,6 +1,16 @@
 internal import Glibc
 
 extension MachineConfig {
+    /// The rum.toml of the folder at `path`, which is absolute, or of the nearest one above that has it.
+    package static func find(in path: String) -> String? {
+        var parts = path.split(separator: "/")
+        while true {
+            let file = "/" + (parts + ["rum.toml"]).joined(separator: "/")
+            if access(file, F_OK) == 0 { return file }
+            if parts.popLast() == nil { return nil }
+        }
+    }
+
     /// Reads and validates the file at `path`, which is relative to the current folder. Blocks on the disk.
     ///
     /// Nothing that `path` names can make it hang or crash: only regular files of up to 1 MiB are read.

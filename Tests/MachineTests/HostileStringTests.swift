@@ -110,7 +110,8 @@ struct HostileStringTests {
         for sample in Hostile.samples {
             seed.systemScript = sample
             var files = seed.files
-            let script = try #require(files.removeValue(forKey: "provision-system"))
+            let script = try #require(files["provision-system"])
+            files["provision-system"] = nil
             let expected = "#!/bin/sh -e\n" + sample + (sample.hasSuffix("\n") ? "" : "\n")
             #expect(script.utf8.elementsEqual(expected.utf8))
             #expect(files == others)

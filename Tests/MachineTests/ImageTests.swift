@@ -128,14 +128,49 @@ struct ImageTests {
         #expect(error?.hint.hasPrefix("Convert it: qemu-img convert") == true)
     }
 
+    @Test(
+        "A URL is shown without what may be secret in it",
+        arguments: [
+            ("https://me:secret@host/a/b.img?token=x#y", "https://host/a/b.img"),
+            ("http://host", "http://host"),
+            ("https://a@b@host:1/x@y", "https://host:1/x@y"), ("http://me:secret@host?x", "http://host"),
+        ])
+    func shownURL(url: String, expected: String) {
+        #expect(ImageCache.shown(url) == expected)
+    }
+
+    @Test("A disk stands on a file in the machine's folder, so that the cache can be cleared")
+    func ownBase() async throws {
+        let (source, _) = try await source()
+        var config = MachineConfig(name: "m", file: "rum.toml")
+        config.image = .init(base: .url("file://" + source))
+        config.resources.disk = ByteSize(bytes: 64 << 20)
+        let files = MachineFiles(
+            machine: "m",
+            environment: ["RUM_HOME": folder.path + "/home", "RUM_CACHE": folder.path + "/cache"])
+        try files.makeDirectory()
+        let disk = RootDisk(config: config, files: files) { _ in }
+        var record = MachineRecord(configFile: "rum.toml")
+        try await disk.replace(&record)
+        let first = try #require(record.base?.path)
+        #expect(first.hasPrefix(files.directory + "/"))
+        try MachineFiles.remove(folder.path + "/cache")
+        try record.base?.check()
+        try await Tool.qemuImg.output(of: ["check", "-q", files.disk])
+        // A reset leaves no base of the disk before.
+        try await disk.replace(&record)
+        #expect(record.base?.path != first)
+        #expect(!MachineFiles.exists(first))
+        try record.base?.check()
+    }
+
     @Test("A program that is missing is named with its package")
     func missingTool() async {
         let tool = Tool(name: "rum-no-such-tool", package: "some-package")
         let error = await #expect(throws: MachineError.self) { try await tool.output(of: []) }
         #expect(error?.kind == .missingTool)
         #expect(error?.hint.contains("apt install some-package") == true)
-        // What these tests themselves need.
-        #expect(await Tool.missing().isEmpty)
+        #expect(await Tool.missing(of: [.qemuImg, tool, .curl]) == [tool])
     }
 
     @Test("A seed image holds its files and the bundle, under the label that cloud-init looks for")

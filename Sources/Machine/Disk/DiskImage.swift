@@ -6,7 +6,7 @@ internal import RumConfig
 enum DiskImage {
     /// What is known about an image that was looked at.
     struct Info: Hashable, Sendable {
-        enum Format: String {
+        enum Format: String, Codable, Sendable {
             case qcow2, raw
         }
 

@@ -48,6 +48,7 @@ package struct GuestSeed: Hashable, Sendable {
         """
         #cloud-config
         ssh_pwauth: false
+        manage_etc_hosts: localhost
         \(account)
         bootcmd:
           - |
