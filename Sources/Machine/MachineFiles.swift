@@ -146,7 +146,10 @@ extension MachineFiles {
     }
 
     /// Makes the machine's folder, and throws when it is somebody else's, who could change what is in it.
+    ///
+    /// Those above it let others through, who must know a name to see anything: QEMU may run as another user.
     func makeDirectory() throws(MachineError) {
+        try Self.makeDirectory(Self.directory(of: directory), mode: 0o711)
         try Self.makeDirectory(directory)
         var status = stat()
         guard lstat(directory, &status) == 0 else {

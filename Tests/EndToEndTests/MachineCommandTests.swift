@@ -255,6 +255,26 @@ struct MachineCommandTests {
         withExtendedLifetime(first) {}
     }
 
+    @Test("SIGTERM ends rum up although libvirt does not answer", .timeLimit(.minutes(1)))
+    func silentLibvirt() async throws {
+        let folder = try TestFolder()
+        let socket = folder.path + "/libvirt-sock"
+        // It accepts and never answers.
+        let daemon = try StreamSocket.listen(on: .unix(path: socket))
+        let place = try Workplace(libvirt: "qemu:///system?socket=\(socket)")
+        let run = try place.start("up")
+        try await eventually("rum up connects") {
+            var waiting = pollfd(fd: daemon.rawValue, events: Int16(POLLIN), revents: 0)
+            return poll(&waiting, 1, 0) == 1
+        }
+        let asked = ContinuousClock.now
+        run.send(SIGTERM)
+        try await eventually("rum up ended; it said: \(run.lines)") { run.status != nil }
+        #expect(run.status == 130)
+        #expect(ContinuousClock.now - asked < .seconds(8))
+        withExtendedLifetime(daemon) {}
+    }
+
     @Test("Ctrl-C during a download ends rum up with 130, and no machine is left")
     func interruptedDownload() async throws {
         // It accepts and never answers.

@@ -48,6 +48,8 @@ struct FilesTests {
         let files = MachineFiles(machine: "m", environment: ["RUM_HOME": folder.path])
         try files.makeDirectory()
         try files.makeDirectory()
+        #expect(try mode(of: files.directory) == 0o700)
+        #expect(try mode(of: folder.path + "/machines") == 0o711)
         #expect(chmod(files.directory, 0o777) == 0)
         #expect(throws: MachineError.self) { try files.makeDirectory() }
         #expect(chmod(files.directory, 0o700) == 0)
