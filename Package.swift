@@ -88,7 +88,12 @@ let package = Package(
             dependencies: [
                 "AgentChannel", "CLibvirt", "Linux", "Ports", "RumConfig",
                 .product(name: "Subprocess", package: "swift-subprocess"),
-            ], swiftSettings: rules),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            resources: [
+                .embedInCode("Seed/scripts/install.sh"), .embedInCode("Seed/scripts/provision.sh"),
+            ],
+            swiftSettings: rules),
 
         // The programs.
         .target(

@@ -1,5 +1,6 @@
 package import ArgumentParser
 internal import Glibc
+internal import Linux
 
 /// How a command ends, as the shell sees it.
 package enum ExitStatus: Int32, Sendable {
@@ -51,8 +52,8 @@ extension AsyncParsableCommand {
             }
             return ExitStatus.done.rawValue
         } catch let failure as CommandFailure {
-            StandardError.line("error: \(failure.message)")
-            if let hint = failure.hint { StandardError.line("hint: \(hint)") }
+            StandardError.line("error: \(safe(failure.message))")
+            if let hint = failure.hint { StandardError.line("hint: \(safe(hint))") }
             return failure.status.rawValue
         } catch let code as ExitCode {
             return code.rawValue
@@ -68,6 +69,12 @@ extension AsyncParsableCommand {
             StandardError.line(isUsage ? usageError(text) : "error: \(text)")
             return isUsage ? ExitStatus.usage.rawValue : ExitStatus.failed.rawValue
         }
+    }
+
+    /// Messages quote guests, peers and files: none of their bytes reach the terminal as they are, but line ends.
+    private static func safe(_ text: String) -> String {
+        text.split(separator: "\n", omittingEmptySubsequences: false).map { $0.printable(limit: 2000) }
+            .joined(separator: "\n")
     }
 
     /// The parser's words, which end with where to read more, in the form of every other error.
