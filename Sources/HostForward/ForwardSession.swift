@@ -1,6 +1,6 @@
-internal import AgentAPI
+package import AgentAPI
 package import AgentChannel
-internal import AgentSession
+package import AgentSession
 package import PortForward
 package import Relay
 internal import Synchronization
@@ -28,22 +28,21 @@ package final class ForwardSession: Sendable {
         }
     }
 
-    /// Opens the static forwards, waits until the agent can be followed, and follows it until the task is
-    /// cancelled; then closes every forward.
+    /// Opens the static forwards, and follows the agent until the task is cancelled; then closes every forward.
     ///
-    /// - Parameter agentIsReady: returns when it is worth to connect; what it throws ends the session.
+    /// - Parameters:
+    ///   - waiting: gets each failed attempt until the agent can be followed; what it throws ends the session.
+    ///   - ready: is called once, when the agent can be followed.
     package func run(
-        agentIsReady: @escaping @Sendable () async throws -> Void = {}
+        waiting: @escaping @Sendable (AgentWaiting) async throws -> Void = { _ in },
+        ready: @escaping @Sendable (AgentInfo) -> Void = { _ in }
     ) async throws {
         await reconciler.start()
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 // From the start: a static port that somebody holds must be told and tried again.
                 group.addTask { await self.reconciler.run() }
-                group.addTask {
-                    try await agentIsReady()
-                    await self.follower.run { await self.take($0) }
-                }
+                group.addTask { try await self.follower.run(waiting: waiting) { await self.take($0, ready) } }
                 defer { group.cancelAll() }
                 while try await group.next() != nil {}
             }
@@ -66,9 +65,10 @@ package final class ForwardSession: Sendable {
         get async { await reconciler.forwards }
     }
 
-    private func take(_ event: AgentEvent) async {
+    private func take(_ event: AgentEvent, _ ready: @Sendable (AgentInfo) -> Void) async {
         switch event {
-        case .connected(let info, let delivery):
+        case .connected(let info, _, let delivery):
+            if case .notYetReached = agent { ready(info) }
             status.withLock { $0 = .connected(info, delivery) }
             await reconciler.agentConnected(instanceID: info.instanceID, bootID: info.bootID)
         case .table(let table, let offset):
@@ -77,9 +77,9 @@ package final class ForwardSession: Sendable {
             status.withLock {
                 if case .connected(_, let delivery) = $0 { $0 = .connected(info, delivery) }
             }
-        case .lost(let reason):
-            status.withLock { $0 = .lost(reason: reason) }
-            await reconciler.agentLost(reason: reason)
+        case .lost(let problem):
+            status.withLock { $0 = .lost(reason: "\(problem)") }
+            await reconciler.agentLost(reason: "\(problem)")
         }
     }
 }

@@ -39,14 +39,16 @@ struct StatusCommand: AsyncParsableCommand {
     private static func agent(of running: RunningMachine) async -> StatusDocument.Agent {
         let dialer = AgentDialer(address: running.address, timeout: .seconds(2))
         do {
-            let info = try await AgentWait.untilReady(token: running.token, timeout: .zero) {
+            let info = try await AgentConnection.with(
+                token: running.token, firstAnswerWithin: AgentLimits.onlyAnswer
+            ) {
                 try await dialer.dial(.rpc)
+            } _: {
+                $0.info
             }
             return StatusDocument.Agent(info, address: running.address)
-        } catch AgentWaitError.noAnswer(let reason) {
-            return StatusDocument.Agent(problem: reason, address: running.address)
         } catch {
-            return StatusDocument.Agent(problem: "\(error)", address: running.address)
+            return StatusDocument.Agent(problem: "\(AgentProblem(error))", address: running.address)
         }
     }
 }
