@@ -72,7 +72,12 @@ struct ServeCommand: AsyncParsableCommand {
                     try forwarder.listen(on: address.socketAddress(for: .forward))
                 }
                 group.addTask { try await server.serve(on: OwnedDescriptor(owning: rpc)) }
-                Self.log("listening on \(address)")
+                let isOpen = address == .vsock && token == nil
+                Self.log(
+                    "listening on \(address)"
+                        + (isOpen
+                            ? " without a token, so every user of the host is served; rum exec is refused"
+                            : ""))
             }
             Self.log("mode \(watcher.source.mode.rawValue), push \(watcher.source.push.rawValue)")
             group.addTask {

@@ -122,6 +122,22 @@ struct AgentConnectionTests {
         }
     }
 
+    @Test("Without a token no command is run, and the reason is told; the rest is served")
+    func execWithoutToken() async throws {
+        try await withAgent(ScriptedTables([5001])) { agent in
+            let error = await #expect(throws: RPCError.self) {
+                try await agent.exec { writer in
+                    try await writer.write(Self.start("true"))
+                } output: { _ in
+                }
+            }
+            #expect(error?.code == .failedPrecondition)
+            #expect(error?.message.contains("--token-file") == true)
+            let table = try await agent.listeningPorts(.all, timeout: .seconds(5))
+            #expect(table.ports.count == 1)
+        }
+    }
+
     private func withAgentThatRunsCommands<Result: Sendable>(
         _ body: @escaping @Sendable (AgentConnection) async throws -> Result
     ) async throws -> Result {
