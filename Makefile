@@ -14,6 +14,7 @@ build: ## Compile rum and rum-agent for use (release)
 test: ## Run all tests: unit, live kernel, and a real guest end to end
 	scripts/setup-packages build test demo
 	scripts/test
+	Tests/interop/run
 	scripts/demo
 	scripts/check-bundle
 

@@ -52,7 +52,8 @@ struct ServeCommand: AsyncParsableCommand {
         let server = AgentServer(
             service: RumAgentService(
                 tables: watcher, hostname: GuestIdentity.hostname, instanceID: GuestIdentity.newInstanceID(),
-                bootID: GuestIdentity.bootID), token: token)
+                bootID: GuestIdentity.bootID, forwardVersion: UInt32(ForwardVersion.newest.rawValue)),
+            token: token)
         defer {
             forwarder.close()
             watcher.stop()
@@ -65,10 +66,12 @@ struct ServeCommand: AsyncParsableCommand {
                     try forwarder.listen(on: address.socketAddress(for: .forward))
                 }
                 group.addTask { try await server.serve(on: OwnedDescriptor(owning: rpc)) }
-                Self.log("listening on \(address)")
-                if token == nil, address == .vsock {
-                    Self.log("no --token-file: any user of the host can reach every port of this guest")
-                }
+                let isOpen = address == .vsock && token == nil
+                Self.log(
+                    "listening on \(address)"
+                        + (isOpen
+                            ? " without a token, so every user of the host is served; rum exec is refused"
+                            : ""))
             }
             Self.log("mode \(watcher.source.mode.rawValue), push \(watcher.source.push.rawValue)")
             group.addTask {

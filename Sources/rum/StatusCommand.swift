@@ -44,14 +44,16 @@ struct StatusCommand: AsyncParsableCommand {
     private static func agent(of running: RunningMachine) async -> StatusDocument.Agent {
         let dialer = AgentDialer(address: running.address, timeout: answerTimeout)
         do {
-            let info = try await AgentWait.untilReady(token: running.token, timeout: .zero) {
+            let info = try await AgentConnection.with(
+                token: running.token, firstAnswerWithin: AgentLimits.onlyAnswer
+            ) {
                 try await dialer.dial(.rpc)
+            } _: {
+                $0.info
             }
             return StatusDocument.Agent(info, address: running.address)
-        } catch AgentWaitError.noAnswer(let reason) {
-            return StatusDocument.Agent(problem: reason, address: running.address)
         } catch {
-            return StatusDocument.Agent(problem: "\(error)", address: running.address)
+            return StatusDocument.Agent(problem: "\(AgentProblem(error))", address: running.address)
         }
     }
 }
@@ -144,8 +146,9 @@ extension StatusDocument {
         guard !ports.isEmpty else { return }
         let timeout = StatusCommand.answerTimeout
         let dialer = AgentDialer(address: running.address, timeout: timeout)
-        let found = try? await AgentConnection.with(try await dialer.dial(.rpc), token: running.token) {
-            agent in
+        let found = try? await AgentConnection.with(token: running.token) {
+            try await dialer.dial(.rpc)
+        } _: { agent in
             var listeners: [PortNumber: ListeningSocket] = [:]
             for port in ports {
                 guard let range = PortRange(port, port) else { continue }

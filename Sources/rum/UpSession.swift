@@ -48,9 +48,15 @@ final class UpSession: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.watchMachine(forwards) }
             group.addTask { await reports.serve() }
+            progress.say("Waiting for the agent in the guest")
             group.addTask { [output] in
                 try await output.retelling(forwards) {
-                    try await forwards.run { try await self.waitForAgent(running) }
+                    try await forwards.run(waiting: self.checkPatience) { [progress = self.progress] info in
+                        let source = info.source
+                        progress.say(
+                            "The agent \(info.version) is ready (\(source.mode.rawValue), \(source.push.rawValue))"
+                        )
+                    }
                 }
             }
             defer { group.cancelAll() }
@@ -65,23 +71,19 @@ final class UpSession: Sendable {
         }
     }
 
-    private func waitForAgent(_ running: RunningMachine) async throws {
-        progress.say("Waiting for the agent in the guest")
-        let dialer = AgentDialer(address: running.address)
-        do {
-            let info = try await AgentWait.untilReady(token: running.token, timeout: agentTimeout) {
-                try await dialer.dial(.rpc)
-            }
-            progress.say(
-                "The agent \(info.version) is ready (\(info.source.mode.rawValue), \(info.source.push.rawValue))"
-            )
-        } catch AgentWaitError.tokenRefused {
+    /// Throws when there is no point in waiting any longer for the agent's first answer.
+    private func checkPatience(_ waiting: AgentWaiting) throws(CommandFailure) {
+        if waiting.isNews, waiting.problem == .tableTooLarge {
+            progress.say("Waiting for the agent: \(waiting.problem)")
+        }
+        if waiting.problem == .tokenRefused {
             throw CommandFailure(
                 "the guest's agent refuses the machine's token",
                 hint: "the guest is not the one this machine was created with; `rum destroy`, then `rum up`")
-        } catch AgentWaitError.noAnswer(let last) {
+        }
+        if waiting.elapsed >= agentTimeout {
             throw CommandFailure(
-                "the guest's agent did not answer within \(agentTimeout): \(last)",
+                "the guest's agent did not answer within \(agentTimeout): \(waiting.problem)",
                 hint: """
                     see what the guest says in \(machine.files.consoleLog); it keeps running, so `rum up` waits \
                     again (--timeout), and `rum down` stops it
