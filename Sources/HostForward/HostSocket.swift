@@ -27,6 +27,7 @@ final class HostSocket {
             try target.bind(socket.rawValue)
             guard LocalPortProbe().hasConnection(on: port) else { throw error }
         }
+        StreamSocket.resetUnlessEnded(socket.rawValue)
         descriptor = consume socket
     }
 

@@ -143,12 +143,15 @@ struct HostSocketTests {
                 }
             }
             try await onThread {
-                for _ in 0..<12_000 {
-                    let bound = try binder.bind(HostListenerTests.key(port, .loopback))
+                defer { tally.end() }
+                var closes = 0
+                while closes < 2_000 {
+                    // A client may hold the port for a moment, as its own.
+                    guard let bound = try? binder.bind(HostListenerTests.key(port, .loopback)) else { continue }
                     usleep(50)
                     bound.close()
+                    closes += 1
                 }
-                tally.end()
             }
             try await group.waitForAll()
         }
