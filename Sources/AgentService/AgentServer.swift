@@ -47,6 +47,7 @@ package struct AgentServer: Sendable {
         // In a task of its own, which is never cancelled: gRPC crashes when that happens while a connection is being
         // handed to it (NIOAsyncWriter). It ends by itself when the listener and all connections are closed.
         let serving = Task { try await server.serve() }
+        defer { gate.close() }
         try await withTaskCancellationHandler {
             try await serving.value
         } onCancel: {
