@@ -54,11 +54,11 @@ let package = Package(
             swiftSettings: rules),
 
         // The data path: one engine for both ends, and what each end does with it.
+        .target(name: "Relay", dependencies: ["CLinux", "Linux"], swiftSettings: rules),
         .target(
-            name: "Relay", dependencies: ["AgentChannel", "CLinux", "Linux", "Ports"], swiftSettings: rules),
-        .target(name: "AgentChannel", dependencies: ["CLinux", "Linux", "Ports"], swiftSettings: rules),
+            name: "AgentChannel", dependencies: ["CLinux", "Linux", "Ports", "Relay"], swiftSettings: rules),
         .target(
-            name: "GuestForward", dependencies: ["Linux", "Ports", "ProcNet", "Relay", "SockDiag"],
+            name: "GuestForward", dependencies: ["AgentChannel", "Linux", "Ports", "Relay", "SockDiag"],
             swiftSettings: rules),
         .target(name: "PortForward", dependencies: ["Linux", "Ports"], swiftSettings: rules),
         .target(
@@ -92,13 +92,18 @@ let package = Package(
             dependencies: [
                 "AgentChannel", "CLibvirt", "Linux", "Ports", "RumConfig",
                 .product(name: "Subprocess", package: "swift-subprocess"),
-            ], swiftSettings: rules),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            resources: [
+                .embedInCode("Seed/scripts/install.sh"), .embedInCode("Seed/scripts/provision.sh"),
+            ],
+            swiftSettings: rules),
 
         // The programs.
         .target(
             name: "CommandMain",
             dependencies: [
-                "AgentChannel", "Linux",
+                "AgentChannel", "CLinux", "Linux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: rules),
@@ -140,32 +145,37 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Linux", "Ports"], path: "Tests/TestSupport",
             swiftSettings: rules),
-        .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestSupport"], swiftSettings: rules),
+        .testTarget(name: "LinuxTests", dependencies: ["Linux"], swiftSettings: rules),
         .testTarget(
-            name: "PortsTests", dependencies: ["Linux", "Ports", "TestSupport"], swiftSettings: rules),
+            name: "CommandMainTests", dependencies: ["CommandMain", "Linux", "TestSupport"],
+            swiftSettings: rules),
+        .testTarget(
+            name: "PortsTests", dependencies: ["Linux", "Ports"], swiftSettings: rules),
         .testTarget(
             name: "ProcNetTests", dependencies: ["Linux", "Ports", "ProcNet", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
             name: "SockDiagTests",
-            dependencies: ["Linux", "LiveKernel", "Ports", "ProcNet", "SockDiag", "TestSupport"],
+            dependencies: ["Linux", "LiveKernel", "Ports", "ProcNet", "SockDiag"],
             swiftSettings: rules),
         .testTarget(
             name: "ListenWatchTests",
             dependencies: [
-                "Linux", "ListenWatch", "LiveKernel", "Ports", "ProcNet", "SockDiag", "TestSupport",
+                "Linux", "ListenWatch", "LiveKernel", "Ports", "SockDiag", "TestSupport",
             ],
             swiftSettings: rules),
         .testTarget(
             name: "RelayTests", dependencies: ["AgentChannel", "Linux", "Ports", "Relay", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
-            name: "AgentChannelTests", dependencies: ["AgentChannel", "Linux", "Ports", "TestSupport"],
+            name: "AgentChannelTests",
+            dependencies: ["Relay", "AgentChannel", "Linux", "Ports", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
             name: "GuestForwardTests",
             dependencies: [
-                "AgentChannel", "GuestForward", "Linux", "LiveKernel", "Ports", "Relay", "SockDiag",
+                "AgentChannel", "GuestForward", "Linux", "LiveKernel", "Ports", "ProcNet", "Relay",
+                "SockDiag",
                 "TestSupport",
             ],
             swiftSettings: rules),
@@ -176,11 +186,12 @@ let package = Package(
         .testTarget(
             name: "HostForwardTests",
             dependencies: [
-                "AgentChannel", "HostForward", "Linux", "PortForward", "Ports", "Relay", "TestSupport",
+                "AgentChannel", "HostForward", "Linux", "LiveKernel", "PortForward", "Ports", "ProcNet",
+                "Relay", "TestSupport",
             ],
             swiftSettings: rules),
         .testTarget(
-            name: "AgentAPITests", dependencies: ["AgentAPI", "Linux", "Ports", "TestSupport"],
+            name: "AgentAPITests", dependencies: ["AgentAPI", "Linux", "Ports"],
             swiftSettings: rules),
         .testTarget(
             name: "AgentSessionTests",
@@ -189,14 +200,14 @@ let package = Package(
             ] + grpc,
             swiftSettings: rules),
         .testTarget(
-            name: "RumTests", dependencies: ["PortForward", "Ports", "TestSupport", "rum"],
+            name: "RumTests", dependencies: ["Linux", "PortForward", "Ports", "TestSupport", "rum"],
             swiftSettings: rules),
         .testTarget(
             name: "RumConfigTests", dependencies: ["Linux", "Ports", "RumConfig", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
-            dependencies: ["AgentChannel", "Linux", "Machine", "Ports", "RumConfig", "TestSupport"],
+            dependencies: ["AgentChannel", "Machine", "RumConfig", "TestSupport"],
             exclude: ["Snapshots"],
             swiftSettings: rules),
         .testTarget(

@@ -2,6 +2,7 @@ package import AgentAPI
 package import AgentChannel
 package import AgentSession
 package import PortForward
+internal import Ports
 package import Relay
 internal import Synchronization
 
@@ -9,6 +10,7 @@ internal import Synchronization
 package final class ForwardSession: Sendable {
     private let reconciler: ForwardReconciler
     private let follower: AgentFollower
+    private let target: ForwardTarget
     private let status = Mutex(AgentStatus.notYetReached)
 
     /// - Parameters:
@@ -20,9 +22,9 @@ package final class ForwardSession: Sendable {
         agent: AgentAddress, token: MachineToken?, policy: ForwardPolicy, alwaysPoll: Bool = false,
         engine: RelayEngine, emit: @escaping @Sendable (ForwardEvent) -> Void
     ) {
+        target = ForwardTarget(address: agent, token: token ?? .none)
         reconciler = ForwardReconciler(
-            policy: policy, binder: RelayBinder(engine: engine, agent: agent, token: token ?? .none),
-            clock: .system, emit: emit)
+            policy: policy, binder: RelayBinder(engine: engine, agent: target), clock: .system, emit: emit)
         follower = AgentFollower(token: token, range: policy.autoPorts?.range, alwaysPoll: alwaysPoll) {
             try await AgentDialer(address: agent).dial(.rpc)
         }
@@ -65,12 +67,18 @@ package final class ForwardSession: Sendable {
         get async { await reconciler.forwards }
     }
 
+    /// Tells all that stands in events again, for a reader who has missed some: `start` is called first, and no other
+    /// event comes in between.
+    package func retell(after start: @Sendable () -> Void) async { await reconciler.retell(after: start) }
+
     private func take(_ event: AgentEvent, _ ready: @Sendable (AgentInfo) -> Void) async {
         switch event {
-        case .connected(let info, _, let delivery):
+        case .connected(let info, let start, let delivery):
+            target.speak(ForwardVersion(spokenWith: info.forwardVersion))
             if case .notYetReached = agent { ready(info) }
             status.withLock { $0 = .connected(info, delivery) }
-            await reconciler.agentConnected(instanceID: info.instanceID, bootID: info.bootID)
+            await reconciler.agentConnected(
+                instanceID: info.instanceID, bootID: info.bootID, startedAt: start.agent)
         case .table(let table, let offset):
             await reconciler.apply(table, hostMinusGuest: offset.hostMinusGuest)
         case .alive(let info, _):

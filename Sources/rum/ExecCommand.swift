@@ -12,7 +12,7 @@ struct ExecCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "exec",
         abstract: "Run a command in the guest, as root.",
-        usage: "rum exec [-c <config>] [-v] -- <command> [<argument> ...]",
+        usage: "rum exec [<name>] [-c <file>] [-v] -- <command> [<argument> ...]",
         discussion: """
             Standard input, both outputs and the exit code pass through, and so does Ctrl-C. The exit code is 127 \
             when the guest has no such program, and 255 when the guest cannot be reached.
@@ -87,8 +87,8 @@ struct ExecCommand: AsyncParsableCommand {
                 }
             } output: { output in
                 switch output.output {
-                case .stdout(let data): try StandardOutput.bytes(Array(data))
-                case .stderr(let data): StandardError.bytes(Array(data))
+                case .stdout(let data): try await StandardOutput.bytes(Array(data))
+                case .stderr(let data): await StandardError.bytes(Array(data))
                 case .exited, nil: break
                 }
             }

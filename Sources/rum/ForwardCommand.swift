@@ -74,7 +74,9 @@ struct ForwardCommand: AsyncParsableCommand {
         let engine = try RelayEngine.forHost(output)
         let session = ForwardSession(
             agent: agent, token: token, policy: policy, alwaysPoll: poll, engine: engine, emit: output.print)
-        try await Foreground.run(until: signals) { try await session.run(waiting: tell) }
+        try await Foreground.run(until: signals) {
+            try await output.retelling(session) { try await session.run(waiting: tell) }
+        }
     }
 
     /// Says what is in the way until the agent answers for the first time; later the session's events tell.

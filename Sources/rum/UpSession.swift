@@ -16,21 +16,23 @@ final class UpSession: Sendable {
     private let machine: VirtualMachine
     private let output: EventOutput
     private let agentTimeout: Duration
+    private let reset: Bool
     private let progress = ProgressPrinter()
     private let machineRuns = Atomic(false)
     private let libvirtIsLost = Atomic(false)
 
-    init(machine: VirtualMachine, output: EventOutput, agentTimeout: Duration) {
+    init(machine: VirtualMachine, output: EventOutput, agentTimeout: Duration, reset: Bool) {
         self.machine = machine
         self.output = output
         self.agentTimeout = agentTimeout
+        self.reset = reset
     }
 
     /// Stays until the machine stops or the task is cancelled; then every forward is closed.
     func run() async throws {
         try UpReportSocket.checkThatNobodyServes(machine)
         let running = try await explained { () async throws(MachineError) in
-            try await machine.up { [progress] in progress.show($0) }
+            try await machine.up(reset: reset) { [progress] in progress.show($0) }
         }
         machineRuns.store(true, ordering: .relaxed)
         // A start has told it already.
@@ -47,12 +49,14 @@ final class UpSession: Sendable {
             group.addTask { try await self.watchMachine(forwards) }
             group.addTask { await reports.serve() }
             progress.say("Waiting for the agent in the guest")
-            group.addTask {
-                try await forwards.run(waiting: self.checkPatience) { [progress = self.progress] info in
-                    let source = info.source
-                    progress.say(
-                        "The agent \(info.version) is ready (\(source.mode.rawValue), \(source.push.rawValue))"
-                    )
+            group.addTask { [output] in
+                try await output.retelling(forwards) {
+                    try await forwards.run(waiting: self.checkPatience) { [progress = self.progress] info in
+                        let source = info.source
+                        progress.say(
+                            "The agent \(info.version) is ready (\(source.mode.rawValue), \(source.push.rawValue))"
+                        )
+                    }
                 }
             }
             defer { group.cancelAll() }
@@ -118,7 +122,7 @@ final class UpSession: Sendable {
                 """
                 \(name) stands still since its disk cannot be written, as when the host's disk is full; free some \
                 space for \(machine.files.directory), then let it go on: \
-                virsh -c '\(machine.libvirtURI)' resume \(machine.domain)
+                virsh resume \(machine.domain)
                 """)
         case .resumed: progress.say("\(name) goes on")
         case .rebooted: progress.say("\(name) reboots")
@@ -149,8 +153,6 @@ final class UpSession: Sendable {
 extension ForwardPolicy {
     /// What a configuration asks for.
     init(_ config: MachineConfig) {
-        self.init(
-            staticPorts: config.ports.map { .init(bind: $0.bind, host: $0.host, guest: $0.guest) },
-            autoPorts: config.autoPorts.map { .init(range: $0.range, bind: $0.bind, ignore: $0.ignore) })
+        self.init(staticPorts: config.ports, autoPorts: config.autoPorts)
     }
 }

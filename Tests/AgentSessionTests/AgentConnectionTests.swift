@@ -122,6 +122,63 @@ struct AgentConnectionTests {
         }
     }
 
+    @Test("A signal reaches a command that does not read what is waiting on its standard input")
+    func signalPastInput() async throws {
+        let exit = try await withAgentThatRunsCommands { agent in
+            let ready = AsyncStream<Void>.makeStream()
+            return try await agent.exec { writer in
+                try await writer.write(Self.start("sh", "-c", "echo up; exec sleep 600"))
+                for await _ in ready.stream { break }
+                for _ in 0..<64 { try await writer.write(.with { $0.stdin = Data(count: 16 << 10) }) }
+                try await writer.write(.with { $0.signal = 15 })
+            } output: { _ in
+                ready.continuation.yield()
+            }
+        }
+        #expect(exit.code == 128 + 15)
+    }
+
+    @Test("Input beyond what may wait reaches a command that is slow to read, whole and in order")
+    func slowReader() async throws {
+        let said = Recorder<Rum_V1_ExecOutput>()
+        let exit = try await withAgentThatRunsCommands { agent in
+            try await agent.exec { writer in
+                try await writer.write(Self.start("sh", "-c", "sleep 0.3; wc -c; echo end"))
+                for _ in 0..<96 { try await writer.write(.with { $0.stdin = Data(count: 64 << 10) }) }
+                try await writer.write(.with { $0.stdinClosed = true })
+            } output: {
+                said.add($0)
+            }
+        }
+        #expect(exit.code == 0)
+        #expect(String(decoding: said.all.map(\.stdout).reduce(Data(), +), as: UTF8.self) == "6291456\nend\n")
+    }
+
+    @Test("A command is an ordinary process with a login's environment, whatever the agent is")
+    func ordinaryProcess() async throws {
+        // As in the agent: an unlimited number of descriptors and an OOM score that is not 0. A higher one, since a lower
+        // one asks for CAP_SYS_RESOURCE.
+        DescriptorLimit.raise()
+        try "500".write(toFile: "/proc/self/oom_score_adj", atomically: false, encoding: .utf8)
+        defer { try? "0".write(toFile: "/proc/self/oom_score_adj", atomically: false, encoding: .utf8) }
+        let before = umask(0o077)
+        defer { umask(before) }
+        let said = Recorder<Rum_V1_ExecOutput>()
+        let script =
+            "cat /proc/self/oom_score_adj; ulimit -S -n; umask; "
+            + #"for value in "$HOME" "$USER" "$SHELL" "$PATH"; do test -n "$value" && echo set; done"#
+        let exit = try await withAgentThatRunsCommands { agent in
+            try await agent.exec { writer in
+                try await writer.write(Self.start("sh", "-c", script))
+            } output: {
+                said.add($0)
+            }
+        }
+        #expect(exit.code == 0)
+        let text = String(decoding: said.all.map(\.stdout).reduce(Data(), +), as: UTF8.self)
+        #expect(text == "0\n1024\n0022\nset\nset\nset\nset\n")
+    }
+
     @Test("Without a token no command is run, and the reason is told; the rest is served")
     func execWithoutToken() async throws {
         try await withAgent(ScriptedTables([5001])) { agent in
