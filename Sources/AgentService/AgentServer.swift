@@ -16,7 +16,7 @@ package struct AgentServer: Sendable {
     /// - Parameters:
     ///   - service: an `RumAgentService`, or what stands in for an agent of another version.
     ///   - token: what every call must carry. Without one every call is served but `Exec`.
-    ///   - peers: tells vsock peers other than the host, whose connections are dropped.
+    ///   - peers: finds out who a vsock peer is; connections of all but the host are closed.
     package init(service: any RegistrableRPCService, token: MachineToken?, peers: PeerLookup = .kernel) {
         self.service = service
         self.token = token
