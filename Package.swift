@@ -73,7 +73,7 @@ let package = Package(
         .target(
             name: "AgentService",
             dependencies: [
-                "AgentAPI", "AgentChannel", "Linux", "Ports",
+                "AgentAPI", "AgentChannel", "CLinux", "Linux", "Ports",
                 // To see the token of a call before gRPC does.
                 .product(name: "NIOHPACK", package: "swift-nio-http2"),
                 .product(name: "NIOHTTP2", package: "swift-nio-http2"),

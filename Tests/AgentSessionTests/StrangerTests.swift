@@ -175,6 +175,10 @@ struct StrangerTests {
             let clients = (0..<8).compactMap { _ in
                 try? StreamSocket.connect(to: directory.rpcAddress).release()
             }
+            for client in clients {
+                let bytes = RawCall.ping(token: token.text)
+                _ = send(client, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+            }
             if round % 2 == 0 { try await Task.sleep(for: .microseconds(round * 10)) }
             serving.cancel()
             _ = await serving.result
