@@ -62,6 +62,11 @@ package final class ListenWatcher: Sendable {
         board.table.restricted(to: range)
     }
 
+    /// Who listens on a port, as far as is known now; costs next to nothing, whatever the table's size.
+    package func listeners(on port: PortNumber) -> [ListeningSocket] {
+        Array(board.table.listeners(on: port))
+    }
+
     /// The present table of a port range at once, then each change of it; see `ListenTables`.
     package func tables(in range: PortRange = .all) -> ListenTables {
         ListenTables(board: board, range: range)

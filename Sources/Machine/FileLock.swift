@@ -42,7 +42,7 @@ struct FileLock: ~Copyable, Sendable {
             isFirst = false
             // flock could also block, but then it would hold a thread of the pool and ignore cancellation.
             do {
-                try await Task.sleep(for: .milliseconds(100))
+                try await Task.sleep(for: MachineLimits.lockPoll)
             } catch {
                 throw MachineError(.conflict, "interrupted while waiting for \(path)", hint: "Run it again.")
             }

@@ -23,6 +23,8 @@ package struct MachineError: Error, Hashable, Sendable, CustomStringConvertible 
         case timeout
         /// libvirt failed in another way.
         case libvirt
+        /// The user has interrupted it.
+        case interrupted
     }
 
     package let kind: Kind
@@ -38,4 +40,9 @@ package struct MachineError: Error, Hashable, Sendable, CustomStringConvertible 
     }
 
     package var description: String { message }
+
+    /// Throws when the task was cancelled. Called between the steps of what takes long.
+    static func checkInterruption() throws(MachineError) {
+        if Task.isCancelled { throw MachineError(.interrupted, "interrupted", hint: "Run it again.") }
+    }
 }

@@ -10,6 +10,13 @@ package struct MachineFiles: Hashable, Sendable {
     /// Downloaded images, shared by all machines.
     package let cache: String
 
+    /// The names of the folders in which machines are, sorted.
+    static func names(environment: [String: String]) -> [String] {
+        let folder = MachineFiles(machine: "", environment: environment).directory
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        return names.filter { MachineFiles(machine: $0, environment: environment).exists }.sorted()
+    }
+
     /// `machine` names the folder under `$RUM_HOME/machines`, or `${XDG_DATA_HOME:-~/.local/share}/rum/machines`;
     /// the cache is `$RUM_CACHE`, or `${XDG_CACHE_HOME:-~/.cache}/rum`.
     package init(machine: String, environment: [String: String]) {
@@ -22,6 +29,8 @@ package struct MachineFiles: Hashable, Sendable {
 
     package var token: String { directory + "/token" }
     package var consoleLog: String { directory + "/console.log" }
+    /// The console of the run before the newest.
+    package var lastConsoleLog: String { directory + "/console.last.log" }
     /// The private key that the guest's user accepts.
     package var sshKey: String { directory + "/id_ed25519" }
     var lock: String { directory + "/lock" }
@@ -117,6 +126,51 @@ extension MachineFiles {
     /// Renames a file, replacing what is at `path`.
     static func move(_ source: String, to path: String) throws(MachineError) {
         if rename(source, path) != 0 { throw failure("create", path, .current("rename")) }
+    }
+
+    /// Copies the content of a file, sharing its blocks where the file system can.
+    static func copy(_ source: String, to path: String) async throws(MachineError) {
+        let temporary = path + ".new"
+        try remove(temporary)
+        try checkRoom(for: size(of: source), at: temporary)
+        try await Tool.cp.output(of: ["--reflink=auto", "--sparse=auto", "--", source, temporary])
+        // QEMU's user may be another one.
+        _ = chmod(temporary, 0o644)
+        try move(temporary, to: path)
+    }
+
+    /// Gives a file a second name, or copies it where that cannot be.
+    static func link(_ source: String, to path: String) async throws(MachineError) {
+        if Glibc.link(source, path) != 0 { return try await copy(source, to: path) }
+        _ = chmod(path, 0o644)
+    }
+
+    /// Makes the machine's folder, and throws when it is somebody else's, who could change what is in it.
+    ///
+    /// Those above it let others through, who must know a name to see anything: QEMU may run as another user.
+    func makeDirectory() throws(MachineError) {
+        try Self.makeDirectory(Self.directory(of: directory), mode: 0o711)
+        try Self.makeDirectory(directory)
+        var status = stat()
+        guard lstat(directory, &status) == 0 else {
+            throw Self.failure("look at", directory, .current("lstat"))
+        }
+        guard status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid(), status.st_mode & 0o022 == 0
+        else {
+            throw MachineError(
+                .permission, "\(directory) is not a folder that only you can change",
+                hint: "Remove it, or set RUM_HOME to a folder of your own.")
+        }
+    }
+
+    /// Throws when sockets in the machine's folder would have names that are too long (sun_path, unix(7)).
+    func checkSocketLength() throws(MachineError) {
+        let length = directory.utf8.count + "/up.sock".utf8.count
+        guard length > MachineLimits.socketPath else { return }
+        throw MachineError(
+            .files,
+            "\(directory) is too long for sockets: \(length) bytes with their name, \(MachineLimits.socketPath) at most",
+            hint: "Set RUM_HOME to a shorter path.")
     }
 
     /// Removes a file, or a folder with all that is in it; nothing there is fine.

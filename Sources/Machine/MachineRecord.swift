@@ -13,6 +13,12 @@ struct MachineRecord: Codable, Hashable, Sendable {
     var channel: String?
     /// The state of the base image when the disk was made on top of it.
     var base: BaseStamp?
+    /// The format of the base image.
+    var baseFormat: DiskImage.Info.Format?
+    /// The libvirt that has the domain.
+    var libvirtURI: String?
+    /// What the machine was made and started with; nil before its first start.
+    var applied: AppliedSettings?
 
     /// A new machine's.
     init(configFile: String) {

@@ -1,21 +1,35 @@
 internal import Glibc
 
-/// Tells whether another user could reach a file.
+/// Tells whether another user could read a file.
 enum PathAccess {
-    /// The first folder above `path` that the user `user` may not enter; nil when there is none.
+    /// Something that keeps a user from a file.
+    struct Obstacle: Hashable {
+        let path: String
+        let isFolder: Bool
+    }
+
+    /// What keeps the user `user` from the files at `paths`: folders that it may not enter, and files that it may not
+    /// read.
     ///
-    /// Groups and access lists are not looked at beyond the group bits, which hold an access list's mask; so a
-    /// folder counts as an obstacle only when it certainly is one.
-    static func obstacle(on path: String, for user: UInt32) -> String? {
-        var folder = ""
-        for part in path.split(separator: "/").dropLast() {
-            folder += "/\(part)"
-            var status = stat()
-            // What does not exist yet is made by this program, open enough.
-            guard stat(folder, &status) == 0 else { return nil }
-            let bit: mode_t = status.st_uid == user ? 0o100 : 0o011
-            if status.st_mode & bit == 0 { return folder }
+    /// Groups and access lists are not looked at beyond the group bits, which hold an access list's mask; so only
+    /// what certainly is an obstacle counts as one.
+    static func obstacles(on paths: [String], for user: UInt32) -> [Obstacle] {
+        var found: [Obstacle] = []
+        for path in paths {
+            let parts = path.split(separator: "/")
+            var partial = ""
+            for (index, part) in parts.enumerated() {
+                partial += "/\(part)"
+                let isFolder = index < parts.count - 1
+                var status = stat()
+                // What does not exist yet is made by this program, open enough.
+                guard stat(partial, &status) == 0 else { break }
+                let bits: mode_t = isFolder ? 0o111 : 0o444
+                let allowed = status.st_mode & bits & (status.st_uid == user ? 0o700 : 0o077)
+                let obstacle = Obstacle(path: partial, isFolder: isFolder)
+                if allowed == 0, !found.contains(obstacle) { found.append(obstacle) }
+            }
         }
-        return nil
+        return found
     }
 }

@@ -1,4 +1,5 @@
 internal import Subprocess
+internal import SystemPackage
 
 /// A program of the host that the machine's files are made with.
 package struct Tool: Hashable, Sendable {
@@ -8,13 +9,14 @@ package struct Tool: Hashable, Sendable {
 
     static let qemuImg = Tool(name: "qemu-img", package: "qemu-utils")
     static let curl = Tool(name: "curl", package: "curl")
+    static let cp = Tool(name: "cp", package: "coreutils")
     static let sha256sum = Tool(name: "sha256sum", package: "coreutils")
     static let xorriso = Tool(name: "xorriso", package: "xorriso")
     static let genisoimage = Tool(name: "genisoimage", package: "genisoimage")
+    static let gzip = Tool(name: "gzip", package: "gzip")
+    static let xz = Tool(name: "xz", package: "xz-utils")
+    static let zstd = Tool(name: "zstd", package: "zstd")
     static let sshKeygen = Tool(name: "ssh-keygen", package: "openssh-client")
-
-    /// The programs without which no machine can be made, but for the maker of the seed, of which there are two.
-    private static let needed = [qemuImg, curl, sha256sum, sshKeygen]
 
     /// How a program ended.
     struct Outcome: Sendable {
@@ -25,8 +27,8 @@ package struct Tool: Hashable, Sendable {
         let complaint: String
     }
 
-    /// The programs that are missing on this host; an image can be made with xorriso or genisoimage.
-    package static func missing() async -> [Tool] {
+    /// Which of `needed` are missing on this host, and what makes the seed: xorriso or genisoimage.
+    static func missing(of needed: [Tool]) async -> [Tool] {
         var missing: [Tool] = []
         for tool in needed where await !tool.isInstalled { missing.append(tool) }
         let hasSeedMaker = await xorriso.isInstalled ? true : await genisoimage.isInstalled
@@ -46,12 +48,13 @@ package struct Tool: Hashable, Sendable {
 
     /// Runs the program to its end; it is killed when the task is cancelled.
     ///
-    /// Throws only when it cannot be started.
-    func outcome(of arguments: [String]) async throws(MachineError) -> Outcome {
+    /// `input` is its standard input. Throws only when it cannot be started.
+    func outcome(of arguments: [String], input: String = "") async throws(MachineError) -> Outcome {
         do {
             let result = try await run(
-                .name(name), arguments: Arguments(arguments), output: .string(limit: 1 << 20),
-                error: .string(limit: 1 << 20))
+                .name(name), arguments: Arguments(arguments), input: .string(input),
+                output: .string(limit: MachineLimits.toolOutput),
+                error: .string(limit: MachineLimits.toolOutput))
             let errors = result.standardError.split(separator: "\n")
             var exitCode: Int32?
             if case .exited(let code) = result.terminationStatus { exitCode = code }
@@ -59,14 +62,41 @@ package struct Tool: Hashable, Sendable {
                 succeeded: result.terminationStatus.isSuccess, exitCode: exitCode,
                 output: result.standardOutput,
                 complaint: errors.last.map(String.init) ?? "it ended with \(result.terminationStatus)")
-        } catch let error as SubprocessError where error.code == .executableNotFound {
+        } catch {
+            throw launchFailure(error)
+        }
+    }
+
+    /// Runs the program and writes its standard output to a new file at `path`; a failure becomes an error.
+    func write(output arguments: [String], to path: String) async throws(MachineError) {
+        try MachineFiles.remove(path)
+        do {
+            let file = try FileDescriptor.open(
+                FilePath(path), .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec],
+                permissions: [.ownerReadWrite])
+            let result = try await run(
+                .name(name), arguments: Arguments(arguments),
+                output: .fileDescriptor(file, closeAfterSpawningProcess: true),
+                error: .string(limit: MachineLimits.toolOutput))
+            if result.terminationStatus.isSuccess { return }
+            let complaint = result.standardError.split(separator: "\n").last.map(String.init)
             throw MachineError(
+                .tool, complaint ?? "\(name) ended with \(result.terminationStatus)", hint: "Try it by hand.")
+        } catch let error as MachineError {
+            throw error
+        } catch {
+            throw launchFailure(error)
+        }
+    }
+
+    /// Why the program could not be run.
+    private func launchFailure(_ error: any Error) -> MachineError {
+        if let error = error as? SubprocessError, error.code == .executableNotFound {
+            return MachineError(
                 .missingTool, "\(name) is not installed",
                 hint: "Install it, on Debian with: apt install \(package)")
-        } catch {
-            throw MachineError(
-                .tool, "\(name) cannot be run: \(error)", hint: "Run \(name) by hand to see why.")
         }
+        return MachineError(.tool, "\(name) cannot be run: \(error)", hint: "Run \(name) by hand to see why.")
     }
 
     /// Runs the program and returns its standard output; a failure becomes an error with its last words.

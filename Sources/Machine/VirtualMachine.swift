@@ -33,6 +33,26 @@ package struct VirtualMachine: Sendable {
         hypervisor = Hypervisor(uri: config.advanced.libvirtURI ?? fallback)
     }
 
+    /// The machine called `name` as it was created, whatever has become of its rum.toml; nil when there is none.
+    ///
+    /// It can do everything but start, for which the configuration is needed.
+    package init?(existing name: String, environment: [String: String]) {
+        let files = MachineFiles(machine: name, environment: environment)
+        guard MachineName.isValid(name), MachineFiles.exists(files.directory) else { return nil }
+        // A damaged record must not keep a machine from being destroyed.
+        let record = try? MachineRecord.load(files)
+        var config = MachineConfig(name: name, file: record?.configFile ?? files.record)
+        config.advanced.libvirtURI = record?.libvirtURI
+        self.init(config: config, agentBundle: "", environment: environment)
+    }
+
+    /// The machines that exist, by name.
+    package static func all(environment: [String: String]) -> [VirtualMachine] {
+        MachineFiles.names(environment: environment).compactMap {
+            VirtualMachine(existing: $0, environment: environment)
+        }
+    }
+
     package var libvirtURI: String { hypervisor.uri }
 
     /// Where libvirt by default keeps what the machine's QEMU prints (libvirt.org/kbase, debug logs).
@@ -52,7 +72,8 @@ package struct VirtualMachine: Sendable {
     package func up(
         reset: Bool = false, progress: @escaping MachineProgress
     ) async throws(MachineError) -> RunningMachine {
-        try await exclusively(progress) { () async throws(MachineError) in
+        try files.checkSocketLength()
+        return try await exclusively(progress) { () async throws(MachineError) in
             let known = try MachineRecord.load(files)
             var record = known ?? MachineRecord(configFile: configFile)
             do throws(MachineError) {
@@ -72,13 +93,31 @@ package struct VirtualMachine: Sendable {
         let starter = MachineStarter(machine: self, progress: progress)
         if reset {
             // The new disk comes first: if it cannot be made, the machine keeps the old one, and runs on.
-            try await starter.replaceDisk(&record)
+            try await starter.disk.replace(&record)
             progress(MachineStep("Turning off \(config.name) for its fresh disk"))
             try await hypervisor.stopAndForget(domain)
         }
         let wasRunning = try await wake(progress)
+        record.configFile = configFile
+        record.libvirtURI = hypervisor.uri
         if !wasRunning { try await starter.start(&record) }
-        return try await reach(record, wasRunning: wasRunning)
+        let running = try await reach(record, wasRunning: wasRunning)
+        try tellChanges(&record, wasStarted: !wasRunning, progress)
+        return running
+    }
+
+    /// Says what of the configuration is not as the machine was made and started with, and notes what now is.
+    private func tellChanges(
+        _ record: inout MachineRecord, wasStarted: Bool, _ progress: MachineProgress
+    ) throws(MachineError) {
+        let wanted = AppliedSettings(config)
+        var applied = record.applied ?? wanted
+        for change in applied.changes(to: wanted) {
+            progress(MachineStep(change.sentence(wasStarted: wasStarted)))
+        }
+        applied.apply(wanted, at: wasStarted ? [.now, .start] : [.now])
+        record.applied = applied
+        try record.save(files)
     }
 
     /// Takes back a creation that failed. Whatever goes wrong here, the first error is the one that matters.
@@ -91,7 +130,7 @@ package struct VirtualMachine: Sendable {
 
     /// Shuts the guest down, and turns it off when that takes longer than `timeout`.
     package func down(
-        timeout: Duration = .seconds(60), progress: @escaping MachineProgress
+        timeout: Duration = MachineLimits.shutdown, progress: @escaping MachineProgress
     ) async throws(MachineError) -> StopOutcome {
         guard let record = try MachineRecord.load(files) else { return .wasNotRunning }
         return try await exclusively(progress) { () async throws(MachineError) in
@@ -155,7 +194,7 @@ package struct VirtualMachine: Sendable {
             } catch {
                 // The daemon is not back yet: the next try follows.
             }
-            try? await Task.sleep(for: .milliseconds(500))
+            try? await Task.sleep(for: MachineLimits.libvirtRetry)
         }
     }
 
@@ -174,7 +213,7 @@ package struct VirtualMachine: Sendable {
     private func exclusively<Result>(
         _ progress: @escaping MachineProgress, _ body: () async throws(MachineError) -> Result
     ) async throws(MachineError) -> Result {
-        try MachineFiles.makeDirectory(files.directory)
+        try files.makeDirectory()
         let name = config.name
         return try await FileLock.holding(
             files.lock, waiting: { progress(MachineStep("Waiting for another command on \(name)")) }, body)
@@ -197,8 +236,7 @@ package struct VirtualMachine: Sendable {
             throw MachineError(
                 .conflict, "libvirt already has a domain \(domain) that is not this machine",
                 hint:
-                    "Give this one another `name`, or remove that: virsh -c '\(hypervisor.uri)' undefine \(domain)"
-            )
+                    "Give this one another `name`, or remove that: virsh undefine \(domain)")
         }
     }
 
@@ -217,7 +255,10 @@ package struct VirtualMachine: Sendable {
             return true
         case .shuttingDown:
             progress(MachineStep("Waiting for \(config.name) to shut down"))
-            if try await !isStopped(within: .seconds(60)) { try await hypervisor.forceOff(domain) }
+            if try await !isStopped(within: MachineLimits.shutdown) {
+                try MachineError.checkInterruption()
+                try await hypervisor.forceOff(domain)
+            }
             return false
         }
     }
@@ -256,7 +297,7 @@ package struct VirtualMachine: Sendable {
                 if try await hypervisor.state(of: domain) == .running { throw error }
             }
             let rest = deadline - ContinuousClock.now
-            if try await isStopped(within: min(rest, .seconds(5))) { return true }
+            if try await isStopped(within: min(rest, MachineLimits.powerButton)) { return true }
         }
         return false
     }
@@ -265,7 +306,7 @@ package struct VirtualMachine: Sendable {
         let deadline = ContinuousClock.now + timeout
         repeat {
             if [.stopped, .absent].contains(try await hypervisor.state(of: domain)) { return true }
-            try? await Task.sleep(for: .milliseconds(200))
+            try? await Task.sleep(for: MachineLimits.statePoll)
         } while ContinuousClock.now < deadline && !Task.isCancelled
         return false
     }

@@ -1,36 +1,11 @@
-internal import Linux
 package import Ports
 
 /// Says which forwards there should be: a pure function of the configuration and the guest's table.
 package struct ForwardPolicy: Hashable, Sendable {
-    /// A port that is forwarded whether or not the guest listens on it.
-    package struct StaticPort: Hashable, Sendable {
-        package var bind: BindAddress
-        package var host: PortNumber
-        package var guest: PortNumber
-
-        package init(bind: BindAddress = .loopback, host: PortNumber, guest: PortNumber) {
-            self.bind = bind
-            self.host = host
-            self.guest = guest
-        }
-    }
-
-    /// The guest ports that are forwarded, to the same number, while something listens on them.
-    package struct AutoPorts: Hashable, Sendable {
-        package var range: PortRange
-        package var bind: BindAddress
-        package var ignore: Set<PortNumber>
-
-        package init(range: PortRange, bind: BindAddress = .loopback, ignore: Set<PortNumber> = []) {
-            self.range = range
-            self.bind = bind
-            self.ignore = ignore
-        }
-    }
-
     package var staticPorts: [StaticPort]
     package var autoPorts: AutoPorts?
+    /// How many automatic forwards there may be at once; further ports of the guest are left out, which is told.
+    package var maxAutoPorts = 1024
 
     package init(staticPorts: [StaticPort] = [], autoPorts: AutoPorts? = nil) {
         self.staticPorts = staticPorts

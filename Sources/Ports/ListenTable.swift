@@ -20,6 +20,16 @@ package struct ListenTable: Equatable, Sendable {
         return result
     }
 
+    /// The listeners of one port; found by bisection.
+    package func listeners(on port: PortNumber) -> ArraySlice<ListeningSocket> {
+        var (low, high) = (listeners.startIndex, listeners.endIndex)
+        while low < high {
+            let middle = (low + high) / 2
+            if listeners[middle].port < port { low = middle + 1 } else { high = middle }
+        }
+        return listeners[low...].prefix { $0.port == port }
+    }
+
     /// The part of the table whose ports lie in `range`.
     package func restricted(to range: PortRange) -> ListenTable {
         var copy = self

@@ -78,7 +78,7 @@ struct ConfigParser {
             "kernel", in: section, expected: "the path of a Linux kernel", paths.resolve)
         let initrd = reader.value("initrd", in: section, expected: "the path of an initrd", paths.resolve)
         let commandLine = reader.value("cmdline", in: section, expected: "one line of text") { text in
-            text.unicodeScalars.allSatisfy { $0.value >= 32 && $0.value != 127 } ? text : nil
+            text.unicodeScalars.allSatisfy(\.isPrintable) ? text : nil
         }
         return kernel.map { MachineConfig.Boot(kernel: $0, initrd: initrd, commandLine: commandLine ?? "") }
     }
@@ -88,12 +88,13 @@ struct ConfigParser {
         guard let section = reader.table("resources", in: root, known: ["cpus", "memory_mb", "disk"]) else {
             return resources
         }
-        resources.cpus = reader.integer("cpus", in: section, 1...288) ?? resources.cpus
-        resources.memoryMB = reader.integer("memory_mb", in: section, 64...16_777_216) ?? resources.memoryMB
+        resources.cpus = reader.integer("cpus", in: section, ConfigLimits.cpus) ?? resources.cpus
+        resources.memoryMB =
+            reader.integer("memory_mb", in: section, ConfigLimits.memoryMB) ?? resources.memoryMB
         let expected = "a size from 16M to 64T such as \"20G\" (units K, M, G, T)"
         resources.disk =
             reader.value("disk", in: section, expected: expected) { text in
-                ByteSize(text: text).flatMap { (1 << 24...1 << 46).contains($0.bytes) ? $0 : nil }
+                ByteSize(text: text).flatMap { ConfigLimits.diskBytes.contains($0.bytes) ? $0 : nil }
             } ?? resources.disk
         return resources
     }
@@ -104,8 +105,8 @@ struct ConfigParser {
         "an IP address such as 127.0.0.1 or ::1, or localhost for both of them"
     private static let ports = 1...65535
 
-    private mutating func parsePorts() -> [MachineConfig.StaticPort] {
-        var ports: [(port: MachineConfig.StaticPort, section: Section)] = []
+    private mutating func parsePorts() -> [StaticPort] {
+        var ports: [(port: StaticPort, section: Section)] = []
         for section in reader.tables("ports", in: root, known: ["host", "guest", "bind"]) {
             reader.require("host", in: section, expected: "a host port")
             reader.require("guest", in: section, expected: "a guest port")
@@ -114,7 +115,7 @@ struct ConfigParser {
             let bind = reader.value(
                 "bind", in: section, expected: Self.bindExpectation, BindAddress.init(text:))
             guard let host, let guest else { continue }
-            let new = MachineConfig.StaticPort(host: host, guest: guest, bind: bind ?? .loopback)
+            let new = StaticPort(bind: bind ?? .loopback, host: host, guest: guest)
             if let old = ports.first(where: { $0.port.host == host && $0.port.bind.collides(with: new.bind) })
             {
                 let place = Self.place(of: "host", in: old.section)
@@ -128,7 +129,7 @@ struct ConfigParser {
     }
 
     /// A static host port inside the automatic range would be wanted twice.
-    private mutating func checkOverlap(_ ports: [(port: MachineConfig.StaticPort, section: Section)]) {
+    private mutating func checkOverlap(_ ports: [(port: StaticPort, section: Section)]) {
         guard case .table(let table)? = root.entries["auto_ports"]?.value, let node = table.entries["range"],
             case .string(let text) = node.value, let range = PortRange(text: text)
         else { return }
@@ -143,7 +144,7 @@ struct ConfigParser {
         section.line(of: key).map { "line \($0)" } ?? "another one"
     }
 
-    private mutating func parseAutoPorts() -> MachineConfig.AutoPorts? {
+    private mutating func parseAutoPorts() -> AutoPorts? {
         let keys = ["range", "bind", "ignore"]
         guard let section = reader.table("auto_ports", in: root, known: keys) else { return nil }
         let expected = "min-max such as \"5000-6000\", two ports from 1 to 65535 with min <= max"
@@ -154,7 +155,7 @@ struct ConfigParser {
         let bind = reader.value("bind", in: section, expected: Self.bindExpectation, BindAddress.init(text:))
         let ignore = reader.integers("ignore", in: section, Self.ports)
         guard let range else { return nil }
-        var autoPorts = MachineConfig.AutoPorts(range: range)
+        var autoPorts = AutoPorts(range: range)
         autoPorts.bind = bind ?? .loopback
         autoPorts.ignore = Set((ignore ?? []).compactMap { UInt16(exactly: $0).flatMap(PortNumber.init) })
         return autoPorts
@@ -201,12 +202,12 @@ struct ConfigParser {
             (97...122).contains(byte) || byte == UInt8(ascii: "_")
                 || index > 0 && ((48...57).contains(byte) || byte == UInt8(ascii: "-"))
         }
-        return isName && (1...32).contains(text.utf8.count) ? text : nil
+        return isName && (1...ConfigLimits.userName).contains(text.utf8.count) ? text : nil
     }
 
     private static func isPublicKey(_ text: String) -> Bool {
         let fields = text.split(separator: " ")
-        return fields.count >= 2 && text.unicodeScalars.allSatisfy { $0.value >= 32 }
+        return fields.count >= 2 && text.unicodeScalars.allSatisfy(\.isPrintable)
             && fields.contains { $0.hasPrefix("ssh-") || $0.hasPrefix("ecdsa-") || $0.hasPrefix("sk-") }
     }
 
@@ -217,11 +218,7 @@ struct ConfigParser {
         let keys = ["libvirt_uri", "domain_type", "machine", "channel"]
         guard let section = reader.table("advanced", in: root, known: keys) else { return advanced }
         advanced.libvirtURI = reader.value(
-            "libvirt_uri", in: section, expected: "a libvirt URI such as qemu:///session"
-        ) { text in
-            let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-            return parts.count == 2 && !parts[0].isEmpty && parts[1].hasPrefix("//") ? text : nil
-        }
+            "libvirt_uri", in: section, expected: LibvirtURI.rule, LibvirtURI.normalised)
         advanced.domainType =
             reader.value(
                 "domain_type", in: section, expected: "auto, kvm or qemu", MachineConfig.DomainType.init)

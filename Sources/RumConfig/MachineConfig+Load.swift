@@ -1,8 +1,15 @@
 internal import Glibc
 
 extension MachineConfig {
-    /// Larger files are no rum.toml.
-    private static let largestFile = 1 << 20
+    /// The rum.toml of the folder at `path`, which is absolute, or of the nearest one above that has it.
+    package static func find(in path: String) -> String? {
+        var parts = path.split(separator: "/")
+        while true {
+            let file = "/" + (parts + ["rum.toml"]).joined(separator: "/")
+            if access(file, F_OK) == 0 { return file }
+            if parts.popLast() == nil { return nil }
+        }
+    }
 
     /// Reads and validates the file at `path`, which is relative to the current folder. Blocks on the disk.
     ///
@@ -62,7 +69,7 @@ extension MachineConfig {
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             throw ConfigProblem(file: path, message: "is not a regular file")
         }
-        var bytes = [UInt8](repeating: 0, count: largestFile + 1)
+        var bytes = [UInt8](repeating: 0, count: ConfigLimits.file + 1)
         var size = 0
         while size < bytes.count {
             let count = bytes.withUnsafeMutableBytes { buffer in
@@ -75,7 +82,7 @@ extension MachineConfig {
             if count == 0 { break }
             size += count
         }
-        guard size <= largestFile else {
+        guard size <= ConfigLimits.file else {
             throw ConfigProblem(file: path, message: "is larger than 1 MiB; expected a rum.toml")
         }
         return try decode(bytes[..<size], file: path)

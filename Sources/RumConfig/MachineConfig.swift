@@ -1,4 +1,3 @@
-internal import Linux
 package import Ports
 
 /// A validated rum.toml: which machine to boot and which of its ports to forward.
@@ -11,7 +10,9 @@ package struct MachineConfig: Hashable, Sendable {
     package var image: Image?
     package var boot: Boot?
     package var resources = Resources()
+    /// `[[ports]]`.
     package var ports: [StaticPort] = []
+    /// `[auto_ports]`.
     package var autoPorts: AutoPorts?
     package var provision = Provision()
     package var ssh = SSH()
@@ -61,29 +62,6 @@ package struct MachineConfig: Hashable, Sendable {
         package var disk = ByteSize(bytes: 20 << 30)
 
         package init() {}
-    }
-
-    /// One of `[[ports]]`: forwarded from the start, whether or not the guest listens yet.
-    package struct StaticPort: Hashable, Sendable {
-        package var host: PortNumber
-        package var guest: PortNumber
-        package var bind: BindAddress
-
-        package init(host: PortNumber, guest: PortNumber, bind: BindAddress = .loopback) {
-            self.host = host
-            self.guest = guest
-            self.bind = bind
-        }
-    }
-
-    /// `[auto_ports]`: guest ports forwarded to the same host port while something listens on them.
-    package struct AutoPorts: Hashable, Sendable {
-        package var range: PortRange
-        package var bind = BindAddress.loopback
-        /// Ports of the range that are never forwarded.
-        package var ignore: Set<PortNumber> = []
-
-        package init(range: PortRange) { self.range = range }
     }
 
     /// `[provision.system]` and `[provision.boot]`: shell scripts run as root in the guest.

@@ -1,9 +1,10 @@
 /// The rules for a machine's name, and how it is derived from the file's.
-enum MachineName {
+package enum MachineName {
     static let rule = "1 to 40 letters, digits, '-', '_' and '.', the first a letter or digit"
 
-    static func isValid(_ name: String) -> Bool {
-        guard let first = name.utf8.first, name.utf8.count <= 40, isAlphanumeric(first) else { return false }
+    package static func isValid(_ name: String) -> Bool {
+        guard let first = name.utf8.first, name.utf8.count <= ConfigLimits.machineName, isAlphanumeric(first)
+        else { return false }
         return name.utf8.allSatisfy { isAlphanumeric($0) || "-_.".utf8.contains($0) }
     }
 

@@ -1,3 +1,5 @@
+internal import Linux
+
 /// Resolves the paths of a configuration file: relative ones against its folder, `~/` against the user's home.
 struct PathResolver {
     /// The absolute path of the file.
@@ -5,9 +7,10 @@ struct PathResolver {
     /// The user's home folder; nil leaves `~` unresolved.
     let home: String?
 
-    /// The absolute form of `path`; nil when it is empty or holds a zero byte.
+    /// The absolute form of `path`; nil when it is empty or holds control characters, which not every program that
+    /// gets the path can take.
     func resolve(_ path: String) -> String? {
-        guard !path.isEmpty, !path.utf8.contains(0) else { return nil }
+        guard !path.isEmpty, path.unicodeScalars.allSatisfy(\.isPrintable) else { return nil }
         if path.hasPrefix("/") { return path }
         if path.hasPrefix("~/") { return home.map { $0 + path.dropFirst() } }
         let folder = file[...(file.lastIndex(of: "/") ?? file.startIndex)]
@@ -18,7 +21,7 @@ struct PathResolver {
     func imageSource(_ text: String) -> MachineConfig.Image.Source? {
         guard let mark = text.firstRange(of: "://") else { return resolve(text).map { .path($0) } }
         let rest = text[mark.upperBound...]
-        guard !rest.isEmpty, text.unicodeScalars.allSatisfy({ $0.value > 32 && $0.value != 127 }) else {
+        guard !rest.isEmpty, text.unicodeScalars.allSatisfy({ $0.isPrintable && $0 != " " }) else {
             return nil
         }
         switch text[..<mark.lowerBound].lowercased() {

@@ -11,7 +11,7 @@ struct DownCommand: AsyncParsableCommand {
     @OptionGroup var talk: TalkOptions
 
     @Option(help: "How long the guest may take to shut down, such as 30s or 2m.")
-    var timeout = DurationArgument(.seconds(60))
+    var timeout = DurationArgument(MachineLimits.shutdown)
 
     func run() async throws {
         let machine = try options.machine()

@@ -1,12 +1,15 @@
 import ArgumentParser
 import CommandMain
+import Dispatch
+import Glibc
 import Linux
 import Relay
 
 /// Commands that stay until they are interrupted.
 enum Foreground {
     /// Runs `body` until it ends or a signal comes; then `body` is cancelled and cleans up. A second signal does not
-    /// wait for that.
+    /// wait for that, and neither does it last longer than `cleanupLimit`: a call of libvirt can take minutes, and
+    /// nothing can end it.
     ///
     /// - Throws: exit code 130 after a signal, as a shell expects of Ctrl-C.
     static func run(
@@ -22,11 +25,28 @@ enum Foreground {
                 return false
             }
             let interrupted = try await group.next() ?? false
-            if interrupted { TerminationSignals.restoreDefaults() }
+            if interrupted {
+                TerminationSignals.restoreDefaults()
+                endLater()
+            }
             group.cancelAll()
             // After a signal, how the body ends is its own affair; before, the group rethrows it.
             while await group.nextResult() != nil {}
             if interrupted { throw ExitCode(ExitStatus.interrupted.rawValue) }
+        }
+    }
+}
+
+extension Foreground {
+    /// How long the clean-up after a signal may take.
+    private static let cleanupLimit = DispatchTimeInterval.seconds(3)
+
+    /// Ends the process unless it has ended by then.
+    private static func endLater() {
+        DispatchQueue.global().asyncAfter(deadline: .now() + cleanupLimit) {
+            StandardError.line(
+                "rum: did not wait for what was going on; `rum status` shows what became of it")
+            exit(ExitStatus.interrupted.rawValue)
         }
     }
 }

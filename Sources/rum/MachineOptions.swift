@@ -4,22 +4,68 @@ import Foundation
 import Machine
 import RumConfig
 
-/// Which machine a command is about.
+/// Which machine a command is about: that of a rum.toml, or one that exists, by its name.
 struct MachineOptions: ParsableArguments {
-    @Option(name: [.customShort("c"), .customLong("config")], help: "The machine's configuration.")
-    var config = "rum.toml"
+    @Option(
+        name: [.customShort("c"), .customLong("config")],
+        help: ArgumentHelp(
+            "The machine's configuration; else rum.toml in this folder or one above.", valueName: "file"))
+    var config: String?
 
-    /// The machine of the configuration; nothing is touched yet.
+    @Argument(help: "The machine's name, in place of a configuration; `rum list` shows the names.")
+    var name: String?
+
+    func validate() throws {
+        if let name, config != nil {
+            throw ValidationError("give either -c or the name \"\(name)\", not both")
+        }
+    }
+
+    /// The machine, for all but starting it; a named one needs no configuration. Nothing is touched yet.
     func machine() throws(CommandFailure) -> VirtualMachine {
+        guard let name else { return try configuredMachine() }
+        return try existing(name)
+    }
+
+    /// The machine with its configuration: for a named one, what its rum.toml says now.
+    func configuredMachine() throws(CommandFailure) -> VirtualMachine {
+        var path = config ?? Self.findConfiguration()
+        if let name { path = try existing(name).config.file }
         let config: MachineConfig
         do throws(ConfigErrors) {
-            config = try MachineConfig.load(path: self.config)
+            config = try MachineConfig.load(path: path)
         } catch {
-            throw CommandFailure(error.description, hint: error.hint, status: .usage)
+            var hint = error.hint
+            if name == nil { hint += "; a machine that exists can be named too: `rum list`, `rum down NAME`" }
+            throw CommandFailure(error.description, hint: hint, status: .usage)
+        }
+        if let name, config.name != name {
+            throw CommandFailure(
+                "\(path) is now that of the machine \(config.name), not of \(name)",
+                hint: "give the configuration with -c, or remove the old machine: `rum destroy \(name)`",
+                status: .usage)
         }
         let environment = ProcessInfo.processInfo.environment
         return VirtualMachine(
             config: config, agentBundle: Self.agentBundle(environment), environment: environment)
+    }
+
+    private func existing(_ name: String) throws(CommandFailure) -> VirtualMachine {
+        let environment = ProcessInfo.processInfo.environment
+        guard let machine = VirtualMachine(existing: name, environment: environment) else {
+            throw CommandFailure(
+                "there is no machine \(name)", hint: "`rum list` shows the machines that there are")
+        }
+        return machine
+    }
+
+    /// As the user would name it, when it is in the current folder.
+    private static func findConfiguration() -> String {
+        let folder = FileManager.default.currentDirectoryPath
+        guard let found = MachineConfig.find(in: folder), found != folder + "/rum.toml" else {
+            return "rum.toml"
+        }
+        return found
     }
 
     /// The archive that guests install: `RUM_AGENT_BUNDLE`, else beside this program or in its share folder.

@@ -1,4 +1,5 @@
 import CommandMain
+import Linux
 import Machine
 import Synchronization
 
@@ -10,10 +11,13 @@ final class ProgressPrinter: Sendable {
         var isOpen = false
     }
 
+    private static let longestSentence = 1000
     private let state = Mutex(State())
     private let isTerminal = StandardError.isTerminal
 
+    /// Sentences may quote the guest, so they are made safe for terminals.
     func show(_ step: MachineStep) {
+        let step = MachineStep(step.sentence.printable(limit: Self.longestSentence), fraction: step.fraction)
         let percent = step.fraction.map { Int($0 * 100) } ?? -1
         let text: String? = state.withLock { state in
             if step.sentence != state.sentence {
@@ -26,7 +30,7 @@ final class ProgressPrinter: Sendable {
             state.isOpen = percent < 100
             return "\rrum: \(step.sentence) \(percent) %" + (state.isOpen ? "" : "\n")
         }
-        if let text { StandardError.bytes(Array(text.utf8)) }
+        if let text { StandardError.text(text) }
     }
 
     /// A step without a known length.

@@ -13,7 +13,8 @@ struct Rum: AsyncParsableCommand {
             """,
         version: rumVersion,
         subcommands: [
-            UpCommand.self, DownCommand.self, DestroyCommand.self, StatusCommand.self, ExecCommand.self,
+            UpCommand.self, DownCommand.self, DestroyCommand.self, StatusCommand.self, ListCommand.self,
+            ExecCommand.self,
             ForwardCommand.self,
         ])
 

@@ -4,6 +4,7 @@ import AgentSession
 import ArgumentParser
 import CommandMain
 import Foundation
+import Linux
 import Machine
 import Ports
 
@@ -25,28 +26,34 @@ struct StatusCommand: AsyncParsableCommand {
         if let running = status.running {
             document.agent = await Self.agent(of: running)
             document.up = await UpReportSocket.report(of: machine)
+            await document.fillStaticForwards(from: running)
         }
         if talk.verbose { StandardError.line("rum: libvirt at \(status.libvirtURI)") }
         if json {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            try StandardOutput.line(String(decoding: try encoder.encode(document), as: UTF8.self))
+            try await StandardOutput.line(String(decoding: try encoder.encode(document), as: UTF8.self))
         } else {
-            try StandardOutput.line(document.text)
+            try await StandardOutput.line(document.text)
         }
     }
 
+    /// A status is asked for by people and scripts that wait.
+    static let answerTimeout = Duration.seconds(2)
+
     private static func agent(of running: RunningMachine) async -> StatusDocument.Agent {
-        let dialer = AgentDialer(address: running.address, timeout: .seconds(2))
+        let dialer = AgentDialer(address: running.address, timeout: answerTimeout)
         do {
-            let info = try await AgentWait.untilReady(token: running.token, timeout: .zero) {
+            let info = try await AgentConnection.with(
+                token: running.token, firstAnswerWithin: AgentLimits.onlyAnswer
+            ) {
                 try await dialer.dial(.rpc)
+            } _: {
+                $0.info
             }
             return StatusDocument.Agent(info, address: running.address)
-        } catch AgentWaitError.noAnswer(let reason) {
-            return StatusDocument.Agent(problem: reason, address: running.address)
         } catch {
-            return StatusDocument.Agent(problem: "\(error)", address: running.address)
+            return StatusDocument.Agent(problem: "\(AgentProblem(error))", address: running.address)
         }
     }
 }
@@ -88,17 +95,22 @@ struct StatusDocument: Encodable {
 
     var name: String
     var state: String
-    var libvirt_uri: String
+    var libvirtURI: String
     var directory: String?
     var accelerator: String?
     var channel: String?
     var agent: Agent?
     var up: UpReport?
 
+    enum CodingKeys: String, CodingKey {
+        case name, state, directory, accelerator, channel, agent, up
+        case libvirtURI = "libvirt_uri"
+    }
+
     init(_ status: MachineStatus) {
         name = status.name
         state = status.state.rawValue
-        libvirt_uri = status.libvirtURI
+        libvirtURI = status.libvirtURI
         directory = status.directory
         accelerator = status.running?.accelerator
         channel = status.running?.channel
@@ -117,8 +129,45 @@ struct StatusDocument: Encodable {
         } else if agent != nil {
             rows.append(("rum up", "does not run, so nothing is forwarded"))
         }
-        return rows.map { $0.0.padding(toLength: 13, withPad: " ", startingAt: 0) + $0.1 }.joined(
-            separator: "\n")
+        // Much of it comes from the guest: it must not reach the terminal as it is.
+        return rows.map {
+            $0.0.padding(toLength: 13, withPad: " ", startingAt: 0) + $0.1.printable(limit: 1000)
+        }
+        .joined(separator: "\n")
+    }
+}
+
+extension StatusDocument {
+    /// Asks the agent who listens on the guest ports of static forwards: `rum up` follows the automatic range alone.
+    mutating func fillStaticForwards(from running: RunningMachine) async {
+        guard let up, agent?.problem == nil else { return }
+        let unknown = up.forwards.filter { $0.kind == "static" && $0.guest_address == nil }
+        let ports = Set(unknown.compactMap { PortNumber($0.guest_port) })
+        guard !ports.isEmpty else { return }
+        let timeout = StatusCommand.answerTimeout
+        let dialer = AgentDialer(address: running.address, timeout: timeout)
+        let found = try? await AgentConnection.with(token: running.token) {
+            try await dialer.dial(.rpc)
+        } _: { agent in
+            var listeners: [PortNumber: ListeningSocket] = [:]
+            for port in ports {
+                guard let range = PortRange(port, port) else { continue }
+                let table = try await agent.listeningPorts(range, timeout: timeout)
+                listeners[port] = table.listeners.first { $0.process != nil } ?? table.listeners.first
+            }
+            return listeners
+        }
+        guard let found else { return }
+        self.up?.forwards = up.forwards.map { forward in
+            guard forward.guest_address == nil, let port = PortNumber(forward.guest_port),
+                let listener = found[port]
+            else { return forward }
+            var forward = forward
+            forward.guest_address = listener.address.description
+            forward.process = listener.process?.name
+            forward.pid = listener.process?.pid
+            return forward
+        }
     }
 }
 

@@ -8,19 +8,23 @@ struct UpCommand: AsyncParsableCommand {
         abstract: "Create or start the machine and forward its ports until Ctrl-C.",
         discussion: """
             Ctrl-C closes the forwards and leaves the machine running; `rum up` forwards again, `rum down` stops \
-            the machine.
+            the machine. A changed configuration is told, with when it takes effect.
             """)
 
     @OptionGroup var options: MachineOptions
     @OptionGroup var output: EventOutput
+
+    @Flag(help: "Start from a fresh disk; what is on the old one is lost.")
+    var reset = false
 
     @Option(help: "How long to wait for the agent in the guest, such as 90s or 10m.")
     var timeout = DurationArgument(.seconds(600))
 
     func run() async throws {
         let signals = TerminationSignals.stream()
-        let machine = try options.machine()
-        let session = UpSession(machine: machine, output: output, agentTimeout: timeout.duration)
+        let machine = try options.configuredMachine()
+        let session = UpSession(
+            machine: machine, output: output, agentTimeout: timeout.duration, reset: reset)
         do {
             try await Foreground.run(until: signals) { try await session.run() }
         } catch let code as ExitCode where code.rawValue == ExitStatus.interrupted.rawValue {

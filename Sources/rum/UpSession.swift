@@ -16,21 +16,23 @@ final class UpSession: Sendable {
     private let machine: VirtualMachine
     private let output: EventOutput
     private let agentTimeout: Duration
+    private let reset: Bool
     private let progress = ProgressPrinter()
     private let machineRuns = Atomic(false)
     private let libvirtIsLost = Atomic(false)
 
-    init(machine: VirtualMachine, output: EventOutput, agentTimeout: Duration) {
+    init(machine: VirtualMachine, output: EventOutput, agentTimeout: Duration, reset: Bool) {
         self.machine = machine
         self.output = output
         self.agentTimeout = agentTimeout
+        self.reset = reset
     }
 
     /// Stays until the machine stops or the task is cancelled; then every forward is closed.
     func run() async throws {
         try UpReportSocket.checkThatNobodyServes(machine)
         let running = try await explained { () async throws(MachineError) in
-            try await machine.up { [progress] in progress.show($0) }
+            try await machine.up(reset: reset) { [progress] in progress.show($0) }
         }
         machineRuns.store(true, ordering: .relaxed)
         // A start has told it already.
@@ -46,7 +48,17 @@ final class UpSession: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.watchMachine(forwards) }
             group.addTask { await reports.serve() }
-            group.addTask { try await forwards.run { try await self.waitForAgent(running) } }
+            progress.say("Waiting for the agent in the guest")
+            group.addTask { [output] in
+                try await output.retelling(forwards) {
+                    try await forwards.run(waiting: self.checkPatience) { [progress = self.progress] info in
+                        let source = info.source
+                        progress.say(
+                            "The agent \(info.version) is ready (\(source.mode.rawValue), \(source.push.rawValue))"
+                        )
+                    }
+                }
+            }
             defer { group.cancelAll() }
             try await group.next()
         }
@@ -59,23 +71,19 @@ final class UpSession: Sendable {
         }
     }
 
-    private func waitForAgent(_ running: RunningMachine) async throws {
-        progress.say("Waiting for the agent in the guest")
-        let dialer = AgentDialer(address: running.address)
-        do {
-            let info = try await AgentWait.untilReady(token: running.token, timeout: agentTimeout) {
-                try await dialer.dial(.rpc)
-            }
-            progress.say(
-                "The agent \(info.version) is ready (\(info.source.mode.rawValue), \(info.source.push.rawValue))"
-            )
-        } catch AgentWaitError.tokenRefused {
+    /// Throws when there is no point in waiting any longer for the agent's first answer.
+    private func checkPatience(_ waiting: AgentWaiting) throws(CommandFailure) {
+        if waiting.isNews, waiting.problem == .tableTooLarge {
+            progress.say("Waiting for the agent: \(waiting.problem)")
+        }
+        if waiting.problem == .tokenRefused {
             throw CommandFailure(
                 "the guest's agent refuses the machine's token",
                 hint: "the guest is not the one this machine was created with; `rum destroy`, then `rum up`")
-        } catch AgentWaitError.noAnswer(let last) {
+        }
+        if waiting.elapsed >= agentTimeout {
             throw CommandFailure(
-                "the guest's agent did not answer within \(agentTimeout): \(last)",
+                "the guest's agent did not answer within \(agentTimeout): \(waiting.problem)",
                 hint: """
                     see what the guest says in \(machine.files.consoleLog); it keeps running, so `rum up` waits \
                     again (--timeout), and `rum down` stops it
@@ -114,7 +122,7 @@ final class UpSession: Sendable {
                 """
                 \(name) stands still since its disk cannot be written, as when the host's disk is full; free some \
                 space for \(machine.files.directory), then let it go on: \
-                virsh -c '\(machine.libvirtURI)' resume \(machine.domain)
+                virsh resume \(machine.domain)
                 """)
         case .resumed: progress.say("\(name) goes on")
         case .rebooted: progress.say("\(name) reboots")
@@ -145,8 +153,6 @@ final class UpSession: Sendable {
 extension ForwardPolicy {
     /// What a configuration asks for.
     init(_ config: MachineConfig) {
-        self.init(
-            staticPorts: config.ports.map { .init(bind: $0.bind, host: $0.host, guest: $0.guest) },
-            autoPorts: config.autoPorts.map { .init(range: $0.range, bind: $0.bind, ignore: $0.ignore) })
+        self.init(staticPorts: config.ports, autoPorts: config.autoPorts)
     }
 }

@@ -31,7 +31,11 @@ struct MachineCommandTests {
                 libvirt_uri = "\(libvirt)"
                 domain_type = "qemu"
                 """, to: "rum.toml")
-            try write(String(repeating: "\0", count: 1 << 20), to: "base.img")
+            // The shortest disk: a partition table, with one partition in the sector after it.
+            var disk = [UInt8](repeating: 0, count: 1 << 20)
+            disk.replaceSubrange(446..<462, with: [0, 0, 0, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0])
+            disk.replaceSubrange(510..<512, with: [0x55, 0xaa])
+            try Data(disk).write(to: URL(fileURLWithPath: folder + "/base.img"))
             try write("", to: "bundle")
         }
 
@@ -41,17 +45,25 @@ struct MachineCommandTests {
             try text.write(toFile: "\(folder)/\(name)", atomically: false, encoding: .utf8)
         }
 
-        func start(_ command: String, _ arguments: [String] = []) throws -> Program {
-            try Program(
-                "rum", [command, "-c", folder + "/rum.toml"] + arguments,
-                environment: [
-                    "RUM_HOME": home, "RUM_CACHE": folder + "/cache", "RUM_AGENT_BUNDLE": folder + "/bundle",
-                ])
+        /// With `isNamed`, the arguments say which machine is meant, in place of rum.toml.
+        func start(
+            _ command: String, _ arguments: [String] = [], isNamed: Bool = false,
+            environment: [String: String] = [:]
+        ) throws -> Program {
+            let own = [
+                "RUM_HOME": home, "RUM_CACHE": folder + "/cache", "RUM_AGENT_BUNDLE": folder + "/bundle",
+            ]
+            return try Program(
+                "rum", [command] + (isNamed ? [] : ["-c", folder + "/rum.toml"]) + arguments,
+                environment: own.merging(environment) { $1 }.merging(
+                    isNamed ? ["LIBVIRT_DEFAULT_URI": "test:///default"] : [:]
+                ) { $1 })
         }
 
         /// Runs it to its end.
-        func run(_ command: String, _ arguments: [String] = []) async throws -> Program {
-            let run = try start(command, arguments)
+        func run(_ command: String, _ arguments: [String] = [], isNamed: Bool = false) async throws -> Program
+        {
+            let run = try start(command, arguments, isNamed: isNamed)
             try await eventually("rum \(command) ended; it said: \(run.lines)") { run.status != nil }
             return run
         }
@@ -82,6 +94,97 @@ struct MachineCommandTests {
         #expect(!FileManager.default.fileExists(atPath: place.home))
     }
 
+    @Test("A rum.toml cannot make any command run a program on the host")
+    func hostileURI() async throws {
+        for uri in [
+            "qemu+ext://x/session?command=", "QEMU+SSH://x/system?netcat=x&command=", "xen+ext:///?command=",
+        ] {
+            let place = try Workplace()
+            try place.write("#!/bin/sh\ntouch \(place.folder)/ran\n", to: "program")
+            #expect(chmod(place.folder + "/program", 0o700) == 0)
+            try place.write(
+                "image.base = \"base.img\"\nadvanced.libvirt_uri = \"\(uri)\(place.folder)/program\"",
+                to: "rum.toml")
+            for command in ["up", "down", "destroy", "status", "exec"] {
+                let run = try await place.run(command, command == "exec" ? ["--", "true"] : [])
+                expectError(run, 2, "only a libvirt of this host")
+                #expect(run.lines.last?.contains("command=") == false, "it said: \(run.lines)")
+            }
+            #expect(!FileManager.default.fileExists(atPath: place.folder + "/ran"))
+        }
+    }
+
+    @Test("A missing program is told before anything is downloaded")
+    func missingProgram() async throws {
+        let place = try Workplace(image: "http://127.0.0.1:9/x.qcow2")
+        let run = try place.start("up", environment: ["PATH": "/nowhere"])
+        try await eventually("rum up ended") { run.status != nil }
+        expectError(run, 1, "sha256sum, qemu-img, curl, xorriso are not installed")
+        #expect(!run.lines.contains { $0.contains("Downloading") }, "it said: \(run.lines)")
+        #expect(!place.hasMachine)
+    }
+
+    @Test("A download shows no secret of its URL, to users or other processes, and reads no ~/.curlrc")
+    func secretURL() async throws {
+        let server = try TestListener(.loopbackV4)
+        let place = try Workplace(image: "http://me:secret@127.0.0.1:\(server.port)/x.qcow2?token=hidden")
+        try place.write("trace-ascii = \"\(place.folder)/trace\"\n", to: ".curlrc")
+        let run = try place.start("up", environment: ["HOME": place.folder, "CURL_HOME": place.folder])
+        try await run.waits(for: "Downloading http://127.0.0.1:\(server.port)/x.qcow2")
+        var commands: [String] = []
+        try await eventually("curl runs") {
+            commands = try FileManager.default.contentsOfDirectory(atPath: "/proc").filter { Int($0) != nil }
+                .compactMap { FileManager.default.contents(atPath: "/proc/\($0)/cmdline") }
+                .map { String(decoding: $0, as: UTF8.self) }
+                .filter { $0.contains("curl\0") && $0.contains(place.folder) }
+            return !commands.isEmpty
+        }
+        run.send(SIGINT)
+        try await eventually("rum up ended; it said: \(run.lines)") { run.status != nil }
+        for text in commands + run.lines { #expect(!text.contains("secret") && !text.contains("hidden")) }
+        #expect(!FileManager.default.fileExists(atPath: place.folder + "/trace"))
+        withExtendedLifetime(server) {}
+    }
+
+    @Test("A machine is found by its name, wherever its rum.toml is")
+    func byName() async throws {
+        let place = try Workplace()
+        #expect(try await place.run("list", isNamed: true).status == 0)
+        try FileManager.default.createDirectory(atPath: place.machine, withIntermediateDirectories: true)
+        #expect(chmod(place.machine, 0o700) == 0)
+        let record = """
+            {"uuid": "0b1c9a52-3f0e-4f6e-9d0a-6f2f0a3f7c11", "instanceID": "i", "configFile": "/gone/rum.toml",
+            "libvirtURI": "test:///default"}
+            """
+        try place.write(record, to: "home/machines/fault/machine.json")
+        let list = try await place.run("list", isNamed: true)
+        #expect(
+            list.lines.contains { $0.hasPrefix("fault ") && $0.contains("absent") }, "it said: \(list.lines)")
+        let status = try await place.run("status", ["fault"], isNamed: true)
+        #expect(status.lines.contains { $0.hasSuffix("fault: absent") }, "it said: \(status.lines)")
+        #expect(try await place.run("down", ["fault"], isNamed: true).status == 0)
+        expectError(
+            try await place.run("exec", ["fault", "--", "true"], isNamed: true), 255, "fault is not running")
+        expectError(try await place.run("up", ["fault"], isNamed: true), 2, "/gone/rum.toml")
+        expectError(try await place.run("status", ["other"], isNamed: true), 1, "there is no machine other")
+        expectError(try await place.run("status", ["../fault"], isNamed: true), 1, "there is no machine")
+        expectError(try await place.run("status", ["fault"]), 2, "not both")
+        // A damaged record, and a broken rum.toml, keep nobody from removing it.
+        try place.write("{", to: "home/machines/fault/machine.json")
+        #expect(try await place.run("destroy", ["fault"], isNamed: true).status == 0)
+        #expect(!place.hasMachine)
+    }
+
+    @Test("A folder whose sockets would have too long names is told before anything is made")
+    func longPath() async throws {
+        let place = try Workplace()
+        let home = place.folder + "/" + String(repeating: "x", count: 90)
+        let run = try place.start("up", environment: ["RUM_HOME": home])
+        try await eventually("rum up ended") { run.status != nil }
+        expectError(run, 1, "is too long for sockets")
+        #expect(!FileManager.default.fileExists(atPath: home))
+    }
+
     @Test("A missing rum.toml is told with what to do")
     func missingConfiguration() async throws {
         let run = try Program("rum", ["up", "-c", "/nowhere/rum.toml"])
@@ -94,11 +197,21 @@ struct MachineCommandTests {
         arguments: [
             ("nowhere.qcow2", "", "there is no image"),
             ("rum.toml", "", "is not a disk image"),
+            ("/dev/zero", "", "is no regular file"),
+            ("layer.qcow2", "", "only a layer on top of another file"),
             ("base.img", "sha256 = \"\(String(repeating: "0", count: 64))\"", "image.sha256"),
             ("http://127.0.0.1:9/x.qcow2", "", "cannot download"),
         ])
     func badImage(image: String, more: String, says: String) async throws {
         let place = try Workplace(image: image, more: more)
+        // The header of a qcow2 image of 1 MiB that names a backing file.
+        var header = [UInt8](repeating: 0, count: 1 << 16)
+        for (offset, byte) in [(3, 0xfb), (7, 3), (14, 1), (19, 8), (23, 16), (29, 16), (103, 104)] {
+            header[offset] = UInt8(byte)
+        }
+        header.replaceSubrange(0..<3, with: "QFI".utf8)
+        header.replaceSubrange(256..<264, with: "base.img".utf8)
+        try Data(header).write(to: URL(fileURLWithPath: place.folder + "/layer.qcow2"))
         let run = try await place.run("up")
         expectError(run, 1, says)
         #expect(!place.hasMachine)
@@ -140,6 +253,26 @@ struct MachineCommandTests {
         expectError(try await place.run("up"), 1, "another `rum up`")
         _ = try StreamSocket.connect(to: socket)
         withExtendedLifetime(first) {}
+    }
+
+    @Test("SIGTERM ends rum up although libvirt does not answer", .timeLimit(.minutes(1)))
+    func silentLibvirt() async throws {
+        let folder = try TestFolder()
+        let socket = folder.path + "/libvirt-sock"
+        // It accepts and never answers.
+        let daemon = try StreamSocket.listen(on: .unix(path: socket))
+        let place = try Workplace(libvirt: "qemu:///system?socket=\(socket)")
+        let run = try place.start("up")
+        try await eventually("rum up connects") {
+            var waiting = pollfd(fd: daemon.rawValue, events: Int16(POLLIN), revents: 0)
+            return poll(&waiting, 1, 0) == 1
+        }
+        let asked = ContinuousClock.now
+        run.send(SIGTERM)
+        try await eventually("rum up ended; it said: \(run.lines)") { run.status != nil }
+        #expect(run.status == 130)
+        #expect(ContinuousClock.now - asked < .seconds(8))
+        withExtendedLifetime(daemon) {}
     }
 
     @Test("Ctrl-C during a download ends rum up with 130, and no machine is left")

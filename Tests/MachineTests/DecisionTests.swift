@@ -77,6 +77,33 @@ struct DecisionTests {
         #expect(ChannelChoice.choose(wanted: .tcp, facts: Self.plenty).kind == .tcp)
     }
 
+    @Test(
+        "Only errors about KVM fall back to emulation, and only those about vsock to tcp",
+        arguments: [
+            ("unsupported configuration: unable to open vhost-vsock device", true, false),
+            ("unsupported configuration: vsock device is not supported with this QEMU binary", true, false),
+            ("invalid argument: could not find capabilities for arch=x86_64 domaintype=kvm", false, true),
+            (
+                "internal error: process exited while connecting to monitor: Could not access KVM kernel module: "
+                    + "Permission denied; qemu-system-x86_64: failed to initialize kvm: Permission denied",
+                false, true
+            ),
+            (
+                "internal error: qemu unexpectedly closed the monitor: qemu-system-x86_64: ../target/i386/kvm/kvm.c:2810: "
+                    + "kvm_buf_set_msrs: Assertion `ret == cpu->kvm_msr_buf->nmsrs' failed.", false, true
+            ),
+            ("qemu-system-x86_64: cannot set up guest memory 'pc.ram': Cannot allocate memory", false, false),
+            ("Failed to get \"write\" lock", false, false),
+            ("Cannot access storage file '/home/kvm/vsock/disk.qcow2': Permission denied", false, false),
+            ("internal error: child reported (status=125): unable to set security context", false, false),
+            ("apparmor=\"DENIED\" profile=\"libvirt-1\"", false, false),
+        ])
+    func fallbacks(message: String, noVsock: Bool, noKVM: Bool) {
+        let error = LibvirtError(code: 1, systemCode: 0, message: message, operation: "start the machine")
+        #expect(error.meansNoVsock == noVsock)
+        #expect(error.meansNoKVM == noKVM)
+    }
+
     @Test("The CPU flag is a whole word of the flags line")
     func cpuFlags() {
         let intel = "processor\t: 0\nflags\t\t: fpu vme sse vmx smx\nvmx flags\t: vnmi\n"

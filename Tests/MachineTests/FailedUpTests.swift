@@ -37,7 +37,7 @@ struct FailedUpTests {
     @Test("A file that is no image leaves nothing either")
     func notAnImage() async throws {
         let image = try folder.file("x.qcow2", "QFI\u{fb}")
-        let machine = try machine("b", "image.base = \"\(folder.path)\"")
+        let machine = try machine("b", "image.base = \"x.qcow2\"")
         #expect(await failure(machine)?.kind == .image)
         #expect(!MachineFiles.exists(machine.files.directory))
         #expect(MachineFiles.exists(image))
@@ -45,7 +45,7 @@ struct FailedUpTests {
 
     @Test("A wrong sha256 of a local image is refused")
     func wrongDigest() async throws {
-        _ = try folder.file("x.img", "content\n")
+        _ = try write(sampleDisk(), to: folder.path + "/x.img")
         let machine = try machine(
             "c", "[image]\nbase = \"x.img\"\nsha256 = \"\(String(repeating: "0", count: 64))\"")
         #expect(await failure(machine)?.message.contains("but image.sha256 is 000") == true)
@@ -65,8 +65,7 @@ struct FailedUpTests {
 
     @Test("A start that fails half-way undoes the creation")
     func refusedStart() async throws {
-        let base = folder.path + "/base.img"
-        try await Tool.qemuImg.output(of: ["create", "-q", "-f", "raw", base, "32M"])
+        let base = try write(sampleDisk(), to: folder.path + "/base.img")
         let machine = try machine("f", "image.base = \"base.img\"")
         // The test driver starts it, but has no QEMU monitor through which to forward the agent's ports.
         #expect(await failure(machine)?.message.hasPrefix("cannot give QEMU the command ") == true)

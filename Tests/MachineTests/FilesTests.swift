@@ -42,6 +42,39 @@ struct FilesTests {
         #expect(error?.hint.isEmpty == false)
     }
 
+    @Test("A machine's folder that somebody else could change is refused")
+    func foreignFolder() throws {
+        let folder = try TestFolder()
+        let files = MachineFiles(machine: "m", environment: ["RUM_HOME": folder.path])
+        try files.makeDirectory()
+        try files.makeDirectory()
+        #expect(try mode(of: files.directory) == 0o700)
+        #expect(try mode(of: folder.path + "/machines") == 0o711)
+        #expect(chmod(files.directory, 0o777) == 0)
+        #expect(throws: MachineError.self) { try files.makeDirectory() }
+        #expect(chmod(files.directory, 0o700) == 0)
+        if geteuid() == 0 {
+            #expect(chown(files.directory, 12345, 12345) == 0)
+            let error = #expect(throws: MachineError.self) { try files.makeDirectory() }
+            #expect(error?.kind == .permission)
+            #expect(error?.hint.contains("RUM_HOME") == true)
+        }
+        #expect(rmdir(files.directory) == 0)
+        #expect(symlink(folder.path, files.directory) == 0)
+        #expect(throws: MachineError.self) { try files.makeDirectory() }
+    }
+
+    @Test("A path too long for sockets is told, with the lengths")
+    func longPath() throws {
+        func files(_ length: Int) -> MachineFiles {
+            MachineFiles(machine: "m", environment: ["RUM_HOME": "/" + String(repeating: "x", count: length)])
+        }
+        // "/machines/m" and "/up.sock" follow.
+        try files(87).checkSocketLength()
+        let error = #expect(throws: MachineError.self) { try files(88).checkSocketLength() }
+        #expect(error?.message.contains("108 bytes with their name, 107 at most") == true)
+    }
+
     @Test("A record survives its file, and a damaged one says so")
     func record() throws {
         let folder = try TestFolder()
@@ -91,17 +124,24 @@ struct FilesTests {
         #expect(gauge.most == 1)
     }
 
-    @Test("A folder that QEMU's user may not enter is found, and only such a one")
-    func obstacle() throws {
+    @Test("Folders and files that QEMU's user may not use are all found, and only such")
+    func obstacles() throws {
         let folder = try TestFolder()
         let inner = folder.path + "/inner"
         try MachineFiles.makeDirectory(inner)
         #expect(chmod(folder.path, 0o755) == 0)
-        #expect(PathAccess.obstacle(on: inner + "/disk", for: 64055) == inner)
-        #expect(PathAccess.obstacle(on: inner + "/disk", for: getuid()) == nil)
+        let file = try folder.file("inner/disk")
+        #expect(chmod(file, 0o600) == 0)
+        let paths = [file, inner + "/not/yet/there"]
+        #expect(
+            PathAccess.obstacles(on: paths, for: 64055) == [
+                .init(path: inner, isFolder: true), .init(path: file, isFolder: false),
+            ])
+        #expect(PathAccess.obstacles(on: paths, for: getuid()).isEmpty)
         #expect(chmod(inner, 0o711) == 0)
-        #expect(PathAccess.obstacle(on: inner + "/disk", for: 64055) == nil)
-        #expect(PathAccess.obstacle(on: inner + "/not/yet/there", for: 64055) == nil)
+        #expect(PathAccess.obstacles(on: paths, for: 64055) == [.init(path: file, isFolder: false)])
+        #expect(chmod(file, 0o644) == 0)
+        #expect(PathAccess.obstacles(on: paths, for: 64055).isEmpty)
     }
 }
 

@@ -5,9 +5,6 @@ import Testing
 
 @testable import Machine
 
-/// The SHA-256 of "content\n".
-private let contentDigest = "434728a410a78f56fc1b5899c3593436e61ab0c731e9072d95e96db290205e53"
-
 /// Keeps the sentences of the steps.
 private final class Steps: Sendable {
     private let sentences = Mutex<[String]>([])
@@ -24,21 +21,30 @@ struct ImageTests {
 
     init() throws { folder = try TestFolder() }
 
+    /// A small disk to download, and its SHA-256.
+    private func source() async throws -> (path: String, digest: String) {
+        let path = try write(sampleDisk(), to: folder.path + "/image.raw")
+        return (path, try await DiskImage.digest(path))
+    }
+
     @Test("A URL is downloaded once, and checked")
     func download() async throws {
-        let source = try folder.file("image.qcow2", "content\n")
+        let (source, contentDigest) = try await source()
         let image = MachineConfig.Image(base: .url("file://" + source), sha256: contentDigest)
-        let path = try await cache.resolve(image)
-        #expect(try readText(path) == "content\n")
-        #expect(steps.all == ["Downloading file://\(source)", "Checking the image's sha256"])
+        let base = try await cache.resolve(image)
+        #expect(try bytes(of: base.path) == sampleDisk())
+        #expect(
+            steps.all == [
+                "Downloading file://\(source)", "Checking the image's sha256", "Checking the image",
+            ])
         // The source is gone, the copy stays.
         try MachineFiles.remove(source)
-        #expect(try await cache.resolve(image) == path)
+        #expect(try await cache.resolve(image) == base)
     }
 
     @Test("Two downloads of one image at the same time share one transfer")
     func together() async throws {
-        let source = try folder.file("image.qcow2", "content\n")
+        let (source, _) = try await source()
         let cache = cache
         let image = MachineConfig.Image(base: .url("file://" + source))
         async let first = cache.resolve(image)
@@ -49,27 +55,27 @@ struct ImageTests {
 
     @Test("What an interrupted download left is continued where a digest can prove the result")
     func resume() async throws {
-        let source = try folder.file("image.qcow2", "content\n")
+        let (source, contentDigest) = try await source()
         let image = MachineConfig.Image(base: .url("file://" + source), sha256: contentDigest)
         let path = cache.location(of: "file://" + source, digest: contentDigest)
         try MachineFiles.makeDirectory(folder.path + "/cache")
-        try MachineFiles.write(Array("cont".utf8), to: path + ".part")
-        #expect(try readText(try await cache.resolve(image)) == "content\n")
+        try MachineFiles.write(Array(sampleDisk().prefix(4096)), to: path + ".part")
+        #expect(try bytes(of: try await cache.resolve(image).path) == sampleDisk())
     }
 
     @Test("A leftover that does not fit is thrown away and the download repeated")
     func badLeftover() async throws {
-        let source = try folder.file("image.qcow2", "content\n")
+        let (source, contentDigest) = try await source()
         let image = MachineConfig.Image(base: .url("file://" + source), sha256: contentDigest)
         let path = cache.location(of: "file://" + source, digest: contentDigest)
         try MachineFiles.makeDirectory(folder.path + "/cache")
         try MachineFiles.write(Array("old ".utf8), to: path + ".part")
-        #expect(try readText(try await cache.resolve(image)) == "content\n")
+        #expect(try bytes(of: try await cache.resolve(image).path) == sampleDisk())
     }
 
     @Test("A wrong digest is told with both values and keeps nothing")
     func wrongDigest() async throws {
-        let source = try folder.file("image.qcow2", "content\n")
+        let (source, contentDigest) = try await source()
         let wrong = String(repeating: "0", count: 64)
         let image = MachineConfig.Image(base: .url("file://" + source), sha256: wrong)
         let error = await #expect(throws: MachineError.self) { try await cache.resolve(image) }
@@ -100,13 +106,12 @@ struct ImageTests {
 
     @Test("A disk is a thin layer on its base")
     func overlay() async throws {
-        let base = folder.path + "/base.img"
-        try await Tool.qemuImg.output(of: ["create", "-q", "-f", "raw", base, "32M"])
-        let info = try await DiskImage.info(base)
-        #expect(info == DiskImage.Info(format: "raw", virtualSize: 32 << 20))
+        let base = try write(sampleDisk(mebibytes: 32), to: folder.path + "/base.img")
+        let info = try DiskImage.info(base)
+        #expect(info == DiskImage.Info(format: .raw, virtualSize: 32 << 20))
         let disk = folder.path + "/disk.qcow2"
         try await DiskImage.createOverlay(disk, base: base, baseInfo: info, size: ByteSize(bytes: 64 << 20))
-        #expect(try await DiskImage.info(disk) == DiskImage.Info(format: "qcow2", virtualSize: 64 << 20))
+        #expect(try DiskImage.virtualSize(ofDisk: disk) == 64 << 20)
         #expect(try mode(of: disk) == 0o600)
         let error = await #expect(throws: MachineError.self) {
             try await DiskImage.createOverlay(
@@ -119,8 +124,44 @@ struct ImageTests {
     func otherFormat() async throws {
         let image = folder.path + "/base.vmdk"
         try await Tool.qemuImg.output(of: ["create", "-q", "-f", "vmdk", image, "16M"])
-        let error = await #expect(throws: MachineError.self) { try await DiskImage.info(image) }
+        let error = #expect(throws: MachineError.self) { try DiskImage.info(image) }
         #expect(error?.hint.hasPrefix("Convert it: qemu-img convert") == true)
+    }
+
+    @Test(
+        "A URL is shown without what may be secret in it",
+        arguments: [
+            ("https://me:secret@host/a/b.img?token=x#y", "https://host/a/b.img"),
+            ("http://host", "http://host"),
+            ("https://a@b@host:1/x@y", "https://host:1/x@y"), ("http://me:secret@host?x", "http://host"),
+        ])
+    func shownURL(url: String, expected: String) {
+        #expect(ImageCache.shown(url) == expected)
+    }
+
+    @Test("A disk stands on a file in the machine's folder, so that the cache can be cleared")
+    func ownBase() async throws {
+        let (source, _) = try await source()
+        var config = MachineConfig(name: "m", file: "rum.toml")
+        config.image = .init(base: .url("file://" + source))
+        config.resources.disk = ByteSize(bytes: 64 << 20)
+        let files = MachineFiles(
+            machine: "m",
+            environment: ["RUM_HOME": folder.path + "/home", "RUM_CACHE": folder.path + "/cache"])
+        try files.makeDirectory()
+        let disk = RootDisk(config: config, files: files) { _ in }
+        var record = MachineRecord(configFile: "rum.toml")
+        try await disk.replace(&record)
+        let first = try #require(record.base?.path)
+        #expect(first.hasPrefix(files.directory + "/"))
+        try MachineFiles.remove(folder.path + "/cache")
+        try record.base?.check()
+        try await Tool.qemuImg.output(of: ["check", "-q", files.disk])
+        // A reset leaves no base of the disk before.
+        try await disk.replace(&record)
+        #expect(record.base?.path != first)
+        #expect(!MachineFiles.exists(first))
+        try record.base?.check()
     }
 
     @Test("A program that is missing is named with its package")
@@ -129,8 +170,7 @@ struct ImageTests {
         let error = await #expect(throws: MachineError.self) { try await tool.output(of: []) }
         #expect(error?.kind == .missingTool)
         #expect(error?.hint.contains("apt install some-package") == true)
-        // What these tests themselves need.
-        #expect(await Tool.missing().isEmpty)
+        #expect(await Tool.missing(of: [.qemuImg, tool, .curl]) == [tool])
     }
 
     @Test("A seed image holds its files and the bundle, under the label that cloud-init looks for")

@@ -9,7 +9,7 @@ import Testing
 
 private let libvirtURI = ProcessInfo.processInfo.environment["RUM_TEST_LIBVIRT_URI"]
 
-/// Whole machines on a real daemon and a real QEMU. The disk is empty, so the guest stays in its firmware: enough for
+/// Whole machines on a real daemon and a real QEMU. Nothing on the disk boots, so the guest stays in its firmware: enough for
 /// everything but the agent, and it starts in a moment.
 @Suite(
     "A real libvirt", .serialized,
@@ -22,7 +22,7 @@ struct RealLibvirtTests {
 
     init() async throws {
         folder = try TestFolder()
-        try await Tool.qemuImg.output(of: ["create", "-q", "-f", "raw", folder.path + "/base.img", "32M"])
+        _ = try write(sampleDisk(mebibytes: 32), to: folder.path + "/base.img")
         let text = """
             [image]
             base = "base.img"
@@ -110,7 +110,7 @@ struct RealLibvirtTests {
                     config: config, agentBundle: machine.agentBundle, environment: machine.environment)
                 _ = try await changed.up { _ in }
                 _ = try await machine.down(timeout: .milliseconds(300)) { _ in }
-                #expect(try await DiskImage.info(machine.files.disk).virtualSize == expected)
+                #expect(try DiskImage.virtualSize(ofDisk: machine.files.disk) == expected)
             }
         }
     }
@@ -130,10 +130,61 @@ struct RealLibvirtTests {
         try await withMachine {
             _ = try await machine.up { _ in }
             _ = try await machine.down(timeout: .milliseconds(300)) { _ in }
-            _ = try folder.file("base.img", "other")
+            _ = try write(sampleDisk(mebibytes: 16), to: folder.path + "/base.img")
             let error = await #expect(throws: MachineError.self) { _ = try await machine.up { _ in } }
             #expect(error?.hint.contains("--reset") == true)
             #expect(machine.files.exists)
+        }
+    }
+
+    @Test("A machine outlives its rum.toml: its name alone finds it")
+    func byName() async throws {
+        try await withMachine {
+            let first = try await machine.up { _ in }
+            try FileManager.default.removeItem(atPath: machine.config.file)
+            let name = machine.config.name
+            #expect(VirtualMachine.all(environment: machine.environment).map(\.config.name) == [name])
+            let found = try #require(VirtualMachine(existing: name, environment: machine.environment))
+            #expect(found.libvirtURI == machine.libvirtURI)
+            #expect(try await found.status().running?.address == first.address)
+            #expect(try await found.down(timeout: .milliseconds(300)) { _ in } == .forced)
+            #expect(VirtualMachine(existing: "../" + name, environment: machine.environment) == nil)
+            #expect(VirtualMachine(existing: name + "x", environment: machine.environment) == nil)
+        }
+    }
+
+    @Test("A changed configuration is told once, with when it takes effect")
+    func changes() async throws {
+        try await withMachine {
+            _ = try await machine.up { _ in }
+            var config = machine.config
+            config.resources.cpus = 2
+            let changed = VirtualMachine(
+                config: config, agentBundle: machine.agentBundle, environment: machine.environment)
+            let told = Mutex<[String]>([])
+            let progress: MachineProgress = { step in
+                if step.sentence.contains("has changed") { told.withLock { $0.append(step.sentence) } }
+            }
+            _ = try await changed.up(progress: progress)
+            _ = try await changed.down(timeout: .milliseconds(300)) { _ in }
+            _ = try await changed.up(progress: progress)
+            _ = try await changed.up(progress: progress)
+            let subject = "resources.cpus has changed from 1 to 2: "
+            #expect(
+                told.withLock { $0 } == [
+                    subject + "takes effect at the next start (`rum down`, `rum up`)", subject + "applied",
+                ])
+        }
+    }
+
+    @Test("The console of the run before is kept")
+    func lastConsole() async throws {
+        try await withMachine {
+            _ = try await machine.up { _ in }
+            _ = try await machine.down(timeout: .milliseconds(300)) { _ in }
+            try MachineFiles.write(Array("its last words".utf8), to: machine.files.consoleLog)
+            _ = try await machine.up { _ in }
+            #expect(try readText(machine.files.lastConsoleLog) == "its last words")
         }
     }
 
@@ -171,9 +222,9 @@ struct RealLibvirtTests {
             try await machine.hypervisor.stopAndForget(machine.domain)
             let facts = HostFacts(
                 kvmRefusal: nil, virtualizationFlag: "vmx", vhostVsockError: nil, isSystemDaemon: true)
-            let attempt = MachineStarter.Attempt(
-                starter: MachineStarter(machine: machine) { _ in },
-                record: try #require(try MachineRecord.load(machine.files)),
+            let attempt = StartAttempt(
+                machine: machine, progress: { _ in },
+                record: try #require(try MachineRecord.load(machine.files)), kernel: nil,
                 token: try machine.files.readToken(), authorizedKeys: [], bundleDigest: "")
             let chosen = try await attempt.run(
                 .choose(wanted: .auto, facts: facts), .choose(wanted: .auto, facts: facts))

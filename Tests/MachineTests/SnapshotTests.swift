@@ -21,6 +21,7 @@ struct SnapshotTests {
         name: "rum-dev", uuid: "0b1c9a52-3f0e-4f6e-9d0a-6f2f0a3f7c11", accelerator: .kvm, machine: "q35",
         cpus: 2,
         memoryMB: 2048, disk: "/home/me/.local/share/rum/machines/dev/disk.qcow2",
+        base: .init(path: "/home/me/debian.qcow2", format: "qcow2"),
         seed: "/home/me/.local/share/rum/machines/dev/seed.iso",
         consoleLog: "/home/me/.local/share/rum/machines/dev/console.log", hasVsock: true)
 

@@ -31,6 +31,9 @@ struct ConfigProblemTests {
     private static let range =
         "is not min-max such as \"5000-6000\", two ports from 1 to 65535 with min <= max"
     private static let image = "a URL (http or https) or the path of a qcow2 or raw file"
+    private static let uriRule =
+        "qemu:///session, qemu:///system, test:///default, or qemu+unix with socket=/PATH: only a libvirt of this "
+        + "host"
     private static let nameRule = "1 to 40 letters, digits, '-', '_' and '.', the first a letter or digit"
 
     static let badInputs: [BadInput] = [
@@ -143,7 +146,14 @@ struct ConfigProblemTests {
         BadInput("[advanced]\nchannel = \"\"", "\(f):2: advanced.channel: \"\" is not auto, vsock or tcp"),
         BadInput(
             "[advanced]\nlibvirt_uri = \"session\"",
-            "\(f):2: advanced.libvirt_uri: \"session\" is not a libvirt URI such as qemu:///session"),
+            "\(f):2: advanced.libvirt_uri: \"session\" is not \(uriRule)"),
+        BadInput(
+            "[advanced]\nlibvirt_uri = \"qemu+ext://x/session?command=/tmp/evil\"",
+            "\(f):2: advanced.libvirt_uri: \"qemu+ext://x/session?command=/tmp/evil\" is not \(uriRule)"),
+        BadInput(
+            "name = \"\\u001b[31m\\u202e\"", "\(f):1: name: \"\\u{1b}[31m\\u{202e}\" is not \(nameRule)"),
+        BadInput("a = 1__2", "\(f):1:5: not valid TOML: 1__2 is no value; a text needs quotes"),
+        BadInput("a = 2001-02-29", "\(f):1:5: not valid TOML: 2001-02-29 is no value; a text needs quotes"),
         BadInput(
             "[provision.boot]\n", "\(f):1: provision.boot.script: missing; expected a shell script"),
     ]

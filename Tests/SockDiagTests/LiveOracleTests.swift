@@ -87,10 +87,9 @@ struct LiveOracleTests {
                 let sockets = try SockDiagSnapshotter()
                 let port = try #require(PortNumber(7001))
                 var found = 0
-                for _ in 0..<200_000 {
-                    if try sockets.lookUp(.loopbackV4, port: port, interfaceIndex: 1).listener != nil {
-                        found += 1
-                    }
+                for _ in 0..<200_000
+                where try sockets.lookUp(.loopbackV4, port: port, interfaceIndex: 1).listener != nil {
+                    found += 1
                 }
                 return found
             }

@@ -1,53 +1,52 @@
-internal import FoundationEssentials
 internal import Glibc
 internal import RumConfig
 
-/// Reads and makes disk images with qemu-img.
+/// Checks and makes disk images with qemu-img, which is always told the format: left to guess, it would take a raw
+/// disk whose guest wrote a qcow2 header for one that may name files of the host.
 enum DiskImage {
-    /// What qemu-img says about an image.
-    struct Info: Codable, Hashable, Sendable {
-        let format: String
+    /// What is known about an image that was looked at.
+    struct Info: Hashable, Sendable {
+        enum Format: String, Codable, Sendable {
+            case qcow2, raw
+        }
+
+        let format: Format
         let virtualSize: UInt64
+    }
 
-        enum CodingKeys: String, CodingKey {
-            case format
-            case virtualSize = "virtual-size"
+    /// Format and size of the image at `path`; throws for what no machine can start from, and for what is packed.
+    static func info(_ path: String) throws(MachineError) -> Info {
+        let file = try ImageFile(path)
+        switch file.content {
+        case .qcow2(let header): return Info(format: .qcow2, virtualSize: header.virtualSize)
+        case .raw: return Info(format: .raw, virtualSize: file.size)
+        case .packed: throw ImageFault("is packed twice", hint: "Unpack it by hand.").error(path)
         }
     }
 
-    /// Format and size of the image at `path`. Fails for what is no qcow2 or raw image.
-    static func info(_ path: String) async throws(MachineError) -> Info {
-        let outcome = try await Tool.qemuImg.outcome(of: ["info", "--output=json", path])
-        guard outcome.succeeded else {
-            throw MachineError(
-                .image, "cannot read the image \(path): \(outcome.complaint)",
-                hint: "Check the path and its permissions; image.base must be a qcow2 or raw file.")
+    /// Throws unless all parts of the image that `info` is about are there.
+    static func checkWhole(_ path: String, _ info: Info) async throws(MachineError) {
+        // Of a raw disk, the partition table or file system was compared with the size already.
+        guard info.format == .qcow2 else { return }
+        let outcome = try await Tool.qemuImg.outcome(of: ["check", "-q", "-U", "-f", "qcow2", path])
+        // 3: clusters that nothing uses, which do no harm (qemu-img(1), check).
+        guard outcome.succeeded || outcome.exitCode == 3 else {
+            throw ImageFault(
+                "is damaged: \(outcome.complaint)",
+                hint: "Fetch it again. To see more: qemu-img check -f qcow2 '\(path)'"
+            ).error(path)
         }
-        guard let info = try? JSONDecoder().decode(Info.self, from: Data(outcome.output.utf8)) else {
-            throw MachineError(
-                .image, "qemu-img says nothing usable about \(path)", hint: "Run `qemu-img info` on it.")
-        }
-        guard ["qcow2", "raw"].contains(info.format) else {
-            throw MachineError(
-                .image, "the image \(path) is \(info.format); qcow2 or raw was expected",
-                hint: "Convert it: qemu-img convert -O qcow2 '\(path)' image.qcow2")
-        }
-        // Anything at all passes for raw, the page of a server's error as well; but disks have whole sectors.
-        guard info.format != "raw" || info.virtualSize > 0 && isWholeSectors(path) else {
-            throw MachineError(
-                .image, "\(path) is not a disk image", hint: "image.base must be a qcow2 or raw file.")
-        }
-        return info
     }
 
-    /// Whether the size of the file, or of a device that has none, is a multiple of 512 bytes. qemu-img rounds it.
-    private static func isWholeSectors(_ path: String) -> Bool {
-        var status = stat()
-        return stat(path, &status) == 0 && status.st_size % 512 == 0
+    /// The size of a machine's own disk as its guest sees it.
+    static func virtualSize(ofDisk path: String) throws(MachineError) -> UInt64 {
+        let head = try ImageFile.head(of: path).bytes
+        do throws(ImageFault) {
+            return try Qcow2Header(head).virtualSize
+        } catch {
+            throw error.error(path)
+        }
     }
-
-    /// What an overlay without content takes: 200 KiB, and more for a large disk.
-    private static let emptyOverlaySize: UInt64 = 1 << 20
 
     /// Makes a disk of `size` at `path` that holds only the differences from `base`.
     static func createOverlay(
@@ -60,9 +59,10 @@ enum DiskImage {
                 hint: "Set disk to at least that size.")
         }
         let temporary = path + ".new"
-        try MachineFiles.checkRoom(for: emptyOverlaySize, at: temporary)
+        try MachineFiles.checkRoom(for: MachineLimits.emptyOverlaySize, at: temporary)
         try await Tool.qemuImg.output(of: [
-            "create", "-q", "-f", "qcow2", "-b", base, "-F", baseInfo.format, temporary, "\(size.bytes)",
+            "create", "-q", "-f", "qcow2", "-b", base, "-F", baseInfo.format.rawValue, temporary,
+            "\(size.bytes)",
         ])
         // The folder may have to let QEMU's user through.
         _ = chmod(temporary, 0o600)

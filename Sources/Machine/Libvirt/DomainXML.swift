@@ -13,12 +13,21 @@ package struct DomainXML: Hashable, Sendable {
     package var kernel: Kernel?
     /// The path of the root disk, a qcow2 file; nil when the initrd is the whole system.
     package var disk: String?
+    /// The image that `disk` is a layer on.
+    package var base: Base?
     /// The path of the NoCloud image.
     package var seed: String
     /// Where the serial console is recorded.
     package var consoleLog: String
     /// Whether the guest gets a vsock device, with a CID that libvirt chooses at every start.
     package var hasVsock: Bool
+
+    /// A base image, which is only read.
+    package struct Base: Hashable, Sendable {
+        package var path: String
+        /// `qcow2` or `raw`.
+        package var format: String
+    }
 
     /// A kernel that is booted without boot loader.
     package struct Kernel: Hashable, Sendable {
@@ -66,7 +75,11 @@ package struct DomainXML: Hashable, Sendable {
 
     private var devices: [XMLElement] {
         var devices: [XMLElement] = []
-        if let disk { devices.append(Self.disk(disk, format: "qcow2", target: "vda")) }
+        if let disk {
+            var root = Self.disk(disk, format: "qcow2", target: "vda")
+            if let base { root.children.insert(Self.backing(base), at: 2) }
+            devices.append(root)
+        }
         // A virtio disk, since cloud kernels lack AHCI and with it SATA cdroms.
         devices.append(Self.disk(seed, format: "raw", target: "vdb", isReadOnly: true))
         devices += [
@@ -91,6 +104,19 @@ package struct DomainXML: Hashable, Sendable {
             XMLElement("panic", ["model": "isa"]),
         ]
         return devices
+    }
+
+    /// Names the base, so that libvirt does not look into files to find it, and leaves the file's owner alone: it is
+    /// the user's, and may serve several machines.
+    private static func backing(_ base: Base) -> XMLElement {
+        let label = XMLElement("seclabel", ["model": "dac", "relabel": "no"])
+        return XMLElement(
+            "backingStore", ["type": "file"],
+            children: [
+                XMLElement("format", ["type": base.format]),
+                XMLElement("source", ["file": base.path], children: [label]),
+                XMLElement("backingStore"),
+            ])
     }
 
     private static func disk(

@@ -40,10 +40,11 @@ actor Hypervisor {
                 ? "Install its daemon, which a session starts by itself (apt install libvirt-daemon)"
                 : "Start its daemon (systemctl start libvirtd)"
             throw LibvirtError.last("connect to libvirt at \(uri)").machineError(
-                .noLibvirt, hint: "\(cure), and check it: virsh -c '\(uri)' list")
+                .noLibvirt, hint: "\(cure), and check the address.")
         }
-        // A daemon that hangs counts as lost after 15 s. Drivers without a daemon refuse, which is fine.
-        _ = virConnectSetKeepAlive(new, 5, 3)
+        // A daemon that hangs counts as lost some time later. Drivers without a daemon refuse, which is fine.
+        let keepAlive = MachineLimits.keepAlive
+        _ = virConnectSetKeepAlive(new, keepAlive.interval, keepAlive.count)
         connection = new
         return new
     }

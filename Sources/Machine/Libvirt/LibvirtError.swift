@@ -49,6 +49,31 @@ struct LibvirtError: Error, Hashable, Sendable {
         }
     }
 
-    /// Whether a start failed for a device or feature that the host does not have.
-    var isUnsupported: Bool { isCode(VIR_ERR_CONFIG_UNSUPPORTED) || isCode(VIR_ERR_SYSTEM_ERROR) }
+    /// Whether a start failed for want of vsock on this host. Other faults, such as too little memory, would only be
+    /// hidden by a second try with another channel.
+    var meansNoVsock: Bool { says(Self.vsockComplaints) }
+
+    /// Whether a start failed for want of KVM on this host, in the words of libvirt and QEMU.
+    var meansNoKVM: Bool { says(Self.kvmComplaints) }
+
+    private func says(_ complaints: [String]) -> Bool {
+        let message = message.lowercased()
+        return complaints.contains { message.contains($0) }
+    }
+
+    private static let vsockComplaints = [
+        "vhost-vsock", "vhost_vsock", "vsock device", "vsock is not supported", "guest cid",
+    ]
+
+    private static let kvmComplaints = [
+        // libvirt: no such domain type, or an emulator that cannot do it.
+        "domaintype=kvm", "domain type 'kvm'", "domain type kvm", "virttype=kvm", "virt type 'kvm'",
+        "kvm is not supported", "kvm is not available", "does not support kvm",
+        // QEMU: the device, the accelerator, and assertions in its kvm.c.
+        "/dev/kvm", "kvm kernel module", "initialize kvm", "kvm_", "kvm not supported", "accel kvm",
+        "accelerator kvm",
+        "kvm: no such file", "-accel kvm", "ioctl(kvm",
+        // A CPU that cannot be passed through.
+        "host-passthrough", "host cpu", "requires kvm",
+    ]
 }

@@ -13,19 +13,15 @@ struct UserNetwork: Sendable {
     let isReserved: @Sendable (UInt16) -> Bool
     /// libvirt names the first interface so.
     private static let netdev = "hostnet0"
-    private static let attempts = 200
-    /// Below the kernel's usual ephemeral ports (ip(7), ip_local_port_range): of those every other one may be the
-    /// local port of some connection, so that on a busy host no neighbours are free.
-    private static let candidates: ClosedRange<UInt16> = 10_000...32_000
 
     /// The first of the two host ports, forwarded now unless they already are.
     func forwardAgent() async throws(MachineError) -> UInt16 {
         if let port = Self.agentPort(in: try await hypervisor.monitor(domain, "info usernet")) { return port }
         var complaint = "no two neighbouring ports are free"
-        for attempt in 0..<Self.attempts {
+        for attempt in 0..<MachineLimits.portAttempts {
             // Reserved ports are better than none, should the configuration want all of them.
             guard let port = freePair(),
-                attempt >= Self.attempts / 2 || !isReserved(port) && !isReserved(port + 1)
+                attempt >= MachineLimits.portAttempts / 2 || !isReserved(port) && !isReserved(port + 1)
             else { continue }
             guard let refusal = try await add(port, to: .rpc) else {
                 guard let refusal = try await add(port + 1, to: .forward) else { return port }
@@ -67,7 +63,7 @@ struct UserNetwork: Sendable {
 
     /// A port of 127.0.0.1 that is free together with the next one, at this moment.
     private func freePair() -> UInt16? {
-        let port = UInt16.random(in: Self.candidates)
+        let port = UInt16.random(in: MachineLimits.agentPorts)
         do {
             _ = try StreamSocket.listen(on: .tcp(.loopbackV4, port: port))
             _ = try StreamSocket.listen(on: .tcp(.loopbackV4, port: port + 1))

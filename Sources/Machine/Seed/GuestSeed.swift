@@ -1,3 +1,5 @@
+internal import Linux
+
 /// What a machine is given at every boot on its NoCloud disk: user, agent, token, provisioning.
 ///
 /// cloud-init only makes the user and runs `install` from the seed. Everything that may change between two boots
@@ -24,8 +26,8 @@ package struct GuestSeed: Hashable, Sendable {
         var files = [
             "meta-data": metaData,
             "user-data": userData,
-            "install": Self.install,
-            "provision": Self.provision,
+            "install": Self.text(PackageResources.install_sh),
+            "provision": Self.text(PackageResources.provision_sh),
             "rum-agent.service": agentUnit,
             "rum-provision.service": provisionUnit,
             "rum-agent.sha256": bundleDigest + "\n",
@@ -46,6 +48,7 @@ package struct GuestSeed: Hashable, Sendable {
         """
         #cloud-config
         ssh_pwauth: false
+        manage_etc_hosts: localhost
         \(account)
         bootcmd:
           - |
@@ -124,69 +127,8 @@ package struct GuestSeed: Hashable, Sendable {
         """
     }
 
-    /// Run from the mounted seed at every boot. It starts with `--no-block`, since cloud-init itself is part of
-    /// the boot that the units wait for.
-    private static let install = """
-        #!/bin/sh
-        # Brings the agent, its token and the provisioning scripts up to date with the seed.
-        set -eu
-        seed=$(dirname "$0")
-
-        install -d -m 0700 /etc/rum
-        install -d -m 0755 /var/lib/rum
-        install -m 0600 "$seed/token" /etc/rum/token
-
-        changed=
-        reload=
-        if ! cmp -s "$seed/rum-agent.sha256" /opt/rum/bundle.sha256; then
-            changed=yes
-            rm -rf /opt/rum.new
-            mkdir -p /opt/rum.new
-            tar -xzf "$seed/rum-agent.tar.gz" -C /opt/rum.new
-            cp "$seed/rum-agent.sha256" /opt/rum.new/bundle.sha256
-            rm -rf /opt/rum
-            mv /opt/rum.new /opt/rum
-        fi
-
-        for script in provision provision-system provision-boot; do
-            rm -f "/var/lib/rum/$script"
-            if [ -e "$seed/$script" ]; then install -m 0700 "$seed/$script" "/var/lib/rum/$script"; fi
-        done
-
-        for unit in rum-agent.service rum-provision.service; do
-            if ! cmp -s "$seed/$unit" "/etc/systemd/system/$unit"; then
-                changed=yes
-                # systemd reads a new unit by itself; a reload takes seconds under emulation.
-                if [ -e "/etc/systemd/system/$unit" ]; then reload=yes; fi
-                install -m 0644 "$seed/$unit" "/etc/systemd/system/$unit"
-            fi
-        done
-        mkdir -p /etc/systemd/system/multi-user.target.wants
-        ln -sf ../rum-agent.service /etc/systemd/system/multi-user.target.wants/rum-agent.service
-        if [ "$reload" ]; then systemctl daemon-reload; fi
-        if [ "$changed" ]; then systemctl restart --no-block rum-agent.service; fi
-        systemctl start --no-block rum-provision.service
-
-        """
-
-    private static let provision = """
-        #!/bin/sh
-        # The scripts of rum.toml: the first until it has succeeded once, the second at every boot. They may count on
-        # the user, whom cloud-init makes meanwhile, and on the network where there is one.
-        set -eu
-        cd /
-        tries=600
-        until id "$RUM_USER" && cut -f 2 /proc/net/route | grep -q '^00000000$' || [ $tries = 0 ]; do
-            tries=$((tries - 1))
-            sleep 0.1
-        done >/dev/null 2>&1
-        if [ -e /var/lib/rum/provision-system ] && [ ! -e /var/lib/rum/provisioned ]; then
-            /var/lib/rum/provision-system
-            touch /var/lib/rum/provisioned
-        fi
-        if [ -e /var/lib/rum/provision-boot ]; then /var/lib/rum/provision-boot; fi
-
-        """
+    /// A file of Seed/scripts. They are compiled into the program, which so stays a single file.
+    private static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
 
     /// Without an interpreter of its own a script is run by sh, and stops at the first command that fails.
     private static func script(_ text: String) -> String {
@@ -194,14 +136,14 @@ package struct GuestSeed: Hashable, Sendable {
         return ended.hasPrefix("#!") ? ended : "#!/bin/sh -e\n" + ended
     }
 
-    /// A double-quoted YAML scalar, which a JSON string always is.
+    /// A double-quoted YAML scalar. Whatever YAML cannot hold (1.2, 5.1) or reads as the end of a line is escaped.
     private static func quote(_ text: String) -> String {
         let escaped = text.unicodeScalars.reduce(into: "") { result, scalar in
             switch scalar {
             case "\"", "\\": result += "\\\(scalar)"
-            case _ where scalar.value < 32 || scalar.value == 127:
+            case _ where !scalar.isPrintable:
                 let digits = String(scalar.value, radix: 16)
-                result += "\\x" + (digits.count < 2 ? "0" : "") + digits
+                result += "\\U" + String(repeating: "0", count: 8 - digits.count) + digits
             default: result.unicodeScalars.append(scalar)
             }
         }

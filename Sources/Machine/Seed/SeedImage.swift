@@ -1,8 +1,5 @@
 /// Writes a `GuestSeed` as the ISO 9660 image that cloud-init looks for: label CIDATA.
 enum SeedImage {
-    /// What the image takes beside the bundle.
-    private static let smallFilesSize: UInt64 = 1 << 20
-
     /// Makes the image at `path`, replacing what is there; `bundle` is the agent's archive.
     static func write(_ seed: GuestSeed, bundle: String, to path: String) async throws(MachineError) {
         let staging = path + ".d"
@@ -12,7 +9,8 @@ enum SeedImage {
             try MachineFiles.write(Array(content.utf8), to: "\(staging)/\(name)")
         }
         let temporary = path + ".new"
-        try MachineFiles.checkRoom(for: MachineFiles.size(of: bundle) + smallFilesSize, at: temporary)
+        try MachineFiles.checkRoom(
+            for: MachineFiles.size(of: bundle) + MachineLimits.seedFilesSize, at: temporary)
         try MachineFiles.write([], to: temporary)
         // The graft point puts the bundle in without a copy in the staging folder.
         let arguments = [

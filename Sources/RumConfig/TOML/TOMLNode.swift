@@ -1,3 +1,5 @@
+internal import Linux
+
 /// A value of a TOML document and the line it stands on.
 struct TOMLNode {
     enum Value {
@@ -19,7 +21,7 @@ struct TOMLNode {
         switch value {
         case .table: "a table"
         case .list: "a list"
-        case .string(let text): "\"\(text.prefix(60))\(text.count > 60 ? "..." : "")\""
+        case .string(let text): "\"\(text.printable(limit: ConfigLimits.shownText))\""
         case .integer(let number): "\(number)"
         case .boolean(let flag): "\(flag)"
         case .other(let kind): kind

@@ -5,8 +5,6 @@
 /// and aborts on some malformed keys.
 struct TOMLParser {
     var scanner: TOMLScanner
-    /// Deeper nesting is refused, so that hostile input cannot exhaust the stack.
-    private static let deepest = 32
 
     /// A word of a dotted key, and where it stands, for messages.
     private struct Key {
@@ -125,13 +123,13 @@ struct TOMLParser {
             let place = scanner.place
             keys.append(Key(text: try scanner.key(), place: place))
             scanner.skipSpaces()
-            guard keys.count <= Self.deepest else { throw place.error("keys are nested too deeply") }
+            guard keys.count <= ConfigLimits.nesting else { throw place.error("keys are nested too deeply") }
         } while scanner.take(".")
         return keys
     }
 
     private mutating func value(depth: Int) throws(TOMLSyntaxError) -> TOMLNode.Value {
-        guard depth < Self.deepest else { throw scanner.place.error("values are nested too deeply") }
+        guard depth < ConfigLimits.nesting else { throw scanner.place.error("values are nested too deeply") }
         switch scanner.current {
         case UInt8(ascii: "\""), UInt8(ascii: "'"): return .string(try scanner.string())
         case UInt8(ascii: "["): return .list(try list(depth: depth))

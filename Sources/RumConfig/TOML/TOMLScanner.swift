@@ -15,7 +15,14 @@ struct TOMLScanner {
     private var lineStart = 0
     private(set) var line = 1
 
-    init(_ text: String) { bytes = Array(text.utf8) }
+    init(_ text: String) {
+        bytes = Array(text.utf8)
+        // Some editors put a byte order mark in front.
+        if bytes.starts(with: "\u{feff}".utf8) {
+            position = 3
+            lineStart = 3
+        }
+    }
 
     var current: UInt8? { position < bytes.count ? bytes[position] : nil }
 
@@ -124,42 +131,25 @@ struct TOMLScanner {
         return text
     }
 
-    /// A number, a boolean, or a date or time, which is recognised by its shape only.
+    /// A number, a boolean, or a date or time.
     mutating func scalar() throws(TOMLSyntaxError) -> TOMLNode.Value {
         let start = place
-        let text = word { Self.isBare($0) || "+.:".utf8.contains($0) }
+        var text = word { Self.isBare($0) || "+.:".utf8.contains($0) }
+        // A space may stand between a date and a time.
+        if TOMLScalar.isDate(text.utf8), current == 32,
+            bytes[position...].dropFirst().first.map(Self.isBare) == true
+        {
+            advance()
+            text += " " + word { Self.isBare($0) || "+.:".utf8.contains($0) }
+        }
         switch text {
         case "": throw start.error("expected a value, not \(found)")
         case "true": return .boolean(true)
         case "false": return .boolean(false)
         default: break
         }
-        if let number = Self.integer(text) { return .integer(number) }
-        if Self.isFloat(text) { return .other(kind: "a floating-point number") }
-        if text.first?.isNumber == true, text.contains(":") || text.count(where: { $0 == "-" }) == 2 {
-            return .other(kind: "a date or time")
-        }
+        if let value = TOMLScalar.value(text) { return value }
         throw start.error("\(text) is no value; a text needs quotes")
-    }
-
-    private static func isFloat(_ text: String) -> Bool {
-        let digits = text.drop { "+-".contains($0) }
-        if digits == "inf" || digits == "nan" { return true }
-        // Double would also read hexadecimal numbers.
-        return digits.contains { ".eE".contains($0) } && !digits.contains { "xXpP".contains($0) }
-            && Double(plain(text)) != nil
-    }
-
-    private static func plain(_ text: some StringProtocol) -> String { String(text.filter { $0 != "_" }) }
-
-    private static func integer(_ text: String) -> Int? {
-        for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] where text.hasPrefix(prefix) {
-            return Int(plain(text.dropFirst(2)), radix: radix)
-        }
-        // A leading zero is an error in TOML, since other readers would take it for octal.
-        let digits = text.drop { "+-".contains($0) }
-        guard digits == "0" || digits.first != "0" else { return nil }
-        return Int(plain(text))
     }
 
     // MARK: - Strings
@@ -182,7 +172,7 @@ struct TOMLScanner {
         while let byte = current {
             if isAt(end) {
                 // Up to two quotes may stand right before the closing three.
-                while isMultiline, bytes[position...].dropFirst(3).first == byte {
+                for _ in 0..<2 where isMultiline && bytes[position...].dropFirst(3).first == byte {
                     text.append(byte)
                     advance()
                 }
@@ -222,8 +212,10 @@ struct TOMLScanner {
         case 32, 9, 10, 13:
             // A backslash at the end of a line joins it with the next text.
             guard isMultiline else { break }
+            // Back to the first of them: a carriage return counts only in front of a line feed.
+            position -= letter == 10 ? 0 : 1
             var sawLineEnd = letter == 10
-            while let byte = current, byte == 32 || byte == 9 || byte == 10 || byte == 13 {
+            while let byte = current, byte == 32 || byte == 9 || byte == 10 || isAt("\r\n") {
                 sawLineEnd = sawLineEnd || byte == 10
                 advance()
             }

@@ -1,0 +1,105 @@
+internal import Ports
+internal import RumConfig
+
+/// What a machine was made and started with: keys of rum.toml and their values.
+///
+/// Kept in the machine's record, so that the next `rum up` can say what has changed and when that takes effect.
+struct AppliedSettings: Codable, Hashable, Sendable {
+    /// When a changed value takes effect.
+    enum Moment: Hashable {
+        /// With the `rum up` that reads it.
+        case now
+        /// When the machine is started.
+        case start
+        /// When it gets a fresh disk.
+        case reset
+    }
+
+    /// A value that differs from the one in use.
+    struct Change: Hashable {
+        let key: String
+        let old: String
+        let new: String
+        let moment: Moment
+    }
+
+    /// By key. Texts that are long, or may hold secrets, are there as fingerprints.
+    private var values: [String: String]
+
+    init(_ config: MachineConfig) {
+        values = [
+            "image.base": Self.fingerprint(config.image.map { "\($0.base)" }),
+            "image.sha256": config.image?.sha256 ?? "none",
+            "boot.kernel": config.boot?.kernel ?? "none",
+            "boot.initrd": config.boot?.initrd ?? "none",
+            "boot.cmdline": Self.fingerprint(config.boot?.commandLine),
+            "resources.cpus": "\(config.resources.cpus)",
+            "resources.memory_mb": "\(config.resources.memoryMB)",
+            "resources.disk": "\(config.resources.disk)",
+            "ports": Self.fingerprint("\(config.ports)"),
+            "auto_ports": Self.fingerprint(
+                config.autoPorts.map { ports in
+                    "\(ports.range) \(ports.bind) \(ports.ignore.sorted())"
+                }),
+            "provision.system.script": Self.fingerprint(config.provision.system),
+            "provision.boot.script": Self.fingerprint(config.provision.boot),
+            "ssh.user": config.ssh.user,
+            "ssh.authorized_keys": Self.fingerprint("\(config.ssh.authorizedKeys)"),
+            "advanced.domain_type": config.advanced.domainType.rawValue,
+            "advanced.machine": config.advanced.machine,
+            "advanced.channel": config.advanced.channel.rawValue,
+        ]
+    }
+
+    /// What cloud-init does once, on a fresh disk, can only be done again on another.
+    private static let onReset: Set<String> = [
+        "image.base", "image.sha256", "provision.system.script", "ssh.user", "ssh.authorized_keys",
+    ]
+    private static let atOnce: Set<String> = ["ports", "auto_ports"]
+
+    private func moment(_ key: String, from old: String, to new: String) -> Moment {
+        if Self.atOnce.contains(key) { return .now }
+        if Self.onReset.contains(key) { return .reset }
+        guard key == "resources.disk", let before = ByteSize(text: old), let after = ByteSize(text: new)
+        else {
+            return .start
+        }
+        // A smaller disk would cut off data.
+        return after < before ? .reset : .start
+    }
+
+    /// What `wanted` has otherwise, in the order of the keys.
+    func changes(to wanted: AppliedSettings) -> [Change] {
+        values.keys.sorted().compactMap { key in
+            guard let old = values[key], let new = wanted.values[key], old != new else { return nil }
+            return Change(key: key, old: old, new: new, moment: moment(key, from: old, to: new))
+        }
+    }
+
+    /// Takes over those values of `wanted` that take effect at the `moments`.
+    mutating func apply(_ wanted: AppliedSettings, at moments: Set<Moment>) {
+        for change in changes(to: wanted) where moments.contains(change.moment) {
+            values[change.key] = change.new
+        }
+        // Keys that an older record does not have.
+        values.merge(wanted.values) { known, _ in known }
+    }
+
+    private static func fingerprint(_ text: String?) -> String {
+        text.map { "#" + Fingerprint.of($0) } ?? "none"
+    }
+}
+
+extension AppliedSettings.Change {
+    /// One line for the user.
+    func sentence(wasStarted: Bool) -> String {
+        let values = [old, new].contains { $0.hasPrefix("#") } ? "" : " from \(old) to \(new)"
+        let effect =
+            switch moment {
+            case .now: "applied"
+            case .start: wasStarted ? "applied" : "takes effect at the next start (`rum down`, `rum up`)"
+            case .reset: "needs a fresh disk (`rum up --reset`)"
+            }
+        return "\(key) has changed\(values): \(effect)"
+    }
+}

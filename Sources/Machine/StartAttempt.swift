@@ -1,0 +1,77 @@
+internal import AgentChannel
+internal import Linux
+internal import RumConfig
+
+/// The tries at starting one machine, each with another accelerator or channel.
+struct StartAttempt {
+    let machine: VirtualMachine
+    let progress: MachineProgress
+    let record: MachineRecord
+    let kernel: DomainXML.Kernel?
+    let token: MachineToken
+    let authorizedKeys: [String]
+    let bundleDigest: String
+
+    private var config: MachineConfig { machine.config }
+
+    /// Starts the machine; the choices with which it worked.
+    ///
+    /// Another try follows only an error that says that this host lacks KVM or vsock: any other one would come again,
+    /// and be harder to understand.
+    func run(
+        _ accelerator: Accelerator, _ channel: ChannelChoice
+    ) async throws(MachineError) -> (accelerator: Accelerator, channel: ChannelChoice) {
+        progress(MachineStep("Preparing the guest's configuration"))
+        let bundle = machine.agentBundle
+        try await SeedImage.write(seed(channel), bundle: bundle, to: machine.files.seed)
+        // Made here, so that this user can read what the daemon writes.
+        try MachineFiles.write([], to: machine.files.consoleLog, mode: 0o600)
+        try MachineError.checkInterruption()
+        try await machine.hypervisor.define(domainXML(accelerator, channel).document)
+        let verb = try await machine.hypervisor.hasSavedState(machine.domain) ? "Restoring" : "Starting"
+        progress(MachineStep("\(verb) \(config.name) with \(accelerator.reason)"))
+        try MachineError.checkInterruption()
+        guard let error = try await machine.hypervisor.start(machine.domain) else {
+            return (accelerator, channel)
+        }
+        if channel.kind == .vsock, channel.mayFallBack, error.meansNoVsock {
+            return try await run(accelerator, .fallback(after: error.message))
+        }
+        if accelerator.mayFallBack, error.meansNoKVM {
+            return try await run(.fallback(after: error.message), channel)
+        }
+        throw error.machineError(.startFailed, hint: hint(accelerator, channel, error))
+    }
+
+    private func hint(_ accelerator: Accelerator, _ channel: ChannelChoice, _ error: LibvirtError) -> String {
+        if channel.kind == .vsock, error.meansNoVsock {
+            return "Load the module vhost_vsock (sudo modprobe vhost_vsock), or set channel = \"auto\"."
+        }
+        if accelerator.kind == .kvm, error.meansNoKVM {
+            return "Set domain_type = \"auto\" to fall back to emulation."
+        }
+        return "Look at QEMU's log: \(machine.qemuLog)"
+    }
+
+    private func seed(_ channel: ChannelChoice) -> GuestSeed {
+        GuestSeed(
+            instanceID: record.instanceID, hostname: GuestSeed.hostname(for: config.name),
+            user: config.ssh.user, authorizedKeys: authorizedKeys,
+            listen: [channel.kind == .vsock ? "vsock" : "tcp:0.0.0.0:\(AgentPort.rpc.rawValue)"],
+            token: token.text, bundleDigest: bundleDigest,
+            systemScript: config.provision.system, bootScript: config.provision.boot)
+    }
+
+    private func domainXML(_ accelerator: Accelerator, _ channel: ChannelChoice) -> DomainXML {
+        var base: DomainXML.Base?
+        if let stamp = record.base, let format = record.baseFormat {
+            base = DomainXML.Base(path: stamp.path, format: format.rawValue)
+        }
+        return DomainXML(
+            name: machine.domain, uuid: record.uuid, accelerator: accelerator.kind,
+            machine: config.advanced.machine, cpus: config.resources.cpus,
+            memoryMB: config.resources.memoryMB, kernel: kernel,
+            disk: config.image == nil ? nil : machine.files.disk, base: base, seed: machine.files.seed,
+            consoleLog: machine.files.consoleLog, hasVsock: channel.kind == .vsock)
+    }
+}

@@ -1,0 +1,13 @@
+/// A guest port that is forwarded whether or not something listens on it.
+package struct StaticPort: Hashable, Sendable {
+    /// Where on the host it is bound.
+    package var bind: BindAddress
+    package var host: PortNumber
+    package var guest: PortNumber
+
+    package init(bind: BindAddress = .loopback, host: PortNumber, guest: PortNumber) {
+        self.bind = bind
+        self.host = host
+        self.guest = guest
+    }
+}

@@ -1,0 +1,80 @@
+import AgentChannel
+import ArgumentParser
+import CommandMain
+import Foundation
+import Linux
+import Machine
+import RumConfig
+
+struct ListCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list", abstract: "Show all machines, with their state and forwards.")
+
+    @OptionGroup var talk: TalkOptions
+
+    @Flag(help: "Print one JSON array.")
+    var json = false
+
+    func run() async throws {
+        var rows: [Row] = []
+        for machine in VirtualMachine.all(environment: ProcessInfo.processInfo.environment) {
+            rows.append(await Row(machine))
+        }
+        if json {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            return try await StandardOutput.line(String(decoding: try encoder.encode(rows), as: UTF8.self))
+        }
+        if rows.isEmpty { return StandardError.line("rum: there are no machines; `rum up` makes one") }
+        for row in rows {
+            try await StandardOutput.line(row.text)
+            if talk.verbose { StandardError.line("rum: \(row.name): \(row.directory)") }
+        }
+    }
+
+    /// One machine.
+    struct Row: Encodable {
+        var name: String
+        /// As in `rum status`; `unknown` where libvirt does not answer.
+        var state: String
+        /// Where its agent is, while it runs.
+        var address: String?
+        var config: String
+        var directory: String
+        /// The host ports that a running `rum up` has open.
+        var forwards: [String]
+        var problem: String?
+
+        init(_ machine: VirtualMachine) async {
+            name = machine.config.name
+            config = machine.config.file
+            directory = machine.files.directory
+            do throws(MachineError) {
+                let status = try await machine.status()
+                state = status.state.rawValue
+                address = status.running?.address.description
+            } catch {
+                state = "unknown"
+                problem = error.message
+            }
+            let report = await UpReportSocket.report(of: machine)
+            forwards = (report?.forwards ?? []).filter { $0.reason == nil }.map {
+                "\($0.bind):\($0.host_port)"
+            }
+        }
+
+        var text: String {
+            var columns = [name.padding(to: 20), state.padding(to: 9), config]
+            columns += forwards.isEmpty ? [] : [forwards.joined(separator: " ")]
+            columns += [problem].compactMap { $0 }
+            return columns.map { $0.printable(limit: 1000) }.joined(separator: "  ")
+        }
+    }
+}
+
+extension String {
+    /// The text with spaces after it, up to `width` characters.
+    fileprivate func padding(to width: Int) -> String {
+        self + String(repeating: " ", count: max(0, width - count))
+    }
+}

@@ -1,0 +1,19 @@
+import RumConfig
+import TestSupport
+import Testing
+
+@Suite("Where rum.toml is looked for")
+struct ConfigSearchTests {
+    @Test("In the folder, then in those above it, the nearest first")
+    func nearest() throws {
+        let folder = try TestFolder()
+        let deep = try folder.folder("a/b/c")
+        #expect(MachineConfig.find(in: deep) == nil)
+        let far = try folder.file("rum.toml")
+        #expect(MachineConfig.find(in: deep) == far)
+        let near = try folder.file("a/b/rum.toml")
+        #expect(MachineConfig.find(in: deep) == near)
+        #expect(MachineConfig.find(in: deep + "/") == near)
+        #expect(MachineConfig.find(in: folder.path + "/a") == far)
+    }
+}
