@@ -133,7 +133,8 @@ let package = Package(
         .executableTarget(
             name: "bench-watch",
             dependencies: [
-                "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports", "ProcNet", "SockDiag",
+                "AgentSession", "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports", "ProcNet",
+                "SockDiag",
             ],
             path: "Benchmarks/watch/bench-watch", swiftSettings: rules),
 
