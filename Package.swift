@@ -92,6 +92,7 @@ let package = Package(
             ],
             resources: [
                 .embedInCode("Seed/scripts/install.sh"), .embedInCode("Seed/scripts/provision.sh"),
+                .embedInCode("Seed/scripts/provision-report.sh"),
             ],
             swiftSettings: rules),
 

@@ -47,7 +47,11 @@ final class UpSession: Sendable {
         let reports = try UpReportSocket(machine, forwards: forwards)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.watchMachine(forwards) }
-            group.addTask { await reports.serve() }
+            group.addTask {
+                async let provisioning: Void = self.tellProvisioning(running)
+                await reports.serve()
+                await provisioning
+            }
             group.addTask { try await forwards.run { try await self.waitForAgent(running) } }
             defer { group.cancelAll() }
             try await group.next()
@@ -82,6 +86,35 @@ final class UpSession: Sendable {
                     see what the guest says in \(machine.files.consoleLog); it keeps running, so `rum up` waits \
                     again (--timeout), and `rum down` stops it
                     """)
+        }
+    }
+
+    /// Shows what the scripts of rum.toml say while they run, and how they ended. Their failure ends nothing: the
+    /// machine runs, and somebody has to look.
+    private func tellProvisioning(_ running: RunningMachine) async {
+        let scripts = machine.config.provision
+        guard scripts.system != nil || scripts.boot != nil else { return }
+        let dialer = AgentDialer(address: running.address)
+        let agent = try? await AgentWait.untilReady(token: running.token, timeout: agentTimeout) {
+            try await dialer.dial(.rpc)
+        }
+        let provisioning = Provisioning(machine: running)
+        guard agent != nil, let state = await provisioning.state(timeout: Provisioning.patience) else {
+            return
+        }
+        if !state.isOver || !running.wasRunning {
+            await provisioning.follow { [progress] in progress.say("provisioning: \($0)") }
+        }
+        guard let end = await provisioning.state(timeout: Provisioning.patience), end.isOver,
+            !Task.isCancelled
+        else { return }
+        // Of a machine that ran already, only a failure is news.
+        if end.progress == .failed {
+            progress.say(
+                "Provisioning \(end.text); `rum exec \(machine.config.name) -- cat \(ProvisionReport.log)` shows all"
+            )
+        } else if !running.wasRunning, end.script != nil {
+            progress.say("Provisioning \(end.text)")
         }
     }
 
