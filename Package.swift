@@ -195,7 +195,7 @@ let package = Package(
             swiftSettings: rules),
         .testTarget(
             name: "RumConfigTests", dependencies: ["Linux", "Ports", "RumConfig", "TestSupport"],
-            swiftSettings: rules),
+            exclude: ["fixtures"], swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
             dependencies: ["AgentChannel", "Linux", "Machine", "Ports", "RumConfig", "TestSupport"],
