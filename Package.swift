@@ -96,6 +96,7 @@ let package = Package(
             ],
             resources: [
                 .embedInCode("Seed/scripts/install.sh"), .embedInCode("Seed/scripts/provision.sh"),
+                .embedInCode("Seed/scripts/provision-report.sh"),
             ],
             swiftSettings: rules),
 
@@ -146,7 +147,7 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Linux", "Ports"], path: "Tests/TestSupport",
             swiftSettings: rules),
-        .testTarget(name: "LinuxTests", dependencies: ["Linux"], swiftSettings: rules),
+        .testTarget(name: "LinuxTests", dependencies: ["CLinux", "Linux"], swiftSettings: rules),
         .testTarget(
             name: "CommandMainTests", dependencies: ["CommandMain", "Linux", "TestSupport"],
             swiftSettings: rules),
@@ -205,7 +206,7 @@ let package = Package(
             swiftSettings: rules),
         .testTarget(
             name: "RumConfigTests", dependencies: ["Linux", "Ports", "RumConfig", "TestSupport"],
-            swiftSettings: rules),
+            exclude: ["fixtures"], swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
             dependencies: ["AgentChannel", "Machine", "RumConfig", "TestSupport"],

@@ -50,7 +50,8 @@ struct AbortTests {
     }
 
     @Test(
-        "Whichever program ends, however it ends, the client and the server are reset", arguments: Victim.allCases,
+        "Whichever program ends, however it ends, the client and the server are reset",
+        arguments: Victim.allCases,
         [SIGKILL, SIGTERM, SIGINT])
     func cutOff(_ victim: Victim, _ signal: Int32) async throws {
         let seen = try await Self.download(victim, signal, port: 5410)

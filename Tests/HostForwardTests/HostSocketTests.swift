@@ -147,7 +147,9 @@ struct HostSocketTests {
                 var closes = 0
                 while closes < 2_000 {
                     // A client may hold the port for a moment, as its own.
-                    guard let bound = try? binder.bind(HostListenerTests.key(port, .loopback)) else { continue }
+                    guard let bound = try? binder.bind(HostListenerTests.key(port, .loopback)) else {
+                        continue
+                    }
                     usleep(50)
                     bound.close()
                     closes += 1

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Linux
 import Synchronization
@@ -31,7 +32,8 @@ struct SuspendClockTests {
         let epoll = try Epoll()
         var ends: [Int32] = [0, 0]
         #expect(pipe(&ends) == 0)
-        let (reader, writer) = (OwnedDescriptor(owning: ends[0]), OwnedDescriptor(owning: ends[1]))
+        let reader = OwnedDescriptor(owning: ends[0])
+        let writer = OwnedDescriptor(owning: ends[1])
         func tokens() -> [UInt64] {
             withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 4) { events in
                 events.prefix(epoll.wait(events, milliseconds: 0)).map(\.data.u64)
