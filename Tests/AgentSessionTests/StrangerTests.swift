@@ -167,6 +167,7 @@ struct StrangerTests {
 
     @Test("A server that ends while clients connect ends in order, again and again")
     func endsUnderConnects() async throws {
+        let before = try openDescriptors()
         for round in 0..<200 {
             let server = server()
             let directory = try TestFolder()
@@ -185,6 +186,7 @@ struct StrangerTests {
             for client in clients { close(client) }
             try await eventually("every connection is closed") { server.connections.all == 0 }
         }
+        try await eventually("no descriptor is left") { try openDescriptors() < before + 10 }
     }
 }
 
