@@ -212,7 +212,7 @@ let package = Package(
             swiftSettings: rules),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["Linux", "LiveKernel", "Ports", "rum", "rum-agent", "TestSupport"],
+            dependencies: ["AgentService", "Linux", "LiveKernel", "Ports", "rum", "rum-agent", "TestSupport"],
             swiftSettings: rules),
     ]
 )

@@ -143,12 +143,12 @@ struct HostSocketTests {
                 }
             }
             try await onThread {
+                defer { tally.end() }
                 for _ in 0..<12_000 {
                     let bound = try binder.bind(HostListenerTests.key(port, .loopback))
                     usleep(50)
                     bound.close()
                 }
-                tally.end()
             }
             try await group.waitForAll()
         }
