@@ -41,7 +41,8 @@ struct HostileAgentTests {
             let growth = after.memory - before.memory
             let lines = Double(after.lines - before.lines) / seconds
             let size = rum.lines.reduce(0) { $0 + $1.utf8.count }
-            print("\(flood): \(core) of a core, \(after.memory >> 20) MiB (+\(growth >> 20)), \(lines) lines/s, \(size) B")
+            print("\(flood): \(core) of a core, \(after.memory >> 20) MiB (+\(growth >> 20))")
+            print("\(flood): \(lines) lines a second, \(size) bytes")
             #expect(core < (Program.isRelease ? 0.4 : 0.8))
             #expect(after.memory < 200 << 20 && growth < 16 << 20)
             #expect(lines < 300)
@@ -62,8 +63,9 @@ struct HostileAgentTests {
 
         init(of program: Program) throws {
             // After the name in parentheses; utime and stime are fields 14 and 15 (proc_pid_stat(5)).
-            let fields = try readText("/proc/\(program.pid)/stat").split(separator: ")").last?.split(separator: " ")
-            let ticks = (fields ?? []).dropFirst(11).prefix(2).compactMap { Double($0) }.reduce(0, +)
+            let stat = try readText("/proc/\(program.pid)/stat").split(separator: ")").last ?? ""
+            let ticks = stat.split(separator: " ").dropFirst(11).prefix(2).compactMap { Double($0) }.reduce(
+                0, +)
             cpu = ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
             let pages = try readText("/proc/\(program.pid)/statm").split(separator: " ").dropFirst().first
             memory = (pages.flatMap { Int($0) } ?? 0) * sysconf(Int32(_SC_PAGESIZE))
