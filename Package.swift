@@ -214,7 +214,9 @@ let package = Package(
             swiftSettings: rules),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["Linux", "LiveKernel", "Ports", "rum", "rum-agent", "TestSupport"],
+            dependencies: [
+                "AgentService", "Linux", "LiveKernel", "Ports", "ProcNet", "rum", "rum-agent", "TestSupport",
+            ],
             swiftSettings: rules),
     ]
 )

@@ -11,6 +11,7 @@ package final class ForwardSession: Sendable {
     private let reconciler: ForwardReconciler
     private let follower: AgentFollower
     private let target: ForwardTarget
+    private let intake = TableIntake()
     private let status = Mutex(AgentStatus.notYetReached)
 
     /// - Parameters:
@@ -81,6 +82,7 @@ package final class ForwardSession: Sendable {
                 instanceID: info.instanceID, bootID: info.bootID, startedAt: start.agent)
         case .table(let table, let offset):
             await reconciler.apply(table, hostMinusGuest: offset.hostMinusGuest)
+            await intake.take(table)
         case .alive(let info, _):
             status.withLock {
                 if case .connected(_, let delivery) = $0 { $0 = .connected(info, delivery) }

@@ -1,19 +1,23 @@
 internal import Linux
-package import PortForward
+internal import PortForward
 internal import Ports
-package import Relay
+internal import Relay
 
 /// A host port whose connections go to a port of the guest; several sockets where it is bound to several addresses.
-package final class HostListener: BoundForward {
+final class HostListener: BoundForward {
     private let listeners: [RelayListener]
+    private let port: PortNumber
+    private let recent: RecentPorts
 
     /// Binds all addresses of `forward` or none; an address of a family that the host lacks is left out as
     /// long as another remains.
-    package init(
-        _ forward: WantedForward.Key, to agent: ForwardTarget, engine: RelayEngine
+    ///
+    /// - Parameter recent: remembers the ports that were closed.
+    init(
+        _ forward: WantedForward.Key, to agent: ForwardTarget, engine: RelayEngine, recent: RecentPorts
     ) throws(BindFailure) {
         let role = RelayRole(tunnel: .dialled) { agent.handshake(for: forward.guestPort) }
-        let sockets = try Self.listeningSockets(forward)
+        let sockets = try Self.listeningSockets(forward, wasOurs: recent.contains(forward.hostPort))
         var listeners: [RelayListener] = []
         for (address, socket) in sockets {
             do throws(SystemError) {
@@ -24,18 +28,20 @@ package final class HostListener: BoundForward {
             }
         }
         self.listeners = listeners
+        self.recent = recent
+        port = forward.hostPort
     }
 
     /// All of them are bound before the first one listens: while another address is taken, this one refuses clients as
     /// it did before.
     private static func listeningSockets(
-        _ forward: WantedForward.Key
+        _ forward: WantedForward.Key, wasOurs: Bool
     ) throws(BindFailure) -> [(IPAddress, HostSocket)] {
         var sockets: [(IPAddress, HostSocket)] = []
         var missing: BindFailure?
         for address in forward.bind.addresses {
             do throws(SystemError) {
-                sockets.append((address, try HostSocket(address, port: forward.hostPort)))
+                sockets.append((address, try HostSocket(address, port: forward.hostPort, wasOurs: wasOurs)))
             } catch {
                 missing = forward.failure(address, error)
                 guard forward.bind.addresses.count > 1, error.isMissingFamily else {
@@ -54,11 +60,12 @@ package final class HostListener: BoundForward {
         return sockets
     }
 
-    package func close() {
+    func close() {
         for listener in listeners { listener.close() }
+        recent.note(port)
     }
 
-    package var counters: ForwardCounters {
+    var counters: ForwardCounters {
         listeners.reduce(into: ForwardCounters()) { sum, listener in
             let counters = listener.counters
             sum.accepted += counters.accepted

@@ -13,10 +13,36 @@ final class HostSocket {
     private var descriptor: OwnedDescriptor?
 
     /// Binds it.
-    init(_ address: IPAddress, port: PortNumber) throws(SystemError) {
+    ///
+    /// - Parameter wasOurs: this process has closed the port a moment ago, so what lingers on it is its own.
+    init(_ address: IPAddress, port: PortNumber, wasOurs: Bool = false) throws(SystemError) {
+        if wasOurs, let socket = try? Self.bindAgain(address, port) {
+            descriptor = consume socket
+            return
+        }
+        do throws(SystemError) {
+            descriptor = try Self.bind(address, port)
+        } catch {
+            guard error.isAddressInUse else { throw error }
+            // A connection that explained it may have ended before it was looked for.
+            descriptor = try Self.bind(address, port)
+        }
+    }
+
+    private static func bindAgain(
+        _ address: IPAddress, _ port: PortNumber
+    ) throws(SystemError) -> OwnedDescriptor {
         let target = SocketAddress.tcp(address, port: port.rawValue)
-        let socket = try StreamSocket.open(for: target)
-        if address.isV6 { try StreamSocket.onlyV6(socket.rawValue) }
+        let socket = try open(target)
+        try StreamSocket.reuseAddress(socket.rawValue)
+        try target.bind(socket.rawValue)
+        return socket
+    }
+
+    private static func bind(_ address: IPAddress, _ port: PortNumber) throws(SystemError) -> OwnedDescriptor
+    {
+        let target = SocketAddress.tcp(address, port: port.rawValue)
+        let socket = try open(target)
         do throws(SystemError) {
             try target.bind(socket.rawValue)
             // Before listen(2): accepted sockets inherit it, and only with it can the port be taken beside them.
@@ -27,13 +53,19 @@ final class HostSocket {
             try target.bind(socket.rawValue)
             guard LocalPortProbe().hasConnection(on: port) else { throw error }
         }
-        StreamSocket.resetUnlessEnded(socket.rawValue)
-        descriptor = consume socket
+        return socket
+    }
+
+    private static func open(_ target: SocketAddress) throws(SystemError) -> OwnedDescriptor {
+        let socket = try StreamSocket.open(for: target)
+        if case .tcp(let address, _, _) = target, address.isV6 { try StreamSocket.onlyV6(socket.rawValue) }
+        return socket
     }
 
     /// Has it listen. The kernel cuts the backlog to net.core.somaxconn, so the host's owner decides (listen(2)).
     func listen() throws(SystemError) {
         guard let fd = descriptor?.rawValue else { return }
+        StreamSocket.resetUnlessEnded(fd)
         _ = try SystemError.check("listen", Glibc.listen(fd, Int32.max))
     }
 

@@ -6,6 +6,7 @@ package import Relay
 package struct RelayBinder: ForwardBinder {
     private let engine: RelayEngine
     private let agent: ForwardTarget
+    private let recent = RecentPorts()
 
     /// - Parameter engine: moves the bytes; it is not shut down here.
     package init(engine: RelayEngine, agent: ForwardTarget) {
@@ -14,7 +15,7 @@ package struct RelayBinder: ForwardBinder {
     }
 
     package func bind(_ forward: WantedForward.Key) throws(BindFailure) -> any BoundForward {
-        try HostListener(forward, to: agent, engine: engine)
+        try HostListener(forward, to: agent, engine: engine, recent: recent)
     }
 
     package func resetConnections(acceptedBefore time: UInt64) {

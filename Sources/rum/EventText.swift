@@ -4,8 +4,9 @@ import PortForward
 import Ports
 
 extension ForwardEvent {
-    /// One line for people, without its end.
+    /// One line for people, without its end. Names and reasons may come from the guest, and reach no terminal raw.
     var line: String {
+        let reason = reason?.printable(limit: Self.longestText)
         let because = reason.map { ": \($0)" } ?? ""
         switch name {
         case .opened: return "\(prefix) \(hostText) → guest:\(forward?.guestPort.description ?? "?")"
@@ -20,6 +21,10 @@ extension ForwardEvent {
 
     /// One JSON object, without a line end; every key is always there.
     var json: String { EventDocument(self).jsonLine }
+
+    /// Characters of a name or a reason; the rest is cut off. The kernel's names of processes have 15, and reasons one
+    /// sentence.
+    static let longestText = 1000
 
     private var hostText: String { forward?.hostText ?? "?" }
     private var portText: String { forward?.hostPort.description ?? "?" }
@@ -49,6 +54,11 @@ struct DroppedDocument: Encodable {
     var json: String { jsonLine }
 }
 
+extension String {
+    /// For JSON, which escapes what it must: the guest decides about the text, but not about its length.
+    fileprivate var cut: String { String(prefix(ForwardEvent.longestText)) }
+}
+
 /// The JSON of an event, with the names that programs rely on.
 struct EventDocument: Codable, Equatable {
     var event: String
@@ -70,9 +80,9 @@ struct EventDocument: Codable, Equatable {
         hostPort = event.forward?.hostPort.rawValue
         guestPort = event.forward?.guestPort.rawValue
         guestAddress = event.listener?.address.description
-        process = event.listener?.process?.name
+        process = event.listener?.process?.name.cut
         pid = event.listener?.process?.pid
-        reason = event.reason
+        reason = event.reason?.cut
         latencyMicroseconds = event.latencyMicroseconds
         timeMicroseconds = event.timeMicroseconds
     }

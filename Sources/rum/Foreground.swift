@@ -40,13 +40,17 @@ enum Foreground {
 extension Foreground {
     /// How long the clean-up after a signal may take.
     private static let cleanupLimit = DispatchTimeInterval.seconds(3)
+    /// For the last line, which another thread writes.
+    private static let lastLineTime = DispatchTimeInterval.milliseconds(200)
 
     /// Ends the process unless it has ended by then.
     private static func endLater() {
         DispatchQueue.global().asyncAfter(deadline: .now() + cleanupLimit) {
             StandardError.line(
                 "rum: did not wait for what was going on; `rum status` shows what became of it")
-            exit(ExitStatus.interrupted.rawValue)
+            DispatchQueue.global().asyncAfter(deadline: .now() + lastLineTime) {
+                exit(ExitStatus.interrupted.rawValue)
+            }
         }
     }
 }

@@ -59,7 +59,7 @@ struct ListCommand: AsyncParsableCommand {
             }
             let report = await UpReportSocket.report(of: machine)
             forwards = (report?.forwards ?? []).filter { $0.reason == nil }.map {
-                "\($0.bind):\($0.host_port)"
+                "\($0.bind):\($0.hostPort)"
             }
         }
 

@@ -155,7 +155,7 @@ struct StatusDocument: Encodable {
         if let line = provisioning?.line { rows.append(("provisioning", line)) }
         if let up {
             rows.append(
-                ("rum up", "runs (pid \(up.pid))" + (up.agent_problem.map { ", agent lost: \($0)" } ?? "")))
+                ("rum up", "runs (pid \(up.pid))" + (up.agentProblem.map { ", agent lost: \($0)" } ?? "")))
             rows += up.forwards.map { ("forward", $0.text) }
         } else if agent != nil {
             rows.append(("rum up", "does not run, so nothing is forwarded"))
@@ -172,8 +172,8 @@ extension StatusDocument {
     /// Asks the agent who listens on the guest ports of static forwards: `rum up` follows the automatic range alone.
     mutating func fillStaticForwards(from running: RunningMachine) async {
         guard let up, agent?.problem == nil else { return }
-        let unknown = up.forwards.filter { $0.kind == "static" && $0.guest_address == nil }
-        let ports = Set(unknown.compactMap { PortNumber($0.guest_port) })
+        let unknown = up.forwards.filter { $0.kind == "static" && $0.guestAddress == nil }
+        let ports = Set(unknown.compactMap { PortNumber($0.guestPort) })
         guard !ports.isEmpty else { return }
         let timeout = StatusCommand.answerTimeout
         let dialer = AgentDialer(address: running.address, timeout: timeout)
@@ -190,11 +190,11 @@ extension StatusDocument {
         }
         guard let found else { return }
         self.up?.forwards = up.forwards.map { forward in
-            guard forward.guest_address == nil, let port = PortNumber(forward.guest_port),
+            guard forward.guestAddress == nil, let port = PortNumber(forward.guestPort),
                 let listener = found[port]
             else { return forward }
             var forward = forward
-            forward.guest_address = listener.address.description
+            forward.guestAddress = listener.address.description
             forward.process = listener.process?.name
             forward.pid = listener.process?.pid
             return forward
@@ -204,11 +204,11 @@ extension StatusDocument {
 
 extension UpReport.Forward {
     fileprivate var text: String {
-        let host = bind.contains(":") ? "[\(bind)]:\(host_port)" : "\(bind):\(host_port)"
+        let host = bind.contains(":") ? "[\(bind)]:\(hostPort)" : "\(bind):\(hostPort)"
         let guest =
-            guest_address == nil ? "guest:\(guest_port), where nothing listens" : "guest:\(guest_port)"
+            guestAddress == nil ? "guest:\(guestPort), where nothing listens" : "guest:\(guestPort)"
         let program = process.map { " (\($0), pid \(pid ?? 0))" } ?? ""
-        return "\(host) → \(kind == "auto" ? "guest:\(guest_port)" : guest)\(program)"
+        return "\(host) → \(kind == "auto" ? "guest:\(guestPort)" : guest)\(program)"
             + (reason.map { ", blocked: \($0)" } ?? "")
     }
 }

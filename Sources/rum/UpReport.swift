@@ -12,21 +12,34 @@ struct UpReport: Codable, Sendable {
     struct Forward: Codable, Sendable {
         var kind: String
         var bind: String
-        var host_port: UInt16
-        var guest_port: UInt16
-        var guest_address: String?
+        var hostPort: UInt16
+        var guestPort: UInt16
+        var guestAddress: String?
         var process: String?
         var pid: Int32?
         var state: String
         var reason: String?
-        var latency_us: UInt64?
+        var latencyMicroseconds: UInt64?
         var connections: UInt64
         var bytes: UInt64
+
+        enum CodingKeys: String, CodingKey {
+            case kind, bind, process, pid, state, reason, connections, bytes
+            case hostPort = "host_port"
+            case guestPort = "guest_port"
+            case guestAddress = "guest_address"
+            case latencyMicroseconds = "latency_us"
+        }
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case pid, delivery, forwards
+        case agentProblem = "agent_problem"
     }
 
     var pid: Int32
     /// Why the agent can't be followed; nil while it can.
-    var agent_problem: String?
+    var agentProblem: String?
     /// `stream` or `poll`; nil while the agent can't be followed.
     var delivery: String?
     var forwards: [Forward]
@@ -34,9 +47,9 @@ struct UpReport: Codable, Sendable {
     init(_ session: ForwardSession) async {
         pid = ProcessInfo.processInfo.processIdentifier
         switch session.agent {
-        case .notYetReached: agent_problem = "it has not answered yet"
+        case .notYetReached: agentProblem = "it has not answered yet"
         case .connected(_, let delivery): self.delivery = delivery.rawValue
-        case .lost(let reason): agent_problem = reason
+        case .lost(let reason): agentProblem = reason
         }
         forwards = await session.forwards.map(Forward.init)
     }
@@ -46,14 +59,14 @@ extension UpReport.Forward {
     init(_ snapshot: ForwardSnapshot) {
         kind = snapshot.forward.kind.rawValue
         bind = snapshot.forward.bind.text
-        host_port = snapshot.forward.hostPort.rawValue
-        guest_port = snapshot.forward.guestPort.rawValue
-        guest_address = snapshot.listener?.address.description
+        hostPort = snapshot.forward.hostPort.rawValue
+        guestPort = snapshot.forward.guestPort.rawValue
+        guestAddress = snapshot.listener?.address.description
         process = snapshot.listener?.process?.name
         pid = snapshot.listener?.process?.pid
         state = snapshot.state.rawValue
         reason = snapshot.reason
-        latency_us = snapshot.latencyMicroseconds
+        latencyMicroseconds = snapshot.latencyMicroseconds
         connections = snapshot.counters.accepted
         bytes = snapshot.counters.bytesToGuest + snapshot.counters.bytesFromGuest
     }

@@ -45,13 +45,25 @@ final class UpReportSocket: Sendable {
 
     /// The report of the `rum up` that runs; nil when none does.
     static func report(of machine: VirtualMachine) async -> UpReport? {
-        guard let socket = try? StreamSocket.connect(to: .unix(path: path(of: machine))) else { return nil }
+        let path = path(of: machine)
+        let data: Data? = await withCheckedContinuation { continuation in
+            do throws(SystemError) {
+                try DedicatedThread.start(name: "report") { continuation.resume(returning: read(path)) }
+            } catch {
+                continuation.resume(returning: nil)
+            }
+        }
+        return data.flatMap { try? JSONDecoder().decode(UpReport.self, from: $0) }
+    }
+
+    /// What the socket hands out; waits for it.
+    private static func read(_ path: String) -> Data? {
+        guard let socket = try? StreamSocket.connect(to: .unix(path: path)) else { return nil }
         var limit = timeval(tv_sec: 2, tv_usec: 0)
         setsockopt(socket.rawValue, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         _ = clinux_set_nonblocking(socket.rawValue, 0)
         let handle = FileHandle(fileDescriptor: socket.release(), closeOnDealloc: true)
-        guard let data = try? handle.readToEnd() else { return nil }
-        return try? JSONDecoder().decode(UpReport.self, from: data)
+        return try? handle.readToEnd()
     }
 
     /// Answers until the task is cancelled; then the socket's file is gone.

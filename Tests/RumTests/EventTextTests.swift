@@ -65,6 +65,19 @@ struct ForwardEventTests {
         #expect(event.line == "Gave up on 127.0.0.1:5001: the agent is lost")
     }
 
+    @Test("What the guest says reaches no terminal raw, and has an end")
+    func hostileText() {
+        let name = "\u{1B}[2Jnode\u{202E}\u{200B}\n" + String(repeating: "a", count: 5000)
+        let lost = ForwardEvent(name: .agentLost, reason: name, timeMicroseconds: 1)
+        #expect(lost.line.hasPrefix(#"Lost the guest's agent: \u{1b}[2Jnode\u{202e}\u{200b}\u{a}aaa"#))
+        #expect(lost.line.count < 1100)
+        let listener = ListeningSocket(
+            address: .anyV4, port: port(5001), process: ListeningProcess(pid: 812, name: name))
+        let opened = ForwardEvent(
+            name: .opened, forward: Self.auto, listener: listener, reason: name, timeMicroseconds: 1)
+        #expect(opened.json.utf8.count < 2500)
+    }
+
     @Test("Where lines are missing stands how many")
     func dropped() {
         #expect(DroppedDocument(count: 321).json == #"{"count":321,"event":"dropped"}"#)

@@ -1,0 +1,28 @@
+internal import Linux
+internal import PortForward
+internal import Ports
+internal import Synchronization
+
+/// Bounds how fast an agent's tables are taken. What is not taken waits in the agent, whose own tables are then newest by
+/// the time it can send them; one that floods makes only its own tables late.
+///
+/// A table is paid for by its rows, at some 2 µs each, so that all of them take at most a tenth of a core for long. An
+/// agent of ours stays far below: it waits fifty times what a table has cost it before it sends the next one.
+final class TableIntake: Sendable {
+    /// What a table costs besides its rows, in rows.
+    private static let rowsOfTable: UInt64 = 16
+    private static let rowsAtOnce: UInt64 = 20_000
+    private static let rowInterval = Duration.microseconds(20)
+
+    private let limit = Mutex(RateLimit(atOnce: rowsAtOnce, interval: rowInterval))
+
+    /// Pays for a table, and returns when the next one may be taken; at once when the task is cancelled.
+    func take(_ table: ListenTable) async {
+        let now = SystemClock.monotonic
+        let next = limit.withLock { limit in
+            limit.spend(Self.rowsOfTable + UInt64(table.listeners.count), at: now)
+            return limit.nextAt
+        }
+        if next > now { try? await Task.sleep(for: .nanoseconds(next - now)) }
+    }
+}
