@@ -22,7 +22,7 @@ struct BenchWatch {
             return try IdleBench.churn(rate)
         }
         if arguments.first == "follow", let directory = arguments.dropFirst().first {
-            return await Product.follow(directory)
+            return try await Product.follow(directory)
         }
         raiseFileLimit()
         func value(_ option: String) -> String? {

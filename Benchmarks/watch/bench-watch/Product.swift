@@ -36,19 +36,19 @@ final class Product {
     }
 
     /// The follower's process: prints `ready PUSH`, then each change as a candidate does.
-    static func follow(_ directory: String) async {
+    static func follow(_ directory: String) async throws {
         let known = Mutex<Set<UInt16>>([])
         let follower = AgentFollower(token: nil, range: .all) {
             try StreamSocket.connect(to: .unix(path: "\(directory)/2222.sock"))
         }
-        await follower.run { event in
+        try await follower.run { event in
             switch event {
             case .table(let table, _):
                 known.withLock { known in
                     if known.isEmpty { Candidate.say("ready \(table.source.push.rawValue)") }
                     Candidate.report(Set(table.ports.map(\.rawValue)), &known)
                 }
-            case .lost(let reason): Candidate.say("lost \(reason)")
+            case .lost(let problem): Candidate.say("lost \(problem)")
             default: break
             }
         }
