@@ -1,9 +1,8 @@
 # Every target does its own set-up: `make demo` and `make test` work on a fresh Debian 12 with Swift.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-SWIFT_SOURCES = $$(git ls-files '*.swift' ':!:*/Generated/*')
 
-.PHONY: help build test test-vsock test-faults test-faults-vsock demo lint format protos bundle clean bench-watch bench-relay
+.PHONY: help build test test-vsock test-faults test-faults-vsock demo lint graph format protos bundle clean bench-watch bench-relay
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +14,7 @@ build: ## Compile rum and rum-agent for use (release)
 test: ## Run all tests: unit, live kernel, and a real guest end to end
 	scripts/setup-packages build test demo
 	scripts/test
+	Tests/interop/run
 	scripts/demo
 	scripts/check-bundle
 
@@ -36,11 +36,16 @@ demo: ## Boot a real guest, forward a port of it, and show every step
 	scripts/setup-packages build demo
 	scripts/demo
 
-lint: ## Check format and style of all Swift code
-	swift format lint --strict --parallel $(SWIFT_SOURCES)
+lint: ## Check format and style of all Swift, shell and Python code
+	scripts/setup-packages lint
+	scripts/lint
+
+graph: ## Show which of our modules import which, and check the rules for it
+	scripts/setup-packages lint
+	scripts/graph
 
 format: ## Format all Swift code in place
-	swift format --in-place --parallel $(SWIFT_SOURCES)
+	swift format --in-place --parallel $$(scripts/sources swift)
 
 protos: ## Regenerate the gRPC code from proto/
 	scripts/setup-packages build

@@ -26,6 +26,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
         .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
         .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
@@ -53,11 +54,11 @@ let package = Package(
             swiftSettings: rules),
 
         // The data path: one engine for both ends, and what each end does with it.
+        .target(name: "Relay", dependencies: ["CLinux", "Linux"], swiftSettings: rules),
         .target(
-            name: "Relay", dependencies: ["AgentChannel", "CLinux", "Linux", "Ports"], swiftSettings: rules),
-        .target(name: "AgentChannel", dependencies: ["CLinux", "Linux", "Ports"], swiftSettings: rules),
+            name: "AgentChannel", dependencies: ["CLinux", "Linux", "Ports", "Relay"], swiftSettings: rules),
         .target(
-            name: "GuestForward", dependencies: ["Linux", "Ports", "ProcNet", "Relay", "SockDiag"],
+            name: "GuestForward", dependencies: ["AgentChannel", "Linux", "Ports", "Relay", "SockDiag"],
             swiftSettings: rules),
         .target(name: "PortForward", dependencies: ["Linux", "Ports"], swiftSettings: rules),
         .target(
@@ -73,6 +74,9 @@ let package = Package(
             name: "AgentService",
             dependencies: [
                 "AgentAPI", "AgentChannel", "Linux", "Ports",
+                // To see the token of a call before gRPC does.
+                .product(name: "NIOHPACK", package: "swift-nio-http2"),
+                .product(name: "NIOHTTP2", package: "swift-nio-http2"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ] + grpc, swiftSettings: rules),
@@ -100,7 +104,7 @@ let package = Package(
         .target(
             name: "CommandMain",
             dependencies: [
-                "AgentChannel", "Linux",
+                "AgentChannel", "CLinux", "Linux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: rules),
@@ -142,32 +146,37 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Linux", "Ports"], path: "Tests/TestSupport",
             swiftSettings: rules),
-        .testTarget(name: "LinuxTests", dependencies: ["Linux", "TestSupport"], swiftSettings: rules),
+        .testTarget(name: "LinuxTests", dependencies: ["Linux"], swiftSettings: rules),
         .testTarget(
-            name: "PortsTests", dependencies: ["Linux", "Ports", "TestSupport"], swiftSettings: rules),
+            name: "CommandMainTests", dependencies: ["CommandMain", "Linux", "TestSupport"],
+            swiftSettings: rules),
+        .testTarget(
+            name: "PortsTests", dependencies: ["Linux", "Ports"], swiftSettings: rules),
         .testTarget(
             name: "ProcNetTests", dependencies: ["Linux", "Ports", "ProcNet", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
             name: "SockDiagTests",
-            dependencies: ["Linux", "LiveKernel", "Ports", "ProcNet", "SockDiag", "TestSupport"],
+            dependencies: ["Linux", "LiveKernel", "Ports", "ProcNet", "SockDiag"],
             swiftSettings: rules),
         .testTarget(
             name: "ListenWatchTests",
             dependencies: [
-                "Linux", "ListenWatch", "LiveKernel", "Ports", "ProcNet", "SockDiag", "TestSupport",
+                "Linux", "ListenWatch", "LiveKernel", "Ports", "SockDiag", "TestSupport",
             ],
             swiftSettings: rules),
         .testTarget(
             name: "RelayTests", dependencies: ["AgentChannel", "Linux", "Ports", "Relay", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
-            name: "AgentChannelTests", dependencies: ["AgentChannel", "Linux", "Ports", "TestSupport"],
+            name: "AgentChannelTests",
+            dependencies: ["Relay", "AgentChannel", "Linux", "Ports", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
             name: "GuestForwardTests",
             dependencies: [
-                "AgentChannel", "GuestForward", "Linux", "LiveKernel", "Ports", "Relay", "SockDiag",
+                "AgentChannel", "GuestForward", "Linux", "LiveKernel", "Ports", "ProcNet", "Relay",
+                "SockDiag",
                 "TestSupport",
             ],
             swiftSettings: rules),
@@ -178,11 +187,12 @@ let package = Package(
         .testTarget(
             name: "HostForwardTests",
             dependencies: [
-                "AgentChannel", "HostForward", "Linux", "PortForward", "Ports", "Relay", "TestSupport",
+                "AgentChannel", "HostForward", "Linux", "LiveKernel", "PortForward", "Ports", "ProcNet",
+                "Relay", "TestSupport",
             ],
             swiftSettings: rules),
         .testTarget(
-            name: "AgentAPITests", dependencies: ["AgentAPI", "Linux", "Ports", "TestSupport"],
+            name: "AgentAPITests", dependencies: ["AgentAPI", "Linux", "Ports"],
             swiftSettings: rules),
         .testTarget(
             name: "AgentSessionTests",
@@ -191,14 +201,14 @@ let package = Package(
             ] + grpc,
             swiftSettings: rules),
         .testTarget(
-            name: "RumTests", dependencies: ["PortForward", "Ports", "TestSupport", "rum"],
+            name: "RumTests", dependencies: ["Linux", "PortForward", "Ports", "TestSupport", "rum"],
             swiftSettings: rules),
         .testTarget(
             name: "RumConfigTests", dependencies: ["Linux", "Ports", "RumConfig", "TestSupport"],
             exclude: ["fixtures"], swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
-            dependencies: ["AgentChannel", "Linux", "Machine", "Ports", "RumConfig", "TestSupport"],
+            dependencies: ["AgentChannel", "Machine", "RumConfig", "TestSupport"],
             exclude: ["Snapshots"],
             swiftSettings: rules),
         .testTarget(

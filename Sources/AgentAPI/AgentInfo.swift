@@ -11,10 +11,14 @@ package struct AgentInfo: Hashable, Sendable {
     package var source: ListenSource
     /// The guest's CLOCK_MONOTONIC when it answered, in nanoseconds.
     package var monotonicTime: UInt64
+    /// The guest's CLOCK_MONOTONIC when this agent started, in nanoseconds; nil from an agent that does not tell.
+    package var startedAt: UInt64?
+    /// The newest version of the forward port's protocol that the agent speaks.
+    package var forwardVersion: UInt32
 
     package init(
         version: String, hostname: String, instanceID: String, bootID: String, source: ListenSource,
-        monotonicTime: UInt64
+        monotonicTime: UInt64, startedAt: UInt64?, forwardVersion: UInt32
     ) {
         self.version = version
         self.hostname = hostname
@@ -22,6 +26,8 @@ package struct AgentInfo: Hashable, Sendable {
         self.bootID = bootID
         self.source = source
         self.monotonicTime = monotonicTime
+        self.startedAt = startedAt
+        self.forwardVersion = forwardVersion
     }
 
     package init(_ message: Rum_V1_PingResponse) {
@@ -29,7 +35,9 @@ package struct AgentInfo: Hashable, Sendable {
             version: message.version, hostname: message.hostname, instanceID: message.instanceID,
             bootID: message.bootID,
             source: ListenSource(mode: message.mode, push: message.push, degraded: message.degraded),
-            monotonicTime: message.monotonicNs)
+            monotonicTime: message.monotonicNs,
+            startedAt: message.agentStartedNs == 0 ? nil : message.agentStartedNs,
+            forwardVersion: max(1, message.forwardVersion))
     }
 
     package var message: Rum_V1_PingResponse {
@@ -42,6 +50,8 @@ package struct AgentInfo: Hashable, Sendable {
         message.push = source.push.rawValue
         message.degraded = source.degraded ?? ""
         message.monotonicNs = monotonicTime
+        message.agentStartedNs = startedAt ?? 0
+        message.forwardVersion = forwardVersion
         return message
     }
 }

@@ -73,7 +73,7 @@ package enum AgentAddress: Hashable, Sendable {
         return .tcp(ip, port: number.rawValue)
     }
 
-    /// The socket to connect to for `port`. For `hybrid` the CONNECT line follows on it.
+    /// The socket to connect to for `port`; see `AgentOpening` for what is said on it.
     package func socketAddress(for port: AgentPort) -> SocketAddress {
         switch self {
         case .vsock(let cid): .vsock(cid: cid, port: port.rawValue)
@@ -81,13 +81,6 @@ package enum AgentAddress: Hashable, Sendable {
         case .hybrid(let path): .unix(path: path)
         case .tcp(let ip, let first): .tcp(ip, port: first + UInt16(port.rawValue - AgentPort.rpc.rawValue))
         }
-    }
-
-    /// What must be said on the fresh connection before the agent's own protocol starts: `CONNECT <port>\n`
-    /// for `hybrid`, to which the other side answers one line `OK <number>\n`.
-    package func greeting(for port: AgentPort) -> [UInt8]? {
-        guard case .hybrid = self else { return nil }
-        return Array("CONNECT \(port.rawValue)\n".utf8)
     }
 }
 

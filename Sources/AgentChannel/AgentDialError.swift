@@ -19,7 +19,7 @@ package struct AgentDialError: Error, Hashable, CustomStringConvertible {
         case cancelled
         case system(SystemError)
 
-        init(_ error: SystemError) {
+        package init(_ error: SystemError) {
             self =
                 switch error.code {
                 case ENODEV: .noSuchGuest

@@ -1,6 +1,7 @@
 internal import CLinux
 internal import Glibc
 package import Linux
+internal import Relay
 internal import Synchronization
 
 /// Connects to a port of an agent, for callers that may not block.
@@ -60,60 +61,65 @@ private final class DialAttempt: Sendable {
         _ address: AgentAddress, _ port: AgentPort, _ timeout: Duration
     ) -> Result<Int32, AgentDialError.Reason> {
         let deadline = ContinuousClock.now + timeout
+        var opening = AgentOpening(to: port, of: address)
+        // Whatever fails, the descriptor's owner closes it.
+        var socket: OwnedDescriptor?
+        var event = HandshakeEvent.accepted
         do throws(AgentDialError.Reason) {
-            let socket = try connect(address.socketAddress(for: port), deadline)
-            if let greeting = address.greeting(for: port) {
-                try greet(socket.rawValue, greeting, deadline)
+            while true {
+                let fd = socket?.rawValue ?? -1
+                switch opening.next(event) {
+                case .dial(let address): event = try connect(to: address, deadline, &socket)
+                case .send(let bytes): event = try send(bytes, on: fd)
+                case .receive(let count, _): event = try receive(count, from: fd, deadline)
+                case .relay: return .success(socket.take()?.release() ?? -1)
+                case .refuse, .fail: throw opening.failure ?? .timedOut
+                }
             }
-            return .success(socket.release())
         } catch {
             return .failure(error)
         }
     }
 
     private func connect(
-        _ address: SocketAddress, _ deadline: ContinuousClock.Instant
-    ) throws(AgentDialError.Reason) -> OwnedDescriptor {
+        to address: SocketAddress, _ deadline: ContinuousClock.Instant, _ place: inout OwnedDescriptor?
+    ) throws(AgentDialError.Reason) -> HandshakeEvent {
         while true {
             let socket: OwnedDescriptor
             do throws(SystemError) {
                 socket = try StreamSocket.connect(to: address)
             } catch {
                 // The backlog of a unix socket is full (connect(2)): try again shortly.
-                guard error.code == EAGAIN else { throw AgentDialError.Reason(error) }
+                guard error.code == EAGAIN else { return .failed(error) }
                 try pause(deadline)
                 continue
             }
             try wait(for: POLLOUT, on: socket.rawValue, deadline)
-            if let error = StreamSocket.pendingError(socket.rawValue) { throw AgentDialError.Reason(error) }
-            return socket
+            if let error = StreamSocket.pendingError(socket.rawValue) { return .failed(error) }
+            place = consume socket
+            return .connected
         }
     }
 
-    /// Says CONNECT and reads the answer byte by byte: what follows the line belongs to the caller.
-    private func greet(
-        _ fd: Int32, _ greeting: [UInt8], _ deadline: ContinuousClock.Instant
-    ) throws(AgentDialError.Reason) {
-        // A fresh socket has room for one short line.
-        let sent = send(fd, greeting, greeting.count, Int32(MSG_NOSIGNAL))
-        guard sent == greeting.count else { throw .system(.current("send")) }
-        var line: [UInt8] = []
+    /// A fresh socket has room for one short line.
+    private func send(_ bytes: [UInt8], on fd: Int32) throws(AgentDialError.Reason) -> HandshakeEvent {
+        guard Glibc.send(fd, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
+            throw .system(.current("send"))
+        }
+        return .sent
+    }
+
+    private func receive(
+        _ count: Int, from fd: Int32, _ deadline: ContinuousClock.Instant
+    ) throws(AgentDialError.Reason) -> HandshakeEvent {
+        var bytes = [UInt8](repeating: 0, count: count)
         while true {
-            var byte: UInt8 = 0
-            let count = recv(fd, &byte, 1, 0)
-            if count < 0 {
-                let error = SystemError.current("recv")
-                guard error.code == EAGAIN || error.code == EINTR else { throw .system(error) }
-                try wait(for: POLLIN, on: fd, deadline)
-                continue
-            }
-            guard count == 1 else { throw .greetingCut }
-            line.append(byte)
-            switch HybridGreeting.parse(line) {
-            case .incomplete: continue
-            case .accepted: return
-            case .refused(let text): throw .greetingRefused(text)
-            }
+            let got = recv(fd, &bytes, count, 0)
+            if got > 0 { return .received(Array(bytes[..<got])) }
+            guard got < 0 else { throw .greetingCut }
+            let error = SystemError.current("recv")
+            guard error.code == EAGAIN || error.code == EINTR else { throw .system(error) }
+            try wait(for: POLLIN, on: fd, deadline)
         }
     }
 

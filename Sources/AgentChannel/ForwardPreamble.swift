@@ -1,47 +1,64 @@
 package import Ports
 
-/// The first 34 bytes that the host sends on a connection to the forward port: the machine's token, then the
-/// guest port as a big-endian 16-bit number. Raw client bytes follow at once.
-package struct ForwardPreamble: Hashable, Sendable {
-    package static let size = MachineToken.size + 2
+/// The versions of the forward protocol. Host and agent use the highest that both know; the agent tells its own in `Ping`.
+package enum ForwardVersion: UInt8, Sendable, Comparable, CaseIterable {
+    /// Raw bytes behind the status; ends are the tunnel socket's.
+    case raw = 1
+    /// Records behind the status, the last of which says that a direction has ended in order.
+    case records = 2
 
-    package var token: MachineToken
-    package var port: PortNumber
+    /// The highest that this build speaks.
+    package static let newest = ForwardVersion.records
 
-    package init(token: MachineToken, port: PortNumber) {
-        self.token = token
-        self.port = port
+    /// The highest that both speak, where the other end tells its own as a number; 0 is one that tells none.
+    package init(spokenWith other: UInt32) {
+        self = UInt8(exactly: min(other, UInt32(Self.newest.rawValue))).flatMap(Self.init) ?? .raw
     }
 
-    /// The wire form, `size` bytes.
-    package var bytes: [UInt8] {
-        token.bytes + [UInt8(port.rawValue >> 8), UInt8(port.rawValue & 0xff)]
-    }
-
-    /// Reads the wire form; nil when the length is wrong or the port is 0.
-    package init?(bytes: some Collection<UInt8>) {
-        let all = Array(bytes)
-        guard all.count == Self.size, let token = MachineToken(bytes: all.dropLast(2)),
-            let port = PortNumber(UInt16(all[all.count - 2]) << 8 | UInt16(all[all.count - 1]))
-        else { return nil }
-        self.init(token: token, port: port)
+    package static func < (left: ForwardVersion, right: ForwardVersion) -> Bool {
+        left.rawValue < right.rawValue
     }
 }
 
-/// The one byte with which the agent answers a preamble; after `connected` both sides are raw bytes.
+/// The first bytes that the host sends on a connection to the forward port. Client bytes follow at once.
+///
+/// ```
+/// version 1   token (32 bytes)  port (2 bytes)
+/// version 2   token (32 bytes)  0 (2 bytes)  version (1 byte)  0 (1 byte)  port (2 bytes)
+/// ```
+/// Numbers are big-endian. No port is 0, so an agent that knows version 1 alone refuses what it would not understand.
+package struct ForwardPreamble: Hashable, Sendable {
+    /// Bytes of version 1, with which every version begins.
+    package static let firstSize = MachineToken.size + 2
+    /// Bytes behind them from version 2 on.
+    package static let secondSize = 4
+
+    package var token: MachineToken
+    package var port: PortNumber
+    package var version: ForwardVersion
+
+    package init(token: MachineToken, port: PortNumber, version: ForwardVersion = .raw) {
+        self.token = token
+        self.port = port
+        self.version = version
+    }
+
+    /// The wire form.
+    package var bytes: [UInt8] {
+        let number = [UInt8(port.rawValue >> 8), UInt8(port.rawValue & 0xff)]
+        return switch version {
+        case .raw: token.bytes + number
+        case .records: token.bytes + [0, 0, version.rawValue, 0] + number
+        }
+    }
+}
+
+/// The one byte with which the agent answers a preamble.
 package enum ForwardStatus: UInt8, Sendable {
     case connected = 0
     /// Nothing accepted the connection in the guest.
     case refused = 1
-    /// The port does not listen, or may not be forwarded.
+    /// The port may not be forwarded, or the preamble is of no known version.
     case notAllowed = 2
     case badToken = 3
-}
-
-/// The two ports on which an agent answers.
-package enum AgentPort: UInt32, Sendable, CaseIterable {
-    /// gRPC, service `rum.v1.RumAgent`.
-    case rpc = 2222
-    /// Forwarded connections, each with a preamble.
-    case forward = 2223
 }

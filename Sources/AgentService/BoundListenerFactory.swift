@@ -9,11 +9,13 @@ internal import Synchronization
 struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
     let eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
     private let listener: HeldListener
-    private let onlyHostOnVsock: Bool
+    private let gate: ConnectionGate
+    private let peers: PeerLookup
 
-    init(owning descriptor: consuming OwnedDescriptor, onlyHostOnVsock: Bool) {
+    init(owning descriptor: consuming OwnedDescriptor, gate: ConnectionGate, peers: PeerLookup) {
         listener = HeldListener(descriptor)
-        self.onlyHostOnVsock = onlyHostOnVsock
+        self.gate = gate
+        self.peers = peers
     }
 
     func makeListeningChannel(
@@ -21,61 +23,29 @@ struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
         connectionConfigurator: HTTP2ServerTransport.ConnectionConfigurator
     ) async throws -> NIOAsyncChannel<HTTP2ServerTransport.ConnectionConfigurator.ConnectionChannel, Never> {
         guard let socket = listener.take() else { throw SystemError(code: EBADF, operation: "listen") }
-        // Peers of other sockets have no CID to ask for; an unnamed unix peer makes the question fail.
-        let checksPeer = onlyHostOnVsock && Self.isVsock(socket)
-        return try await ServerBootstrap(group: eventLoopGroup)
+        let listening = try await ServerBootstrap(group: eventLoopGroup)
             .serverChannelInitializer { listenerConfigurator.configure(channel: $0) }
             .bind(socket) { channel in
-                guard checksPeer else { return configure(channel) }
-                return Self.peerContextID(of: channel).flatMapThrowing { cid in
-                    // VMADDR_CID_HOST; see vsock(7).
-                    if let cid, cid != 2 { throw SystemError(code: EACCES, operation: "accept") }
-                    return channel
-                }.flatMap(configure).flatMapErrorThrowing { error in
+                peers.contextID(channel).flatMap { cid in
+                    channel.eventLoop.makeCompletedFuture {
+                        // VMADDR_CID_HOST (vsock(7)): other CIDs are other guests, or users in this one.
+                        if let cid, cid != 2 { throw SystemError(code: EACCES, operation: "accept") }
+                        try gate.admit(channel)
+                        try channel.pipeline.syncOperations.addHandler(FirstBytesHandler(gate))
+                    }
+                }.flatMap {
+                    connectionConfigurator.configure(channel: channel, tls: .none)
+                }.always { result in
+                    if case .success(let configured) = result { gate.hold(configured, for: channel) }
+                }.flatMapErrorThrowing { error in
                     // NIO forgets a channel whose set-up failed, without closing it.
                     channel.close(promise: nil)
                     throw error
                 }
             }
-
-        @Sendable func configure(
-            _ channel: any Channel
-        ) -> EventLoopFuture<HTTP2ServerTransport.ConnectionConfigurator.ConnectionChannel> {
-            connectionConfigurator.configure(channel: channel, tls: .none)
-        }
+        gate.listen(on: listening.channel)
+        return listening
     }
-
-    private static func isVsock(_ socket: Int32) -> Bool {
-        if case .vsock? = try? StreamSocket.localAddress(socket) { true } else { false }
-    }
-
-    /// The peer's CID on a vsock connection, nil on any other. Fails where it can't be found out, as when the peer has
-    /// already gone.
-    ///
-    /// NIO has no vsock peer address; SO_PEERNAME is getpeername(2) as a socket option (net/core/sock.c).
-    private static func peerContextID(of channel: any Channel) -> EventLoopFuture<UInt32?> {
-        guard let options = channel as? any SocketOptionProvider else {
-            return channel.eventLoop.makeSucceededFuture(nil)
-        }
-        return options.unsafeGetSocketOption(
-            level: .init(rawValue: SOL_SOCKET), name: .init(rawValue: SO_PEERNAME)
-        ).map { (address: VsockPeer) in
-            Int32(address.family) == AF_VSOCK ? address.cid : nil
-        }.flatMapErrorThrowing { error in
-            // The name of a unix socket's client is empty, and too short to be a vsock address.
-            guard let error = error as? IOError, error.errnoCode == EINVAL else { throw error }
-            return nil
-        }
-    }
-}
-
-/// struct sockaddr_vm, as far as it matters: 16 bytes.
-private struct VsockPeer {
-    var family: UInt16 = 0
-    var reserved: UInt16 = 0
-    var port: UInt32 = 0
-    var cid: UInt32 = 0
-    var flagsAndPadding: UInt32 = 0
 }
 
 /// Holds the listening socket until gRPC asks for it.

@@ -2,11 +2,17 @@ package import AgentAPI
 internal import FoundationEssentials
 package import GRPCCore
 internal import Glibc
+internal import Linux
 internal import Subprocess
 internal import SwiftProtobuf
 internal import SystemPackage
 
 /// One command that runs in the guest on behalf of `rum exec`.
+///
+/// The caller's first input names the command; then come standard input, its end, and signals, in any number. What
+/// the command writes goes back as it comes, and its end is the last output. Three tasks share the work: one reads the
+/// caller's inputs, one feeds standard input to the command at the command's pace, one runs the command. So a signal
+/// passes input that the command has not read yet.
 package enum GuestCommand {
     /// Runs the command that the first input names, relays its streams and reports how it ended.
     ///
@@ -38,12 +44,13 @@ package enum GuestCommand {
         }
     }
 
-    /// Feeds the caller's inputs to the command, at the command's pace.
+    /// Gives the caller's inputs to the command: signals at once, standard input in the command's own time.
     private static func passOn(
         _ input: RPCAsyncSequence<Rum_V1_ExecInput, any Error>,
         starts: AsyncStream<Rum_V1_ExecStart>.Continuation, running: AsyncStream<RunningCommand>
     ) async throws {
         var command: RunningCommand?
+        defer { command?.input.end() }
         for try await message in input {
             if case .start(let start) = message.input {
                 guard command == nil else { throw invalid("a command is already running") }
@@ -52,14 +59,19 @@ package enum GuestCommand {
                     command = started
                     break
                 }
-                // It could not be started, and its caller is being told so.
+                // It could not be started, and its caller learns that from the outcome.
                 guard command != nil else { return }
                 continue
             }
             guard let command else { throw invalid("the first input must be a command to start") }
-            await command.accept(message)
+            switch message.input {
+            case .stdin(let data): await command.input.put(Array(data))
+            case .stdinClosed: command.input.end()
+            // A command that has ended is no error: its exit is on its way to the caller.
+            case .signal(let number): _ = kill(-command.group.value, number)
+            case .start, nil: break
+            }
         }
-        await command?.closeInput()
     }
 
     private static func outcome(
@@ -69,14 +81,21 @@ package enum GuestCommand {
         guard let program = start.arguments.first, !program.isEmpty else {
             throw invalid("a command needs at least one argument")
         }
+        let directory = start.directory.isEmpty ? "/" : start.directory
+        let environment = OrdinaryProcess.environment(adding: start.environment)
         do {
+            if let exit = try await obstacle(to: program, in: directory, environment) { return exit }
+            let configuration = Configuration(
+                executable: .path(FilePath(OrdinaryProcess.shell)),
+                arguments: Arguments(OrdinaryProcess.shellArguments(for: start.arguments)),
+                environment: environment, workingDirectory: FilePath(directory), platformOptions: options)
             let result = try await Subprocess.run(
-                configuration(of: start, program: program), input: .inputWriter, output: .sequence,
-                error: .sequence
+                configuration, input: .inputWriter, output: .sequence, error: .sequence
             ) { execution in
-                running.yield(
-                    RunningCommand(group: execution.processIdentifier, input: execution.standardInputWriter))
-                try await relay(execution.standardOutput, execution.standardError, to: output)
+                let input = CommandInput()
+                defer { input.end() }
+                running.yield(RunningCommand(group: execution.processIdentifier, input: input))
+                try await relay(execution, input: input, to: output)
             }
             return .with { $0.code = code(of: result.terminationStatus) }
         } catch let error as SubprocessError {
@@ -88,41 +107,59 @@ package enum GuestCommand {
         }
     }
 
-    private static func configuration(of start: Rum_V1_ExecStart, program: String) -> Configuration {
+    /// Why the program can't be started, in the shell's codes; nil when it is there. The shell that starts it would
+    /// say so on the command's standard error only.
+    private static func obstacle(
+        to program: String, in directory: String, _ environment: Environment
+    ) async throws(SubprocessError) -> Rum_V1_ExecExit? {
+        guard program.contains("/") else {
+            _ = try await Executable.name(program).resolveExecutablePath(in: environment)
+            return nil
+        }
+        let path = program.hasPrefix("/") ? program : "\(directory)/\(program)"
+        guard access(path, X_OK) != 0 else { return nil }
+        let error = SystemError.current(path)
+        return .with {
+            $0.code = error.code == ENOENT || error.code == ENOTDIR ? 127 : 126
+            $0.failure = "\(error)"
+        }
+    }
+
+    private static var options: PlatformOptions {
         var options = PlatformOptions()
         options.processGroupID = 0
         options.teardownSequence = [
             .send(signal: .terminate, toProcessGroup: true, allowedDurationToNextStep: .seconds(2)),
             .send(signal: .kill, toProcessGroup: true, allowedDurationToNextStep: .zero),
         ]
-        var environment: [Environment.Key: String?] = [:]
-        for (name, value) in start.environment { environment[Environment.Key(stringLiteral: name)] = value }
-        return Configuration(
-            executable: program.contains("/") ? .path(FilePath(program)) : .name(program),
-            arguments: Arguments(Array(start.arguments.dropFirst())),
-            environment: .inherit.updating(environment),
-            workingDirectory: FilePath(start.directory.isEmpty ? "/" : start.directory),
-            platformOptions: options)
+        return options
     }
 
+    /// Passes both outputs on and feeds the input until the outputs have ended.
     private static func relay(
-        _ standardOutput: SubprocessOutputSequence, _ standardError: SubprocessOutputSequence,
+        _ execution: Execution<CustomWriteInput, SequenceOutput, SequenceOutput>, input: CommandInput,
         to output: RPCWriter<Rum_V1_ExecOutput>
     ) async throws {
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                for try await buffer in standardOutput {
-                    let data = buffer.withUnsafeBytes { Data($0) }
-                    try await output.write(.with { $0.stdout = data })
+        let writer = execution.standardInputWriter
+        let (standardOutput, standardError) = (execution.standardOutput, execution.standardError)
+        try await withThrowingTaskGroup(of: Void.self) { outer in
+            outer.addTask { await input.feed(to: writer) }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    for try await buffer in standardOutput {
+                        let data = buffer.withUnsafeBytes { Data($0) }
+                        try await output.write(.with { $0.stdout = data })
+                    }
                 }
-            }
-            group.addTask {
-                for try await buffer in standardError {
-                    let data = buffer.withUnsafeBytes { Data($0) }
-                    try await output.write(.with { $0.stderr = data })
+                group.addTask {
+                    for try await buffer in standardError {
+                        let data = buffer.withUnsafeBytes { Data($0) }
+                        try await output.write(.with { $0.stderr = data })
+                    }
                 }
+                while try await group.next() != nil {}
             }
-            while try await group.next() != nil {}
+            outer.cancelAll()
         }
     }
 
@@ -138,20 +175,8 @@ package enum GuestCommand {
     }
 }
 
-/// A started command's ears.
+/// What reaches a started command.
 private struct RunningCommand: Sendable {
     let group: ProcessIdentifier
-    let input: StandardInputWriter
-
-    /// A command that no longer reads or lives is no error here: its exit is on its way to the caller.
-    func accept(_ message: Rum_V1_ExecInput) async {
-        switch message.input {
-        case .stdin(let data): _ = try? await input.write(Array(data))
-        case .stdinClosed: await closeInput()
-        case .signal(let number): _ = kill(-group.value, number)
-        case .start, nil: break
-        }
-    }
-
-    func closeInput() async { _ = try? await input.finish() }
+    let input: CommandInput
 }

@@ -9,15 +9,24 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
     private let hostname: String
     private let instanceID: String
     private let bootID: String
+    private let startedAt: UInt64
+    private let forwardVersion: UInt32
 
     /// - Parameters:
     ///   - instanceID: new at every start of the agent.
     ///   - bootID: the kernel's, new at every boot.
-    package init(tables: any ListenTableProvider, hostname: String, instanceID: String, bootID: String) {
+    ///   - startedAt: CLOCK_MONOTONIC at the agent's start, in nanoseconds.
+    ///   - forwardVersion: the newest version of the forward port's protocol that this agent speaks.
+    package init(
+        tables: any ListenTableProvider, hostname: String, instanceID: String, bootID: String,
+        startedAt: UInt64 = SystemClock.monotonic, forwardVersion: UInt32 = 1
+    ) {
         self.tables = tables
         self.hostname = hostname
         self.instanceID = instanceID
         self.bootID = bootID
+        self.startedAt = startedAt
+        self.forwardVersion = forwardVersion
     }
 
     package func ping(
@@ -25,7 +34,8 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
     ) async throws -> Rum_V1_PingResponse {
         AgentInfo(
             version: rumVersion, hostname: hostname, instanceID: instanceID, bootID: bootID,
-            source: tables.source, monotonicTime: SystemClock.monotonic
+            source: tables.source, monotonicTime: SystemClock.monotonic, startedAt: startedAt,
+            forwardVersion: forwardVersion
         ).message
     }
 

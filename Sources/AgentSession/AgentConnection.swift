@@ -7,20 +7,36 @@ internal import NIOCore
 internal import NIOPosix
 package import Ports
 
-/// One gRPC connection to an agent.
+/// A gRPC connection to an agent that has answered.
 package struct AgentConnection: Sendable {
     private let agent: Rum_V1_RumAgent.Client<HTTP2ClientTransport.WrappedChannel>
     private let metadata: Metadata
+    /// Who answered.
+    package private(set) var info: AgentInfo
+    /// The first estimate of the guest's clock. Its round trip also paid for the connection's start, so later ones are
+    /// better.
+    package private(set) var clock: ClockOffset
 
-    /// Speaks gRPC on a connected socket while `body` runs, and closes it afterwards. Takes the socket over.
+    /// Sent as `:authority`, without which servers made with gRPC's C core end every call. It has no meaning beyond
+    /// that: an agent has no host name.
+    private static let authority = "rum-agent"
+
+    /// Dials, asks who answers, and keeps the connection while `body` runs.
+    ///
+    /// - Parameters:
+    ///   - timeout: for the first answer, after the dial.
+    ///   - dial: opens a socket to the agent's RPC port, within a time limit of its own.
+    /// - Throws: what `dial` or `body` throws, and `RPCError`; `AgentProblem` reads them all.
     package static func with<Result: Sendable>(
-        _ socket: consuming OwnedDescriptor, token: MachineToken?,
+        token: MachineToken?, firstAnswerWithin timeout: Duration = AgentLimits.firstAnswer,
+        dial: @Sendable () async throws -> OwnedDescriptor,
         _ body: @Sendable (AgentConnection) async throws -> Result
     ) async throws -> Result {
         var config = HTTP2ClientTransport.WrappedChannel.Config.defaults
+        config.http2.authority = authority
         // As on the agent's side: every message is one that somebody waits for.
         config.connection.flushCoalescing = nil
-        let number = socket.release()
+        let number = try await dial().release()
         let transport = try await HTTP2ClientTransport.WrappedChannel.wrapping(config: config) { configure in
             try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .withConnectedSocket(number) { configure($0) }
@@ -29,7 +45,10 @@ package struct AgentConnection: Sendable {
         if let token { metadata.addString(token.text, forKey: AgentMetadata.tokenKey) }
         let calls = metadata
         return try await withGRPCClient(transport: transport) { client in
-            try await body(AgentConnection(agent: Rum_V1_RumAgent.Client(wrapping: client), metadata: calls))
+            let agent = Rum_V1_RumAgent.Client(wrapping: client)
+            let (info, clock) = try await ping(agent, calls, timeout)
+            return try await body(
+                AgentConnection(agent: agent, metadata: calls, info: info, clock: clock))
         }
     }
 
@@ -37,6 +56,13 @@ package struct AgentConnection: Sendable {
     ///
     /// - Throws: `RPCError`; `.deadlineExceeded` after `timeout`.
     package func ping(timeout: Duration) async throws -> (AgentInfo, ClockOffset) {
+        try await Self.ping(agent, metadata, timeout)
+    }
+
+    private static func ping(
+        _ agent: Rum_V1_RumAgent.Client<HTTP2ClientTransport.WrappedChannel>, _ metadata: Metadata,
+        _ timeout: Duration
+    ) async throws -> (AgentInfo, ClockOffset) {
         var options = CallOptions.defaults
         options.timeout = timeout
         let asked = SystemClock.monotonic
@@ -47,21 +73,30 @@ package struct AgentConnection: Sendable {
     }
 
     /// The listeners of a range, now.
+    ///
+    /// - Throws: `AgentProblem.tableTooLarge`, `RPCError`.
     package func listeningPorts(_ range: PortRange, timeout: Duration) async throws -> ListenTable {
-        var options = CallOptions.defaults
-        options.timeout = timeout
-        return ListenTable(
-            try await agent.listeningPorts(range.message, metadata: metadata, options: options))
+        try await Self.readingTables {
+            var options = Self.largeMessages
+            options.timeout = timeout
+            return ListenTable(
+                try await agent.listeningPorts(range.message, metadata: metadata, options: options))
+        }
     }
 
     /// Hands each table of the stream to `body`; the current one comes at once.
     ///
-    /// - Throws: `RPCError`; `.unimplemented` from an agent that only answers `listeningPorts`.
+    /// - Throws: `AgentProblem.tableTooLarge`, and `RPCError`; `.unimplemented` from an agent that only answers
+    ///   `listeningPorts`.
     package func watchListeningPorts(
         _ range: PortRange, _ body: @escaping @Sendable (ListenTable) async -> Void
     ) async throws {
-        try await agent.watchListeningPorts(range.message, metadata: metadata) { response in
-            for try await message in response.messages { await body(ListenTable(message)) }
+        try await Self.readingTables {
+            try await agent.watchListeningPorts(
+                range.message, metadata: metadata, options: Self.largeMessages
+            ) { response in
+                for try await message in response.messages { await body(ListenTable(message)) }
+            }
         }
     }
 
@@ -77,5 +112,31 @@ package struct AgentConnection: Sendable {
             }
             throw RPCError(code: .unavailable, message: "the agent ended the call without an exit code")
         }
+    }
+
+    /// Both limits are the same number, since the transport bounds what it receives by the limit for requests.
+    private static var largeMessages: CallOptions {
+        var options = CallOptions.defaults
+        options.maxRequestMessageBytes = AgentLimits.largestMessage
+        options.maxResponseMessageBytes = AgentLimits.largestMessage
+        return options
+    }
+
+    private static func readingTables<Result>(
+        _ body: () async throws -> Result
+    ) async throws -> Result {
+        do {
+            return try await body()
+        } catch let error as RPCError where error.isAboutSize {
+            throw AgentProblem.tableTooLarge
+        }
+    }
+}
+
+extension RPCError {
+    /// Whether a message was larger than its receiver takes. gRPC Swift has no code of its own for it at this end
+    /// (GRPCMessageDecoder).
+    fileprivate var isAboutSize: Bool {
+        code == .resourceExhausted || message.contains("exceeded the configured maximum payload size")
     }
 }

@@ -6,26 +6,13 @@ package import Ports
 internal import Synchronization
 
 /// Keeps one connection to an agent for as long as its task lives: connects, follows its tables, notices when
-/// it is gone, connects again.
+/// it is gone, connects again. It is also what waits for an agent that is about to come up.
 package struct AgentFollower: Sendable {
     private let dial: @Sendable () async throws -> OwnedDescriptor
     private let token: MachineToken?
     private let range: PortRange?
     private let alwaysPoll: Bool
     private let checkRequests = CheckRequests()
-
-    /// Between two polls of an agent without the stream.
-    private static let pollInterval = Duration.seconds(1)
-    /// Between two heartbeats: an agent that is gone without a word is noticed within this and the time-out.
-    private static let heartbeatInterval = Duration.seconds(5)
-    private static let answerTimeout = Duration.seconds(2)
-    /// For the first answer on a connection. Short, since what was sent to a guest that had no network yet is as good
-    /// as lost, and the next attempt must not wait for it.
-    private static let greetingTimeout = Duration.milliseconds(1500)
-    private static let shortestPause = Duration.milliseconds(100)
-    /// Between the starts of two attempts. A guest that boots is to be found within 2 s, while a machine that is
-    /// down for long costs one short attempt a second.
-    private static let longestPause = Duration.seconds(1)
 
     /// - Parameters:
     ///   - range: what to follow; nil keeps the connection and its heartbeat alone.
@@ -41,25 +28,49 @@ package struct AgentFollower: Sendable {
         self.alwaysPoll = alwaysPoll
     }
 
-    /// Follows the agent until the task is cancelled. `report` gets `connected`, `table` and `lost` in order; `alive`
-    /// comes between them at any time.
-    package func run(_ report: @escaping @Sendable (AgentEvent) async -> Void) async {
-        var pause = Self.shortestPause
+    /// Follows the agent until the task is cancelled.
+    ///
+    /// - Parameters:
+    ///   - waiting: gets each failed attempt before the first `connected`. What it throws ends the run, so how long to
+    ///     wait, and for what, is the caller's to decide.
+    ///   - report: gets `connected`, `table` and `lost` in order; `alive` comes between them at any time.
+    /// - Throws: what `waiting` throws.
+    package func run(
+        waiting: @Sendable (AgentWaiting) async throws -> Void = { _ in },
+        _ report: @escaping @Sendable (AgentEvent) async -> Void
+    ) async throws {
+        let began = ContinuousClock.now
+        var pause = AgentLimits.shortestPause
+        var hasEverConnected = false
+        var lastProblem: AgentProblem?
         while !Task.isCancelled {
             let started = ContinuousClock.now
-            let answered = AnswerFlag()
+            let connected = Flag()
+            var problem = AgentProblem.connectionBroke
             do {
-                try await follow(answered, report)
+                try await follow(connected, report)
             } catch {
-                if Task.isCancelled { return }
-                await report(.lost(reason: AgentFailure.text(of: error)))
+                problem = AgentProblem(error)
             }
+            if Task.isCancelled { return }
+            hasEverConnected = hasEverConnected || connected.isSet
+            if hasEverConnected {
+                await report(.lost(problem))
+            } else {
+                try await waiting(
+                    AgentWaiting(
+                        problem: problem, isNews: problem != lastProblem, elapsed: began.duration(to: .now)))
+                lastProblem = problem
+            }
+            // An attempt that waited for its answer in vain has paused enough already.
             var resting = started
-            if answered.isSet { (pause, resting) = (Self.shortestPause, .now) }
-            // Many hosts whose agents went down together must not come back together. An attempt that waited for its
-            // answer in vain has paused enough.
+            if connected.isSet { (pause, resting) = (AgentLimits.shortestPause, .now) }
+            if problem == .tableTooLarge { (pause, resting) = (AgentLimits.pauseAfterLargeTable, .now) }
+            // Many hosts whose agents went down together must not come back together.
             try? await Task.sleep(until: resting + pause * Double.random(in: 0.5...1))
-            pause = min(pause * 2, Self.longestPause)
+            let longest =
+                hasEverConnected ? AgentLimits.longestPause : AgentLimits.pauseBeforeFirstAnswer
+            pause = min(pause * 2, longest)
         }
     }
 
@@ -69,25 +80,32 @@ package struct AgentFollower: Sendable {
 
     /// One connection, from the dial to its end.
     private func follow(
-        _ answered: AnswerFlag, _ report: @escaping @Sendable (AgentEvent) async -> Void
+        _ connected: Flag, _ report: @escaping @Sendable (AgentEvent) async -> Void
     ) async throws {
-        try await AgentConnection.with(try await dial(), token: token) { connection in
-            let (info, offset) = try await connection.ping(timeout: Self.greetingTimeout)
-            answered.set()
-            let clock = ClockEstimate(offset)
+        try await AgentConnection.with(token: token, dial: dial) { connection in
+            let clock = ClockEstimate(connection.clock)
+            let announce = { @Sendable (delivery: TableDelivery) in
+                guard connected.set() else { return }
+                let start = AgentStart(connection.info, by: clock.offset)
+                await report(.connected(connection.info, start, delivery: delivery))
+            }
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await heartbeat(connection, clock, report) }
                 if let range {
-                    group.addTask { try await follow(range, of: connection, info, clock, report) }
+                    group.addTask {
+                        try await follow(range, of: connection) { table, delivery in
+                            await announce(delivery)
+                            await report(.table(table, clock.offset))
+                        }
+                    }
                 } else {
-                    await report(.connected(info, delivery: .stream))
+                    await announce(.stream)
                 }
                 // Whichever ends first ends the connection.
                 defer { group.cancelAll() }
                 try await group.next()
             }
         }
-        throw RPCError(code: .unavailable, message: "the agent closed the connection")
     }
 
     private func heartbeat(
@@ -95,39 +113,32 @@ package struct AgentFollower: Sendable {
         _ report: @Sendable (AgentEvent) async -> Void
     ) async throws {
         while true {
-            // The first ping paid for the connection's start, so its estimate of the clock is the worst.
-            let (info, offset) = try await connection.ping(timeout: Self.answerTimeout)
+            let (info, offset) = try await connection.ping(timeout: AgentLimits.answer)
             await report(.alive(info, clock.refine(with: offset)))
-            try await checkRequests.wait(atMost: Self.heartbeatInterval)
+            try await checkRequests.wait(atMost: AgentLimits.heartbeat)
         }
     }
 
     private func follow(
-        _ range: PortRange, of connection: AgentConnection, _ info: AgentInfo, _ clock: ClockEstimate,
-        _ report: @escaping @Sendable (AgentEvent) async -> Void
+        _ range: PortRange, of connection: AgentConnection,
+        _ take: @escaping @Sendable (ListenTable, TableDelivery) async -> Void
     ) async throws {
         if !alwaysPoll {
             do {
-                let announced = AnswerFlag()
-                return try await connection.watchListeningPorts(range) { table in
-                    if announced.set() { await report(.connected(info, delivery: .stream)) }
-                    await report(.table(table, clock.offset))
-                }
+                return try await connection.watchListeningPorts(range) { await take($0, .stream) }
             } catch let error as RPCError where error.code == .unimplemented {
                 // An older agent.
             }
         }
-        await report(.connected(info, delivery: .poll))
         while true {
-            let table = try await connection.listeningPorts(range, timeout: Self.answerTimeout)
-            await report(.table(table, clock.offset))
-            try await Task.sleep(for: Self.pollInterval)
+            await take(try await connection.listeningPorts(range, timeout: AgentLimits.polledTable), .poll)
+            try await Task.sleep(for: AgentLimits.poll)
         }
     }
 }
 
 /// Set once.
-private final class AnswerFlag: Sendable {
+private final class Flag: Sendable {
     private let flag = Atomic(false)
 
     var isSet: Bool { flag.load(ordering: .acquiring) }

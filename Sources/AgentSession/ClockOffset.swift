@@ -33,8 +33,8 @@ package struct ClockOffset: Equatable, Sendable {
         }
     }
 
-    /// The host's clock at a moment that the guest stamped.
+    /// The host's clock at a moment that the guest stamped; 0 for one before the host's clock began.
     package func hostTime(ofGuest guest: UInt64) -> UInt64 {
-        guest &+ UInt64(bitPattern: hostMinusGuest)
+        UInt64(max(0, Int64(clamping: guest) &+ hostMinusGuest))
     }
 }

@@ -22,9 +22,14 @@ ssize_t clinux_splice(int from, int to, size_t bytes) {
     return splice(from, NULL, to, NULL, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 }
 
-int clinux_reset_on_close(int fd) {
-    struct linger now = {.l_onoff = 1, .l_linger = 0};
+int clinux_reset_on_close(int fd, int on) {
+    struct linger now = {.l_onoff = on, .l_linger = 0};
     return setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+int clinux_readable_bytes(int fd) {
+    int count = 0;
+    return ioctl(fd, FIONREAD, &count) < 0 ? -1 : count;
 }
 
 int clinux_set_nonblocking(int fd, int on) {

@@ -31,10 +31,18 @@ package struct CommandFailure: Error, Sendable {
 extension AsyncParsableCommand {
     /// Parses the command line, runs the command and ends the process with the right exit code.
     ///
-    /// Usage errors are 2, as everywhere in rum, not the parser's 64.
+    /// Usage errors are 2, as everywhere in rum, not the parser's 64. What was said is written first, but a reader who
+    /// does not read holds the end up for a second at the most.
     package static func runToExit() async -> Never {
         // A peer or pipe that went away is an error of the write, not the end of the program.
         _ = signal(SIGPIPE, SIG_IGN)
+        let status = await runToStatus()
+        await OutputQueue.standard.flush(within: OutputLimits.flushTime)
+        Glibc.exit(status)
+    }
+
+    /// Runs the command, tells its failure, and returns the exit code.
+    private static func runToStatus() async -> Int32 {
         do {
             var command = try parseAsRoot()
             if var command = command as? any AsyncParsableCommand {
@@ -42,24 +50,24 @@ extension AsyncParsableCommand {
             } else {
                 try command.run()
             }
-            Glibc.exit(ExitStatus.done.rawValue)
+            return ExitStatus.done.rawValue
         } catch let failure as CommandFailure {
             StandardError.line("error: \(safe(failure.message))")
             if let hint = failure.hint { StandardError.line("hint: \(safe(hint))") }
-            Glibc.exit(failure.status.rawValue)
+            return failure.status.rawValue
         } catch let code as ExitCode {
-            Glibc.exit(code.rawValue)
+            return code.rawValue
         } catch is BrokenOutput {
-            Glibc.exit(ExitStatus.failed.rawValue)
+            return ExitStatus.failed.rawValue
         } catch {
             let text = fullMessage(for: error)
             if exitCode(for: error).isSuccess {
-                try? StandardOutput.line(text)
-                Glibc.exit(ExitStatus.done.rawValue)
+                try? await StandardOutput.line(text)
+                return ExitStatus.done.rawValue
             }
             let isUsage = exitCode(for: error) == .validationFailure
             StandardError.line(isUsage ? usageError(text) : "error: \(text)")
-            Glibc.exit(isUsage ? ExitStatus.usage.rawValue : ExitStatus.failed.rawValue)
+            return isUsage ? ExitStatus.usage.rawValue : ExitStatus.failed.rawValue
         }
     }
 

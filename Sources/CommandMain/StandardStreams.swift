@@ -3,43 +3,57 @@ internal import Glibc
 /// Standard output cannot be written any more: its reader went away, or its disk is full.
 package struct BrokenOutput: Error {}
 
-/// Data for other programs. Each call is one write(2), so lines of several tasks never mix.
+/// Data for other programs.
 package enum StandardOutput {
-    /// Writes text and a line end, at once.
-    package static func line(_ text: String) throws(BrokenOutput) {
-        try bytes(Array((text + "\n").utf8))
+    /// Queues a line for a reader who follows what happens, and never waits. When its reader is too slow it is dropped,
+    /// which a later line tells.
+    package static func post(_ line: String) throws(BrokenOutput) {
+        guard OutputQueue.standard.post(Array((line + "\n").utf8), to: .output) else { throw BrokenOutput() }
     }
 
-    /// Writes all bytes; blocks while a pipe is full.
-    package static func bytes(_ bytes: [UInt8]) throws(BrokenOutput) {
-        guard writeAll(bytes, to: STDOUT_FILENO) else { throw BrokenOutput() }
+    /// Writes a line and waits until it is written.
+    package static func line(_ text: String) async throws(BrokenOutput) {
+        try await bytes(Array((text + "\n").utf8))
     }
+
+    /// Writes all bytes and waits until they are written, or the task is cancelled.
+    package static func bytes(_ bytes: [UInt8]) async throws(BrokenOutput) {
+        guard await OutputQueue.standard.write(bytes, to: .output) else { throw BrokenOutput() }
+    }
+
+    /// An element each time that lines were dropped and the reader has caught up. All further ones are dropped until
+    /// `endGap` is called.
+    ///
+    /// - Parameter line: says how many lines are missing.
+    package static func gaps(line: @escaping @Sendable (Int) -> String) -> AsyncStream<Void> {
+        let gaps = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        OutputQueue.standard.onGap(of: .output, line: line) { gaps.continuation.yield() }
+        return gaps.stream
+    }
+
+    /// Tells how many lines are missing; those posted from now on are queued again.
+    package static func endGap() { OutputQueue.standard.endGap(of: .output) }
 
     package static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
 }
 
 /// Talk for people. Whoever does not listen misses it.
 package enum StandardError {
-    package static func line(_ text: String) { bytes(Array((text + "\n").utf8)) }
+    /// Queues a line, and never waits.
+    package static func line(_ text: String) { self.text(text + "\n") }
 
-    package static func bytes(_ bytes: [UInt8]) { _ = writeAll(bytes, to: STDERR_FILENO) }
+    /// Queues text that brings its own line ends, and never waits.
+    package static func text(_ text: String) { _ = OutputQueue.standard.post(Array(text.utf8), to: .errors) }
+
+    /// Writes data of another program's standard error and waits until it is written, or the task is cancelled.
+    package static func bytes(_ bytes: [UInt8]) async {
+        _ = await OutputQueue.standard.write(bytes, to: .errors)
+    }
 
     package static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 }
 
-private func writeAll(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
-    var rest = bytes[...]
-    while !rest.isEmpty {
-        let written = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
-        if written < 0 {
-            if errno == EINTR { continue }
-            // Somebody shares the descriptor and made it non-blocking.
-            guard errno == EAGAIN else { return false }
-            var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-            _ = poll(&ready, 1, -1)
-            continue
-        }
-        rest = rest.dropFirst(written)
-    }
-    return true
+extension OutputQueue {
+    /// The process's own.
+    static let standard = OutputQueue()
 }

@@ -1,121 +1,88 @@
 package import Linux
 package import Ports
-internal import ProcNet
 internal import SockDiag
 internal import Synchronization
 
-/// Finds out which address of this machine reaches the listener of a port, anew for each dial: the answer of a
-/// moment ago may be another program's today.
+/// Says which addresses of this machine may reach the listener of a port, in the order in which to try them.
+///
+/// It knows what the watcher knows, and asks nobody: a dial costs no look-up, and the kernel's own connect(2) decides who
+/// listens there now. Only for listeners bound to a device it asks for the device's addresses.
 package final class DialTargets: Sendable {
-    private enum Knowledge {
-        case netlink(SockDiagSnapshotter, InterfaceAddresses)
-        case procfs(ProcNetReader)
-    }
-
     /// The loopback interface is the first of every network namespace (net/core/dev.c, LOOPBACK_IFINDEX).
     private static let loopback: UInt32 = 1
 
-    private let knowledge: Mutex<Knowledge>
+    private let listeners: @Sendable (PortNumber) -> [ListeningSocket]
+    private let interfaces = Mutex<InterfaceAddresses?>(nil)
 
-    /// Asks the network namespace of the calling thread, by the means that the watcher uses.
-    ///
-    /// - Throws: when a netlink socket is refused.
-    package init(mode: ListenMode, procRoot: String = "/proc") throws(DialTargetError) {
-        switch mode {
-        case .procfs:
-            knowledge = Mutex(.procfs(ProcNetReader(root: procRoot)))
-        case .netlink:
-            do {
-                knowledge = Mutex(.netlink(try SockDiagSnapshotter(), try InterfaceAddresses()))
-            } catch {
-                throw DialTargetError(description: "\(error)")
-            }
-        }
+    /// - Parameter listeners: who listens on a port, as far as is known now; must not wait.
+    package init(listeners: @escaping @Sendable (PortNumber) -> [ListeningSocket]) {
+        self.listeners = listeners
     }
 
-    /// The addresses to try, in this order; empty when nobody listens on the port.
-    ///
-    /// With netlink each is the kernel's own answer, so the first one normally connects. procfs shows neither
-    /// interfaces nor IPV6_V6ONLY: loopback is tried in IPv4, then in IPv6, then what was listed. Blocks for
-    /// microseconds (netlink) or as long as `/proc/net/tcp` takes to read.
-    package func resolve(_ port: PortNumber) throws(DialTargetError) -> [SocketAddress] {
-        try knowledge.withLock { knowledge throws(DialTargetError) in
-            do {
-                switch knowledge {
-                case .netlink(let sockets, let interfaces):
-                    return try Self.resolve(port, sockets, interfaces)
-                case .procfs(let reader):
-                    let only = PortRange(port, port) ?? .all
-                    return Self.candidates(try reader.listeners(in: only).map(\.socket))
-                }
-            } catch {
-                throw DialTargetError(description: "\(error)")
-            }
-        }
-    }
-
-    private static func resolve(
-        _ port: PortNumber, _ sockets: SockDiagSnapshotter, _ interfaces: InterfaceAddresses
-    ) throws -> [SocketAddress] {
+    /// The addresses to try: what is known to be served first, then loopback, since the newest listener may not be known
+    /// yet. Never one that leads out of this machine.
+    package func addresses(for port: PortNumber) -> [SocketAddress] {
         var targets: [SocketAddress] = []
-        for address in [IPAddress.loopbackV4, .loopbackV6]
-        where try sockets.owner(of: address, port: port, interfaceIndex: loopback) != nil {
-            targets.append(.tcp(address, port: port.rawValue))
-        }
-        guard targets.isEmpty, let only = PortRange(port, port) else { return targets }
-        for listener in try sockets.listeners(in: only).map(\.socket) {
-            for (address, index) in try reach(listener, interfaces)
-            where try sockets.owner(of: address, port: port, interfaceIndex: index) != nil {
-                let scope = address.isLinkLocal ? index : 0
-                let target = SocketAddress.tcp(address, port: port.rawValue, scope: scope)
-                if !targets.contains(target) { targets.append(target) }
-            }
-        }
-        return targets
-    }
-
-    /// Where a listener that loopback does not reach can be, with the interface on which a dial would arrive.
-    private static func reach(
-        _ listener: ListeningSocket, _ interfaces: InterfaceAddresses
-    ) throws(SystemError) -> [(IPAddress, UInt32)] {
-        let index = listener.interfaceIndex
-        guard listener.address.isUnspecified else { return [(dialled(listener.address), index)] }
-        guard index != 0 else { return [] }
-        // Bound to a device: a connection to the device's own address counts as arriving on it.
-        var addresses = try interfaces.addresses(ofInterface: index, v6: false)
-        if listener.address.isV6 {
-            let own = try interfaces.addresses(ofInterface: index, v6: true)
-            addresses = listener.ipv6Only ? own : addresses + own
-        }
-        return addresses.map { ($0, index) }
-    }
-
-    /// `::ffff:a.b.c.d` listens to IPv4 connections, so it is dialled as such.
-    private static func dialled(_ address: IPAddress) -> IPAddress {
-        address.mappedV4.map { .v4($0) } ?? address
-    }
-
-    private static func candidates(_ listeners: [ListeningSocket]) -> [SocketAddress] {
-        var targets: [SocketAddress] = []
-        func add(_ address: IPAddress, _ listener: ListeningSocket) {
-            let target = SocketAddress.tcp(address, port: listener.port.rawValue)
+        func add(_ address: IPAddress, scope: UInt32 = 0) {
+            let target = SocketAddress.tcp(address, port: port.rawValue, scope: scope)
             if !targets.contains(target) { targets.append(target) }
         }
-        for listener in listeners
-        where listener.address.isUnspecified || dialled(listener.address) == .loopbackV4 {
-            add(.loopbackV4, listener)
+        let known = listeners(port)
+        if known.contains(where: Self.servesLoopbackV4) { add(.loopbackV4) }
+        if known.contains(where: Self.servesLoopbackV6) { add(.loopbackV6) }
+        for listener in known {
+            let address = listener.address.mappedV4.map { IPAddress.v4($0) } ?? listener.address
+            if address.isUnspecified {
+                for own in deviceAddresses(of: listener) { add(own, scope: Self.scope(own, listener)) }
+            } else if LocalRoute.reaches(address, scope: Self.scope(address, listener)) {
+                add(address, scope: Self.scope(address, listener))
+            }
         }
-        for listener in listeners where [.anyV6, .loopbackV6].contains(listener.address) {
-            add(.loopbackV6, listener)
-        }
-        for listener in listeners where !listener.address.isUnspecified {
-            add(dialled(listener.address), listener)
-        }
+        add(.loopbackV4)
+        add(.loopbackV6)
         return targets
     }
-}
 
-/// Why nobody could tell where a port is to be dialled.
-package struct DialTargetError: Error, Hashable, Sendable, CustomStringConvertible {
-    package let description: String
+    private static func scope(_ address: IPAddress, _ listener: ListeningSocket) -> UInt32 {
+        address.isLinkLocal ? listener.interfaceIndex : 0
+    }
+
+    private static func isOnLoopback(_ listener: ListeningSocket) -> Bool {
+        listener.interfaceIndex == 0 || listener.interfaceIndex == loopback
+    }
+
+    private static func servesLoopbackV4(_ listener: ListeningSocket) -> Bool {
+        guard isOnLoopback(listener) else { return false }
+        return switch listener.address {
+        case .anyV4, .loopbackV4: true
+        case .anyV6: !listener.ipv6Only
+        default: listener.address.mappedV4 == 0 || listener.address.mappedV4 == 0x7f00_0001
+        }
+    }
+
+    private static func servesLoopbackV6(_ listener: ListeningSocket) -> Bool {
+        isOnLoopback(listener) && (listener.address == .anyV6 || listener.address == .loopbackV6)
+    }
+
+    /// The addresses of the device that a listener on all addresses is bound to: a connection to one of them counts as
+    /// arriving on that device.
+    private func deviceAddresses(of listener: ListeningSocket) -> [IPAddress] {
+        guard !Self.isOnLoopback(listener) else { return [] }
+        let (index, isV6) = (listener.interfaceIndex, listener.address.isV6)
+        return interfaces.withLock { interfaces in
+            do throws(SystemError) {
+                let source = if let interfaces { interfaces } else { try InterfaceAddresses() }
+                interfaces = source
+                var found: [IPAddress] = []
+                if !isV6 || !listener.ipv6Only {
+                    found += try source.addresses(ofInterface: index, v6: false)
+                }
+                if isV6 { found += try source.addresses(ofInterface: index, v6: true) }
+                return found
+            } catch {
+                interfaces = nil
+                return []
+            }
+        }
+    }
 }

@@ -1,17 +1,25 @@
+package import AgentChannel
 package import Linux
 package import Relay
 internal import Synchronization
 
 /// The agent's forward port: takes tunnels from the host and connects each to a listener of this guest.
 package final class GuestForwarder: Sendable {
+    /// The host's CID (VMADDR_CID_HOST, vsock(7)): no other vsock peer may speak.
+    private static let hostCID: UInt32 = 2
+
     private let engine: RelayEngine
-    private let policy: GuestRelayPolicy
+    private let role: RelayRole
     private let listeners = Mutex<[RelayListener]>([])
 
-    /// - Parameter engine: moves the bytes; it may serve other listeners too and is not shut down here.
-    package init(engine: RelayEngine, policy: GuestRelayPolicy) {
+    /// - Parameters:
+    ///   - engine: moves the bytes; it may serve other listeners too and is not shut down here.
+    ///   - token: what every tunnel must show.
+    package init(engine: RelayEngine, token: MachineToken, targets: DialTargets) {
         self.engine = engine
-        self.policy = policy
+        role = RelayRole(tunnel: .accepted, admitsVsockPeer: { $0 == Self.hostCID }) {
+            GuestHandshake(token: token) { targets.addresses(for: $0) }
+        }
     }
 
     deinit { close() }
@@ -23,8 +31,7 @@ package final class GuestForwarder: Sendable {
     /// - Throws: EADDRINUSE when somebody else serves the address.
     @discardableResult
     package func listen(on address: SocketAddress) throws(SystemError) -> SocketAddress {
-        let socket = try ServiceSocket.listen(on: address)
-        let listener = try engine.listen(on: socket, role: .guest(policy))
+        let listener = try engine.listen(on: ServiceSocket.listen(on: address), role: role)
         listeners.withLock { $0.append(listener) }
         return listener.address
     }

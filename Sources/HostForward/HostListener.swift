@@ -1,4 +1,3 @@
-package import AgentChannel
 internal import Linux
 package import PortForward
 internal import Ports
@@ -11,31 +10,53 @@ package final class HostListener: BoundForward {
     /// Binds all addresses of `forward` or none; an address of a family that the host lacks is left out as
     /// long as another remains.
     package init(
-        _ forward: WantedForward.Key, agent: AgentAddress, token: MachineToken, engine: RelayEngine
+        _ forward: WantedForward.Key, to agent: ForwardTarget, engine: RelayEngine
     ) throws(BindFailure) {
-        let role = RelayRole.host(
-            agent: agent, preamble: ForwardPreamble(token: token, port: forward.guestPort))
+        let role = RelayRole(tunnel: .dialled) { agent.handshake(for: forward.guestPort) }
+        let sockets = try Self.listeningSockets(forward)
         var listeners: [RelayListener] = []
-        var missing: BindFailure?
-        for address in forward.bind.addresses {
+        for (address, socket) in sockets {
             do throws(SystemError) {
-                let socket = try StreamSocket.listen(on: .tcp(address, port: forward.hostPort.rawValue))
-                listeners.append(try engine.listen(on: socket, role: role))
+                listeners.append(try engine.listen(on: try socket.take(), role: role))
             } catch {
-                let failure = BindFailure(
-                    address: HostAddress(address: address, port: forward.hostPort), error: error)
-                guard forward.bind.addresses.count > 1, error.isMissingFamily else {
-                    listeners.forEach { $0.close() }
-                    throw failure
-                }
-                missing = failure
+                for listener in listeners { listener.close() }
+                throw forward.failure(address, error)
             }
         }
-        if listeners.isEmpty, let missing { throw missing }
         self.listeners = listeners
     }
 
-    package func close() { listeners.forEach { $0.close() } }
+    /// All of them are bound before the first one listens: while another address is taken, this one refuses clients as
+    /// it did before.
+    private static func listeningSockets(
+        _ forward: WantedForward.Key
+    ) throws(BindFailure) -> [(IPAddress, HostSocket)] {
+        var sockets: [(IPAddress, HostSocket)] = []
+        var missing: BindFailure?
+        for address in forward.bind.addresses {
+            do throws(SystemError) {
+                sockets.append((address, try HostSocket(address, port: forward.hostPort)))
+            } catch {
+                missing = forward.failure(address, error)
+                guard forward.bind.addresses.count > 1, error.isMissingFamily else {
+                    throw forward.failure(address, error)
+                }
+            }
+        }
+        if sockets.isEmpty, let missing { throw missing }
+        for (address, socket) in sockets {
+            do throws(SystemError) {
+                try socket.listen()
+            } catch {
+                throw forward.failure(address, error)
+            }
+        }
+        return sockets
+    }
+
+    package func close() {
+        for listener in listeners { listener.close() }
+    }
 
     package var counters: ForwardCounters {
         listeners.reduce(into: ForwardCounters()) { sum, listener in
@@ -43,8 +64,14 @@ package final class HostListener: BoundForward {
             sum.accepted += counters.accepted
             sum.active += counters.active
             sum.failed += counters.failed
-            sum.bytesToGuest += counters.bytesToGuest
-            sum.bytesFromGuest += counters.bytesFromGuest
+            sum.bytesToGuest += counters.bytesForth
+            sum.bytesFromGuest += counters.bytesBack
         }
+    }
+}
+
+extension WantedForward.Key {
+    fileprivate func failure(_ address: IPAddress, _ error: SystemError) -> BindFailure {
+        BindFailure(address: HostAddress(address: address, port: hostPort), error: error)
     }
 }

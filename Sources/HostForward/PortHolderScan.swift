@@ -29,9 +29,10 @@ struct PortHolderScan: Sendable {
             let range = PortRange(lowest, highest),
             let listeners = try? ProcNetReader(root: root).listeners(in: range)
         else { return [:] }
+        let byPort = Dictionary(grouping: listeners, by: \.socket.port)
         var inodes: [UInt64: [HostAddress]] = [:]
         for address in addresses {
-            for listener in listeners where Self.blocks(listener.socket, address) {
+            for listener in byPort[address.port] ?? [] where Self.blocks(listener.socket, address) {
                 inodes[listener.inode, default: []].append(address)
             }
         }
@@ -49,10 +50,9 @@ struct PortHolderScan: Sendable {
         return result
     }
 
-    /// Whether a listener is what makes bind(2) fail: the same address, or a wildcard that covers it.
+    /// Whether a listener on the same port is what makes bind(2) fail: the same address, or a wildcard that covers it.
     private static func blocks(_ listener: ListeningSocket, _ wanted: HostAddress) -> Bool {
-        guard listener.port == wanted.port else { return false }
-        return listener.address == wanted.address || listener.address == .anyV6
+        listener.address == wanted.address || listener.address == .anyV6
             || listener.address.isV6 == wanted.address.isV6
                 && (listener.address.isUnspecified || wanted.address.isUnspecified)
     }

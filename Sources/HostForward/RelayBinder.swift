@@ -1,4 +1,3 @@
-package import AgentChannel
 internal import Linux
 package import PortForward
 package import Relay
@@ -6,18 +5,16 @@ package import Relay
 /// Binds host ports for one agent, on a relay engine that serves no other.
 package struct RelayBinder: ForwardBinder {
     private let engine: RelayEngine
-    private let agent: AgentAddress
-    private let token: MachineToken
+    private let agent: ForwardTarget
 
     /// - Parameter engine: moves the bytes; it is not shut down here.
-    package init(engine: RelayEngine, agent: AgentAddress, token: MachineToken) {
+    package init(engine: RelayEngine, agent: ForwardTarget) {
         self.engine = engine
         self.agent = agent
-        self.token = token
     }
 
     package func bind(_ forward: WantedForward.Key) throws(BindFailure) -> any BoundForward {
-        try HostListener(forward, agent: agent, token: token, engine: engine)
+        try HostListener(forward, to: agent, engine: engine)
     }
 
     package func resetConnections(acceptedBefore time: UInt64) {

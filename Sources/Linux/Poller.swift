@@ -3,14 +3,13 @@ internal import Glibc
 
 /// Lets one thread sleep until a descriptor is readable, a moment has come, or another thread wakes it.
 package final class Poller {
-    private let epoll: OwnedDescriptor
+    private let epoll: Epoll
     private let timer: OwnedDescriptor
     private let wake: OwnedDescriptor
     private var watched: [Int32] = []
 
     package init() throws(SystemError) {
-        epoll = OwnedDescriptor(
-            owning: try SystemError.check("epoll_create1", epoll_create1(Int32(EPOLL_CLOEXEC))))
+        epoll = try Epoll()
         timer = OwnedDescriptor(
             owning: try SystemError.check(
                 "timerfd_create",
@@ -27,7 +26,7 @@ package final class Poller {
 
     /// Watches these descriptors and no others. A closed descriptor has left by itself.
     package func watch(_ descriptors: [Int32]) throws(SystemError) {
-        for old in watched { _ = epoll_ctl(epoll.rawValue, EPOLL_CTL_DEL, old, nil) }
+        for old in watched { epoll.remove(old) }
         watched = []
         for descriptor in descriptors {
             try add(descriptor)
@@ -56,11 +55,10 @@ package final class Poller {
             ]
             poll(&both, 2, -1)
         } else {
-            var events = [epoll_event](repeating: epoll_event(), count: 16)
-            let count = epoll_wait(epoll.rawValue, &events, Int32(events.count), -1)
-            let broken = EPOLLERR.rawValue | EPOLLHUP.rawValue
-            for event in events.prefix(Int(max(0, count))) where event.events & broken != 0 {
-                healthy = false
+            healthy = withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 16) { events in
+                let count = epoll.wait(events)
+                let broken = EPOLLERR.rawValue | EPOLLHUP.rawValue
+                return events.prefix(count).allSatisfy { $0.events & broken == 0 }
             }
         }
         clear(timer.rawValue)
@@ -69,8 +67,7 @@ package final class Poller {
     }
 
     private func add(_ descriptor: Int32) throws(SystemError) {
-        var event = epoll_event(events: EPOLLIN.rawValue, data: epoll_data_t(fd: descriptor))
-        _ = try SystemError.check("epoll_ctl", epoll_ctl(epoll.rawValue, EPOLL_CTL_ADD, descriptor, &event))
+        try epoll.add(descriptor, EPOLLIN.rawValue, token: UInt64(UInt32(bitPattern: descriptor)))
     }
 
     private func clear(_ descriptor: Int32) {

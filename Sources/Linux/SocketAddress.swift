@@ -1,4 +1,4 @@
-package import CLinux
+internal import CLinux
 internal import Glibc
 
 /// The address of a stream socket, of any family rum speaks.
@@ -19,10 +19,22 @@ package enum SocketAddress: Hashable, Sendable {
         }
     }
 
-    /// Calls `body` with the kernel's form of the address.
+    /// Binds a socket to the address (bind(2)).
+    package func bind(_ fd: Int32) throws(SystemError) {
+        _ = try SystemError.check("bind", try withSockaddr { Glibc.bind(fd, $0, $1) })
+    }
+
+    /// Connects a socket to the address (connect(2)); a non-blocking one throws EINPROGRESS.
+    package func connect(_ fd: Int32) throws(SystemError) {
+        _ = try SystemError.check("connect", try withSockaddr { Glibc.connect(fd, $0, $1) })
+    }
+
+    /// Calls `body` with the kernel's form of the address. Not for other modules: which C module such a type belongs to
+    /// depends on how the package is built.
+    ///
     ///
     /// - Throws: ENAMETOOLONG for a unix path that does not fit sun_path, EINVAL for one with a NUL byte.
-    package func withSockaddr<Result>(
+    func withSockaddr<Result>(
         _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
     ) throws(SystemError) -> Result {
         switch self {
@@ -59,7 +71,7 @@ package enum SocketAddress: Hashable, Sendable {
     }
 
     /// Reads the kernel's form; nil for a family rum does not speak.
-    package init?(_ storage: borrowing sockaddr_storage) {
+    init?(_ storage: borrowing sockaddr_storage) {
         var copy = copy storage
         let family = Int32(copy.ss_family)
         let parsed: SocketAddress? = withUnsafeBytes(of: &copy) { bytes in

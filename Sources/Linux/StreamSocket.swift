@@ -3,6 +3,9 @@ internal import Glibc
 
 /// Opens stream sockets; every descriptor it makes is close-on-exec and non-blocking.
 package enum StreamSocket {
+    /// How long a connect over vsock may take.
+    private static let vsockConnectSeconds = 3
+
     /// Opens a socket of the address's family.
     package static func open(for address: SocketAddress) throws(SystemError) -> OwnedDescriptor {
         let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
@@ -19,13 +22,33 @@ package enum StreamSocket {
         let descriptor = try open(for: address)
         let fd = descriptor.rawValue
         if case .tcp(let ip, _, _) = address {
-            try setOption(fd, SOL_SOCKET, SO_REUSEADDR, Int32(1), "SO_REUSEADDR")
-            if ip.isV6 { try setOption(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, Int32(1), "IPV6_V6ONLY") }
+            try reuseAddress(fd)
+            if ip.isV6 { try onlyV6(fd) }
         }
         if case .vsock = address { VsockBuffers.enlarge(fd) }
-        _ = try SystemError.check("bind", try address.withSockaddr { bind(fd, $0, $1) })
+        try address.bind(fd)
         _ = try SystemError.check("listen", Glibc.listen(fd, backlog))
         return descriptor
+    }
+
+    /// Sets SO_REUSEADDR (socket(7)).
+    package static func reuseAddress(_ fd: Int32) throws(SystemError) {
+        try setOption(fd, SOL_SOCKET, SO_REUSEADDR, Int32(1), "SO_REUSEADDR")
+    }
+
+    /// Sets IPV6_V6ONLY (ipv6(7)).
+    package static func onlyV6(_ fd: Int32) throws(SystemError) {
+        try setOption(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, Int32(1), "IPV6_V6ONLY")
+    }
+
+    /// Has close(2) reset a TCP connection, so that a program that is killed resets its connections instead of ending them
+    /// as if all had been said; whoever ends one in order takes it back first. Urgent data stays in its place in the
+    /// stream, which a relay has no other for.
+    ///
+    /// Accepted sockets inherit both from their listener as it is when the handshake completes: set it before listen(2).
+    package static func resetUnlessEnded(_ fd: Int32) {
+        _ = clinux_reset_on_close(fd, 1)
+        try? setOption(fd, SOL_SOCKET, SO_OOBINLINE, Int32(1), "SO_OOBINLINE")
     }
 
     /// Starts to connect. The socket is writable when the attempt has ended; `pendingError` then tells how.
@@ -35,10 +58,16 @@ package enum StreamSocket {
         let descriptor = try open(for: address)
         let fd = descriptor.rawValue
         if case .tcp = address { try setOption(fd, Int32(IPPROTO_TCP), TCP_NODELAY, Int32(1), "TCP_NODELAY") }
-        if case .vsock = address { VsockBuffers.enlarge(fd) }
-        let result = try address.withSockaddr { Glibc.connect(fd, $0, $1) }
-        if result < 0 {
-            let error = SystemError.current("connect")
+        if case .vsock = address {
+            VsockBuffers.enlarge(fd)
+            // A guest whose driver is not up never answers. The kernel's own limit is 2 s (net/vmw_vsock/af_vsock.c).
+            let limit = timeval(tv_sec: vsockConnectSeconds, tv_usec: 0)
+            try? setOption(
+                fd, AF_VSOCK, Int32(SO_VM_SOCKETS_CONNECT_TIMEOUT_OLD), limit, "vsock connect timeout")
+        }
+        do throws(SystemError) {
+            try address.connect(fd)
+        } catch {
             // An interrupted connect goes on in the background, like EINPROGRESS (connect(2)).
             guard error.code == EINPROGRESS || error.code == EINTR else { throw error }
         }
@@ -52,6 +81,21 @@ package enum StreamSocket {
         guard getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size) == 0 else { return .current(operation) }
         return code == 0 ? nil : SystemError(code: code, operation: operation)
     }
+
+    /// Whether a connect to a loopback port that nobody listens on has met itself: the kernel chose the very port as the
+    /// socket's own, and a TCP socket may connect to itself (RFC 9293, 3.5, simultaneous open).
+    package static func isConnectedToItself(_ fd: Int32, at address: SocketAddress) -> Bool {
+        guard case .tcp(let ip, let port, _) = address, port >= firstEphemeralPort,
+            case .tcp(ip, port, _)? = try? localAddress(fd)
+        else { return false }
+        return true
+    }
+
+    /// The lowest port that the kernel chooses for a socket that names none (net.ipv4.ip_local_port_range), read once.
+    package static let firstEphemeralPort: UInt16 = {
+        let range = try? SmallFile.text(of: "/proc/sys/net/ipv4/ip_local_port_range")
+        return range.flatMap { UInt16($0.prefix { $0.isNumber }) } ?? 1024
+    }()
 
     /// The address this socket is bound to.
     package static func localAddress(_ fd: Int32) throws(SystemError) -> SocketAddress {

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 
 /// Reads the kernel's clocks (clock_gettime(2)), in nanoseconds.

@@ -27,7 +27,7 @@ package final class ListenWatcher: Sendable {
 
     /// Takes the first snapshot and starts to watch; when it returns, `current(in:)` is true.
     ///
-    /// - Throws: when the chosen mode is not to be had, or when called twice.
+    /// - Throws: when the chosen mode does not work here, or when called twice.
     package func start() async throws(ListenWatchError) {
         let isFirst = phase.withLock { phase in
             defer { if phase == .idle { phase = .started } }
@@ -62,6 +62,11 @@ package final class ListenWatcher: Sendable {
         board.table.restricted(to: range)
     }
 
+    /// Who listens on a port, as far as is known now; costs next to nothing, whatever the table's size.
+    package func listeners(on port: PortNumber) -> [ListeningSocket] {
+        Array(board.table.listeners(on: port))
+    }
+
     /// The present table of a port range at once, then each change of it; see `ListenTables`.
     package func tables(in range: PortRange = .all) -> ListenTables {
         ListenTables(board: board, range: range)
@@ -77,7 +82,7 @@ final class LoopStopper: Sendable {
 
     var isStopped: Bool { state.withLock { $0.stopped } }
 
-    /// Whom to wake on `stop`; wakes at once when that has been.
+    /// Sets what `stop` wakes; wakes it at once when `stop` was called before.
     func attach(_ waker: SharedWaker?) {
         let stopped = state.withLock { state in
             state.waker = waker

@@ -24,6 +24,13 @@ struct ListenerBook {
     /// All sockets, in no order.
     var sockets: [ListeningSocket] { entries.values.map(\.socket) }
 
+    /// The listeners of a range as they were last seen.
+    func observed(in range: PortRange) -> [ObservedListener] {
+        entries.values.lazy.filter { range.contains($0.socket.port) }.map {
+            ObservedListener(socket: $0.socket, inode: $0.inode)
+        }
+    }
+
     /// Replaces what is known of the ports in `coverage` by `rows`, a whole answer for them.
     ///
     /// `hint` explains a new socket. Returns the keys that appeared, and whether anything changed at all.

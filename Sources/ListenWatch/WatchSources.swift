@@ -1,11 +1,21 @@
 internal import CLinux
 internal import Glibc
+internal import Linux
 internal import Ports
 
-/// The snapshotter and the hint source in use, and the steps down when one can't be had.
+/// The snapshotter and the hint source in use.
+///
+/// The best of what the options allow is opened at the start. What fails is given up for the next best: hints for
+/// polling (`stepDown`), netlink for procfs (`fallBack`). What is worse than asked for is tried again each
+/// `retryInterval` (`climb`), because what was in the way may have gone: a module is loaded, memory is free again, a
+/// privilege is granted. `shortfall` says meanwhile what is missing and why.
 struct WatchSources {
     private(set) var snapshotter: any ListenSnapshotter
     private(set) var hints: (any HintSource)?
+    /// Why mode or push is not the best that was asked for; nil when it is.
+    private(set) var shortfall: String?
+    /// When to try for something better; nil when there is nothing better.
+    private(set) var climbDue: MonotonicTime?
     private var poll: PollSchedule
     private let options: ListenWatcherOptions
     private var misses = 0
@@ -17,19 +27,19 @@ struct WatchSources {
         snapshotter = ProcSnapshotter(root: options.procRoot)
         if options.mode == .procfs { return }
         do {
-            let netlink = try NetlinkSnapshotter()
-            // Only a question makes the kernel load the TCP part, so only an answer shows that it is there.
-            _ = try netlink.listeners(in: .all)
-            snapshotter = netlink
+            snapshotter = try options.openNetlink()
         } catch {
             guard options.mode == nil, error.isPermanent else { throw error }
             options.log("\(error); falling back to procfs")
+            fall(short: error.description)
             return
         }
-        openHints(best: options.push)
+        openHints()
     }
 
-    var source: ListenSource { ListenSource(mode: snapshotter.mode, push: hints?.push ?? .poll) }
+    var source: ListenSource {
+        ListenSource(mode: snapshotter.mode, push: hints?.push ?? .poll, degraded: shortfall)
+    }
 
     var descriptors: [Int32] { hints?.descriptors ?? [] }
 
@@ -38,49 +48,80 @@ struct WatchSources {
         poll.interval(changed: changed, cost: cost)
     }
 
-    /// Gives up the hint source and opens the next best.
+    /// Gives up the hint source and polls.
     mutating func stepDown(because reason: String) {
         guard let lost = hints?.push else { return }
         hints = nil
+        poll = .netlink
         options.log("lost \(lost.rawValue) events: \(reason)")
-        openHints(best: lost == .tracepoint ? .destroy : .poll)
+        fall(short: "no \(lost.rawValue) events: \(reason)")
     }
 
-    /// Notes whether a resync found changes that no event had announced. True when it did so twice running, which
-    /// is no chance any more: the kernel has stopped to tell.
-    mutating func hintsMissed(_ missed: Bool) -> Bool {
-        guard hints?.push == .tracepoint else { return false }
-        misses = missed ? misses + 1 : 0
-        return misses > 1
+    /// What to do about changes that no event had announced.
+    enum Missed { case nothing, reopen, giveUp }
+
+    /// Notes whether a resync found changes that no event had announced. Once, a ring may be dead, and a new one
+    /// helps; again before any hint has led to a listener (`hintsWorked`), the kernel reports nothing.
+    mutating func hintsMissed(_ missed: Bool) -> Missed {
+        guard missed, hints != nil else { return .nothing }
+        misses += 1
+        return misses == 1 ? .reopen : .giveUp
     }
 
-    /// Gives up netlink for good, if the mode was left open and the failure is one that stays.
+    /// Notes that a hint has led to a new listener.
+    mutating func hintsWorked() { misses = 0 }
+
+    /// Gives up netlink, if the mode was left open and the failure is one that stays.
     mutating func fallBack(after error: SnapshotFailed) -> Bool {
         guard options.mode == nil, error.isPermanent, snapshotter.mode == .netlink else { return false }
+        options.log("falling back to procfs")
         snapshotter = ProcSnapshotter(root: options.procRoot)
         hints = nil
         poll = .procfs
+        fall(short: error.description)
         return true
     }
 
-    private mutating func openHints(best: PushLevel) {
-        misses = 0
-        if best == .tracepoint {
+    /// Tries for what is better than what is in use; true when there is something new.
+    mutating func climb() -> Bool {
+        let before = source
+        climbDue = .now + options.retryInterval
+        if snapshotter.mode == .procfs {
             do {
-                hints = try TracepointSource(
-                    tracefs: options.tracefs, onlineCPUs: options.onlineCPUs ?? OnlineCPUs.list)
-                poll = .resync(options.resyncInterval)
-                return
+                snapshotter = try options.openNetlink()
+                poll = .netlink
+                shortfall = nil
+                climbDue = nil
+                options.log("sock_diag works again")
             } catch {
-                options.log("no tracepoint events: \(error)")
+                fall(short: error.description)
+                return source != before
             }
         }
+        openHints()
+        return source != before
+    }
+
+    private mutating func fall(short reason: String) {
+        shortfall = reason
+        climbDue = .now + options.retryInterval
+    }
+
+    private mutating func openHints() {
         poll = .netlink
-        guard best != .poll else { return }
+        guard options.push == .tracepoint else { return }
         do {
-            hints = try DestroySource()
+            hints = try TracepointSource(
+                tracefs: options.tracefs, onlineCPUs: options.onlineCPUs ?? OnlineCPUs.list)
+            poll = .resync(options.resyncInterval)
+            misses = 0
+            if shortfall != nil { options.log("tracepoint events again") }
+            shortfall = nil
+            climbDue = nil
         } catch {
-            options.log("no destroy events: \(error)")
+            let reason = "no tracepoint events: \(error)"
+            if reason != shortfall { options.log(reason) }
+            fall(short: reason)
         }
     }
 }

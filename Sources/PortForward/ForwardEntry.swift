@@ -2,6 +2,13 @@ internal import Linux
 internal import Ports
 
 /// A forward that is wanted, with what became of it.
+///
+///     wanted ──bind──▶ open ──not wanted──▶ gone, `closed`
+///        └──bind fails──▶ blocked ──holder found──▶ blocked and told ──not wanted──▶ gone, `closed`
+///                            └──────────retry──────────┴──▶ open
+///
+/// One that is blocked and not told yet goes without a word. When a retry fails for another reason than the one told,
+/// it is told again.
 struct ForwardEntry {
     enum State {
         case open(any BoundForward, latencyMicroseconds: UInt64?)
@@ -13,8 +20,6 @@ struct ForwardEntry {
         /// The holder has been looked for and the user told.
         var isAnnounced = false
         var holder: PortHolder?
-        /// When to try again: CLOCK_MONOTONIC nanoseconds.
-        var retryAt: UInt64
 
         var reason: String {
             let place = "\(BindAddress(failure.address.address).with(failure.address.port))"

@@ -5,23 +5,25 @@ package struct ForwardEvent: Hashable, Sendable {
     package enum Name: String, Sendable {
         /// The host port accepts connections.
         case opened
-        /// The host port refuses connections again.
+        /// The host port refuses connections again; or one that was told to be blocked is not wanted any more.
         case closed
         /// The host port could not be opened; it will be as soon as it can.
         case blocked
         /// The agent does not answer: what listens in the guest is unknown.
         case agentLost = "agent_lost"
         case agentBack = "agent_back"
+        /// A bound is kept: this port changes too often, or, without a forward, the guest's ports do or are too many.
+        case limited
     }
 
     package var name: Name
-    /// nil for events of the agent.
+    /// nil for events of the agent and of all ports together.
     package var forward: WantedForward.Key?
     /// Who listens in the guest, as far as known.
     package var listener: ListeningSocket?
-    /// Why: of `blocked`, `closed` and the agent's events; nil for the usual reason.
+    /// Why: of `blocked`, `closed`, `limited` and the agent's events; nil for the usual reason.
     package var reason: String?
-    /// What bind(2) said; only of `blocked`.
+    /// What bind(2) said: of `blocked`, and of `closed` when the port was never open.
     package var failure: BindFailure?
     /// From listen(2) in the guest to the open host port; nil when the former was not seen.
     package var latencyMicroseconds: UInt64?

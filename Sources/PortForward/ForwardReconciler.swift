@@ -3,20 +3,19 @@ package import Ports
 
 /// Makes the host's open ports what the policy wants for the guest's newest table: whole tables in, events out.
 ///
-/// Every event tells what has already happened. A port that can't be bound holds up no other. `run` must be
-/// running for blocked ports to be tried again and for the grace to end.
+/// Every event tells what has already happened. A port that can't be bound holds up no other. `run` must be running for
+/// blocked ports to be tried again, for changes that had to wait, and for the grace to end.
+///
+/// The agent is in one of three states, and only the first table after a connection says that it is well:
+///
+///     unknown ──table──▶ following ──loss──▶ lost ──connection──▶ lost, but back ──table──▶ following
+///                                             ▲───────loss───────────────┘
+///
+/// While it is lost, what listens in the guest is unknown: automatic forwards stay until `grace` has passed since the
+/// loss, then they close. `ForwardEntry` says what one forward goes through.
+///
+/// A port that changes too often is left as it is for a while and then made what is wanted by then; see `ChangeLimits`.
 package actor ForwardReconciler {
-    package struct Timing: Sendable {
-        /// How long automatic forwards stay without word from the agent.
-        package var grace = Duration.seconds(5)
-        /// Between two tries of a port that somebody holds.
-        package var busyRetry = Duration.milliseconds(50)
-        /// Between two tries of one that can't be bound for another reason.
-        package var otherRetry = Duration.seconds(1)
-
-        package init() {}
-    }
-
     private enum Agent {
         /// Not heard of yet.
         case unknown
@@ -28,13 +27,24 @@ package actor ForwardReconciler {
 
     private let policy: ForwardPolicy
     private let binder: any ForwardBinder
-    private let timing: Timing
+    private let limits: ForwardLimits
     private let clock: ForwardClock
     private let emit: @Sendable (ForwardEvent) -> Void
 
+    /// The newest table's forwards. They are what `entries` is, but for the keys that wait in `unsettled`.
+    private var wanted: [WantedForward.Key: WantedForward] = [:]
     private var entries: [WantedForward.Key: ForwardEntry] = [:]
+    private var unsettled: Set<WantedForward.Key> = []
+    private var changes: ChangeLimits
+    private var automaticCount = 0
+    private var blockedCount: UInt64 = 0
+    private var retries = RetryQueue()
+    private var surplus = SurplusNotice()
     private var lastID: UInt64 = 0
+
     private var agent = Agent.unknown
+    /// Why the agent was lost last.
+    private var lostReason: String?
     private var instanceID: String?
     private var bootID: String?
     private var connectedAt: UInt64 = 0
@@ -46,14 +56,15 @@ package actor ForwardReconciler {
 
     /// - Parameter emit: gets every event, in order; must not wait.
     package init(
-        policy: ForwardPolicy, binder: any ForwardBinder, timing: Timing = Timing(),
+        policy: ForwardPolicy, binder: any ForwardBinder, limits: ForwardLimits = ForwardLimits(),
         clock: ForwardClock, emit: @escaping @Sendable (ForwardEvent) -> Void
     ) {
         self.policy = policy
         self.binder = binder
-        self.timing = timing
+        self.limits = limits
         self.clock = clock
         self.emit = emit
+        changes = ChangeLimits(limits)
     }
 
     // MARK: What comes in
@@ -62,18 +73,21 @@ package actor ForwardReconciler {
     package func start() { reconcile(policy.wanted(in: nil)) }
 
     /// A connection to the agent stands. Its table is still to come, so nothing is closed yet.
-    package func agentConnected(instanceID: String, bootID: String) {
-        let now = clock.monotonic()
+    ///
+    /// - Parameter startedAt: when this agent was started, in nanoseconds of the host's CLOCK_MONOTONIC; nil from an
+    ///   agent that does not tell.
+    package func agentConnected(instanceID: String, bootID: String, startedAt: UInt64? = nil) {
         let isNewInstance = self.instanceID.map { $0 != instanceID } ?? false
         let isNewBoot = self.bootID.map { $0 != bootID } ?? false
         self.instanceID = instanceID
         self.bootID = bootID
-        connectedAt = now
+        connectedAt = clock.monotonic()
         guard case .lost(let since, false) = agent else { return }
         agent = .lost(since: since, isBack: true)
         if isNewInstance {
-            // Tunnels to the former agent are dead, and after a reboot nothing may ever say so.
-            binder.resetConnections(acceptedBefore: since)
+            // Tunnels to the former agent are dead, and after a reboot nothing may ever say so. Those accepted after
+            // this one's start go through it and are well: the loss may have been noticed seconds later.
+            binder.resetConnections(acceptedBefore: startedAt ?? since)
         }
         let reason: String? =
             isNewBoot ? "the guest was rebooted" : isNewInstance ? "the agent was started again" : nil
@@ -97,27 +111,48 @@ package actor ForwardReconciler {
         case .lost(let since, isBack: true): agent = .lost(since: since, isBack: false)
         case .following: agent = .lost(since: clock.monotonic(), isBack: false)
         }
+        lostReason = reason
         send(.agentLost, reason: reason)
         timeChanges.continuation.yield()
     }
 
     /// Closes every forward; nothing opens any more.
     package func stop() {
-        reconcile([])
         isStopped = true
+        (wanted, unsettled) = ([:], [])
+        for entry in sortedEntries { close(entry, blockedReason: "forwarding has ended") }
     }
 
+    // MARK: What there is
+
     /// Every forward there is or should be: static ones first, then by host port.
-    package var forwards: [ForwardSnapshot] {
-        entries.values.map(\.snapshot).sorted {
-            ($0.forward.kind == .auto ? 1 : 0, $0.forward.hostPort, $0.id)
-                < ($1.forward.kind == .auto ? 1 : 0, $1.forward.hostPort, $1.id)
+    package var forwards: [ForwardSnapshot] { sortedEntries.map(\.snapshot) }
+
+    /// Tells the whole state again, for a reader who has missed events: `start` comes first, then an event for each
+    /// forward, and no other in between.
+    package func retell(after start: @Sendable () -> Void) {
+        start()
+        if case .lost(_, isBack: false) = agent { send(.agentLost, reason: lostReason) }
+        for entry in sortedEntries {
+            switch entry.state {
+            case .open(_, let latency): send(.opened, entry.wanted, latencyMicroseconds: latency)
+            case .blocked(let blocked) where blocked.isAnnounced:
+                send(.blocked, entry.wanted, reason: blocked.reason, failure: blocked.failure)
+            case .blocked: break
+            }
+        }
+    }
+
+    private var sortedEntries: [ForwardEntry] {
+        entries.values.sorted {
+            ($0.wanted.key.kind == .auto ? 1 : 0, $0.wanted.key.hostPort, $0.id)
+                < ($1.wanted.key.kind == .auto ? 1 : 0, $1.wanted.key.hostPort, $1.id)
         }
     }
 
     // MARK: Time
 
-    /// Tries blocked ports again, ends the grace and finds out who holds ports, until its task is cancelled.
+    /// Does what is due and finds out who holds ports, until its task is cancelled.
     package func run() async {
         await withDiscardingTaskGroup { group in
             group.addTask {
@@ -126,8 +161,11 @@ package actor ForwardReconciler {
             var changes = timeChanges.stream.makeAsyncIterator()
             while !Task.isCancelled {
                 if let next = tick() {
-                    let pause = min(next - min(next, clock.monotonic()), timing.busyRetry.wholeNanoseconds)
-                    try? await Task.sleep(for: .nanoseconds(pause))
+                    let pause = next - min(next, clock.monotonic())
+                    let bounds =
+                        limits.shortestPause.wholeNanoseconds...limits.busyRetry.wholeNanoseconds
+                    try? await Task.sleep(
+                        for: .nanoseconds(min(max(pause, bounds.lowerBound), bounds.upperBound)))
                 } else {
                     // Ends with nil when the task is cancelled.
                     guard await changes.next(isolation: self) != nil else { return }
@@ -143,19 +181,16 @@ package actor ForwardReconciler {
         let now = clock.monotonic()
         var next: UInt64?
         if case .lost(let since, _) = agent {
-            let end = since &+ timing.grace.wholeNanoseconds
+            let end = since &+ limits.grace.wholeNanoseconds
             if now >= end {
                 closeAutomatic()
             } else {
                 next = end
             }
         }
-        for (key, entry) in entries {
-            guard case .blocked(let blocked) = entry.state else { continue }
-            if blocked.retryAt <= now { retry(key, entry, blocked, now) }
-            if case .blocked(let still)? = entries[key]?.state { next = min(next ?? .max, still.retryAt) }
-        }
-        return next
+        settleWaiting(now)
+        if !unsettled.isEmpty { next = min(next ?? .max, now + limits.busyRetry.wholeNanoseconds) }
+        return [next, retryBlocked(now)].compactMap { $0 }.min()
     }
 
     /// Finds the holders of newly blocked ports and tells; other forwards go on meanwhile.
@@ -178,51 +213,131 @@ package actor ForwardReconciler {
         }
     }
 
-    // MARK: Wanted and actual
-
-    private func reconcile(_ wanted: [WantedForward]) {
-        guard !isStopped else { return }
-        let keys = Set(wanted.map(\.key))
-        // Closing goes first: a port that changes its forward must be free for the new one.
-        for (key, entry) in entries where !keys.contains(key) { close(key, entry) }
-        for forward in wanted {
-            if entries[forward.key] == nil {
-                open(forward)
-            } else {
-                entries[forward.key]?.wanted = forward
-            }
+    /// Tries the blocked ports that are due, as far as one turn may go; returns when the next one is due.
+    private func retryBlocked(_ now: UInt64) -> UInt64? {
+        let end = now + limits.retryTimePerTurn.wholeNanoseconds
+        var tries = 0
+        while tries < limits.retriesPerTurn, clock.monotonic() <= end, let item = retries.takeDue(at: now) {
+            guard let entry = entries[item.key], entry.id == item.id, case .blocked(let blocked) = entry.state
+            else { continue }
+            tries += 1
+            retry(entry, blocked, now)
         }
+        return retries.nextAt
     }
 
-    private func open(_ forward: WantedForward) {
-        lastID += 1
+    private func retry(_ entry: ForwardEntry, _ blocked: ForwardEntry.Blocked, _ now: UInt64) {
         do throws(BindFailure) {
-            let bound = try binder.bind(forward.key)
-            opened(bound, forward, id: lastID)
-        } catch {
-            let retryAt = clock.monotonic() &+ interval(after: error)
-            entries[forward.key] = ForwardEntry(
-                id: lastID, wanted: forward, state: .blocked(.init(failure: error, retryAt: retryAt)))
-            blockChanges.continuation.yield()
-            timeChanges.continuation.yield()
-        }
-    }
-
-    private func retry(
-        _ key: WantedForward.Key, _ entry: ForwardEntry, _ blocked: ForwardEntry.Blocked, _ now: UInt64
-    ) {
-        do throws(BindFailure) {
-            opened(try binder.bind(key), entry.wanted, id: entry.id)
+            let bound = try binder.bind(entry.wanted.key)
+            blockedCount -= 1
+            opened(bound, entry.wanted, id: entry.id)
         } catch {
             var blocked = blocked
-            blocked.retryAt = now &+ interval(after: error)
             if error.isBusy != blocked.failure.isBusy {
                 // Another reason than the one told: tell again.
                 blocked.isAnnounced = false
                 blockChanges.continuation.yield()
             }
             blocked.failure = error
-            entries[key]?.state = .blocked(blocked)
+            entries[entry.wanted.key]?.state = .blocked(blocked)
+            retryLater(entry, error, now)
+        }
+    }
+
+    private func retryLater(_ entry: ForwardEntry, _ failure: BindFailure, _ now: UInt64) {
+        retries.add(.init(at: now + interval(after: failure), key: entry.wanted.key, id: entry.id))
+    }
+
+    private func interval(after failure: BindFailure) -> UInt64 {
+        let one = (failure.isBusy ? limits.busyRetry : limits.otherRetry).wholeNanoseconds
+        return max(one, blockedCount * limits.retryShare.wholeNanoseconds)
+    }
+
+    // MARK: Wanted and actual
+
+    private func reconcile(_ all: [WantedForward]) {
+        guard !isStopped else { return }
+        let now = clock.monotonic()
+        let list = withoutSurplus(all, now)
+        wanted = Dictionary(list.map { ($0.key, $0) }) { first, _ in first }
+        unsettled = []
+        // Closing goes first: a port that changes its forward must be free for the new one.
+        for key in entries.keys where wanted[key] == nil { settle(key, now) }
+        for forward in list {
+            if entries[forward.key] == nil {
+                settle(forward.key, now)
+            } else {
+                entries[forward.key]?.wanted = forward
+            }
+        }
+        changes.forget(at: now)
+        if !unsettled.isEmpty { timeChanges.continuation.yield() }
+    }
+
+    /// The forwards without the automatic ones that are too many: those that there are stay, then low ports come first.
+    private func withoutSurplus(_ list: [WantedForward], _ now: UInt64) -> [WantedForward] {
+        let automatic = list.filter { $0.key.kind == .auto }
+        let count = automatic.count - policy.maxAutoPorts
+        if surplus.isNews(count, at: now) {
+            let reason = """
+                the guest listens on \(automatic.count) ports, and \(policy.maxAutoPorts) are forwarded at most: \
+                \(count) are left out
+                """
+            send(.limited, reason: reason)
+        }
+        guard count > 0 else { return list }
+        let present = automatic.filter { entries[$0.key] != nil }
+        let fresh = automatic.filter { entries[$0.key] == nil }
+        return list.filter { $0.key.kind == .static } + (present + fresh).prefix(policy.maxAutoPorts)
+    }
+
+    private func settleWaiting(_ now: UInt64) {
+        guard !unsettled.isEmpty else { return }
+        let keys = unsettled
+        unsettled = []
+        for key in keys where wanted[key] == nil { settle(key, now) }
+        for key in keys where wanted[key] != nil { settle(key, now) }
+        changes.forget(at: now)
+    }
+
+    /// Opens or closes one port, or leaves it for later if it has changed too often.
+    private func settle(_ key: WantedForward.Key, _ now: UInt64) {
+        let (entry, forward) = (entries[key], wanted[key])
+        guard (entry == nil) != (forward == nil) else { return }
+        if key.kind == .auto, !mayChange(key, opens: forward != nil, now) {
+            unsettled.insert(key)
+        } else if let forward {
+            open(forward)
+        } else if let entry {
+            close(entry, blockedReason: "nothing listens there in the guest any more")
+        }
+    }
+
+    private func mayChange(_ key: WantedForward.Key, opens: Bool, _ now: UInt64) -> Bool {
+        // Its place may still be taken by a port that has to wait to be closed.
+        if opens, automaticCount >= policy.maxAutoPorts { return false }
+        switch changes.take(key, at: now) {
+        case .allowed: return true
+        case .port(let isNews):
+            if isNews { send(.limited, WantedForward(key: key), reason: limits.portReason) }
+        case .all(let isNews):
+            if isNews { send(.limited, reason: limits.allReason) }
+        }
+        return false
+    }
+
+    private func open(_ forward: WantedForward) {
+        lastID += 1
+        if forward.key.kind == .auto { automaticCount += 1 }
+        do throws(BindFailure) {
+            opened(try binder.bind(forward.key), forward, id: lastID)
+        } catch {
+            blockedCount += 1
+            let entry = ForwardEntry(id: lastID, wanted: forward, state: .blocked(.init(failure: error)))
+            entries[forward.key] = entry
+            retryLater(entry, error, clock.monotonic())
+            blockChanges.continuation.yield()
+            timeChanges.continuation.yield()
         }
     }
 
@@ -233,22 +348,28 @@ package actor ForwardReconciler {
         send(.opened, forward, latencyMicroseconds: latency)
     }
 
-    private func close(_ key: WantedForward.Key, _ entry: ForwardEntry, reason: String? = nil) {
-        entries[key] = nil
-        // A port that never opened needs no farewell.
-        guard case .open(let bound, _) = entry.state else { return }
-        bound.close()
-        send(.closed, entry.wanted, reason: reason)
-    }
-
-    private func closeAutomatic() {
-        for (key, entry) in entries where key.kind == .auto {
-            close(key, entry, reason: "the agent is lost")
+    /// - Parameter blockedReason: told of a port that was never open, if it was told to be blocked.
+    private func close(_ entry: ForwardEntry, reason: String? = nil, blockedReason: String) {
+        entries[entry.wanted.key] = nil
+        if entry.wanted.key.kind == .auto { automaticCount -= 1 }
+        switch entry.state {
+        case .open(let bound, _):
+            bound.close()
+            send(.closed, entry.wanted, reason: reason)
+        case .blocked(let blocked):
+            blockedCount -= 1
+            if blockedCount == 0 { retries = RetryQueue() }
+            guard blocked.isAnnounced else { return }
+            send(.closed, entry.wanted, reason: blockedReason, failure: blocked.failure)
         }
     }
 
-    private func interval(after failure: BindFailure) -> UInt64 {
-        (failure.isBusy ? timing.busyRetry : timing.otherRetry).wholeNanoseconds
+    private func closeAutomatic() {
+        wanted = wanted.filter { $0.key.kind == .static }
+        unsettled = unsettled.filter { $0.kind == .static }
+        for entry in sortedEntries where entry.wanted.key.kind == .auto {
+            close(entry, reason: "the agent is lost", blockedReason: "the agent is lost")
+        }
     }
 
     /// A listener older than the connection tells nothing of how fast this side is.

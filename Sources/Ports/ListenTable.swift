@@ -20,6 +20,16 @@ package struct ListenTable: Equatable, Sendable {
         return result
     }
 
+    /// The listeners of one port; found by bisection.
+    package func listeners(on port: PortNumber) -> ArraySlice<ListeningSocket> {
+        var (low, high) = (listeners.startIndex, listeners.endIndex)
+        while low < high {
+            let middle = (low + high) / 2
+            if listeners[middle].port < port { low = middle + 1 } else { high = middle }
+        }
+        return listeners[low...].prefix { $0.port == port }
+    }
+
     /// The part of the table whose ports lie in `range`.
     package func restricted(to range: PortRange) -> ListenTable {
         var copy = self
@@ -50,7 +60,8 @@ package struct ListenTable: Equatable, Sendable {
 package struct ListenSource: Hashable, Sendable {
     package var mode: ListenMode
     package var push: PushLevel
-    /// Why the newest snapshot failed; the table is then the last good one. nil when all is well.
+    /// What is worse than it could be here, and why: the newest snapshot failed, so that the table is the last good
+    /// one; or mode or push is not the best that was asked for. nil when all is well.
     package var degraded: String?
 
     package init(mode: ListenMode, push: PushLevel, degraded: String? = nil) {
@@ -70,8 +81,6 @@ package enum ListenMode: String, Sendable, CaseIterable {
 package enum PushLevel: String, Sendable, CaseIterable {
     /// The tracepoint `sock:inet_sock_set_state`: opens and closes within microseconds.
     case tracepoint
-    /// The kernel's multicast of destroyed sockets: closes at once, opens by polling.
-    case destroy
     /// A timer alone.
     case poll
 }

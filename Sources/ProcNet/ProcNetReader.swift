@@ -2,14 +2,18 @@ internal import Glibc
 internal import Linux
 package import Ports
 
-/// Reads the listeners of both families from a proc file system. It costs time for every socket of the machine,
-/// connected ones included.
+/// Reads the listeners of both families from a proc file system, up to the first connection, so that a machine's many
+/// connections cost nothing.
 package struct ProcNetReader: Sendable {
     /// The directory that holds `net/tcp`, usually `/proc`.
     package let root: String
 
-    package init(root: String = "/proc") {
+    /// Read the tables to their end: slow, but independent of the order in which the kernel prints them.
+    private let readsConnections: Bool
+
+    package init(root: String = "/proc", readsConnections: Bool = false) {
         self.root = root
+        self.readsConnections = readsConnections
     }
 
     /// All listeners whose ports lie in `range`. A missing `tcp6` is a kernel without IPv6; a missing `tcp` is
@@ -35,9 +39,10 @@ package struct ProcNetReader: Sendable {
             if error.code == ENOENT { return nil }
             throw .unreadable(path: path(family), code: error.code)
         }
-        var parser = ProcNetParser(family: family, range: range)
-        var buffer = [UInt8](repeating: 0, count: 64 << 10)
-        while true {
+        var parser = ProcNetParser(family: family, range: range, readsConnections: readsConnections)
+        // The kernel gives one page at a time, whatever it is asked for.
+        var buffer = [UInt8](repeating: 0, count: 16 << 10)
+        while !parser.isPastListeners {
             let count = Glibc.read(file.rawValue, &buffer, buffer.count)
             if count < 0 {
                 let code = SystemError.current("read").code

@@ -6,7 +6,7 @@ internal import Synchronization
 /// The side of an event loop that other threads may touch: its epoll instance, its listeners, its commands.
 final class LoopInbox: Sendable {
     enum Command {
-        /// A connection that another loop has accepted; the descriptor is owned by the command.
+        /// A connection that somebody else has accepted; the descriptor is owned by the command.
         case adopt(Int32, RelayListener)
         /// Abort the connections that were accepted before a CLOCK_MONOTONIC time.
         case reset(acceptedBefore: UInt64)
@@ -24,7 +24,7 @@ final class LoopInbox: Sendable {
     private let epoll: OwnedDescriptor
     private let wake: OwnedDescriptor
     private let state = Mutex(State())
-    /// Connections the loop holds or is about to.
+    /// Connections that the loop holds.
     let load = Atomic<Int>(0)
     /// When the loop last moved bulk: CLOCK_MONOTONIC nanoseconds.
     let lastBulk = Atomic<UInt64>(0)

@@ -1,28 +1,20 @@
-internal import AgentChannel
 internal import Glibc
 internal import Linux
-internal import Ports
 
 /// One relayed connection: the client's or server's socket, the tunnel to the other relay, and a flow each way.
 ///
+/// ```
+/// handshake -> relaying    both flows run until both have ended in order, or one is reset
+///           -> refusing    the last bytes go out, and the peer's close is awaited
+/// ```
 /// Confined to its event loop's thread.
 ///
-/// An orderly end is two half-closes, and only then does a relay close its tunnel. So a tunnel that closes
-/// while this side has not ended yet means that the far socket was reset: unix and vsock have no RST of their
-/// own to say it.
+/// A reset of either socket resets the other. A tunnel of records says when a direction has ended; one that closes
+/// before has been reset. In a raw tunnel an orderly end is two half-closes, and only then does a relay close it: one
+/// that closes while this side has not ended yet means that the far socket was reset.
 final class RelayConnection {
     enum Stage {
-        /// Host: the tunnel is being connected, or waits to be tried again.
-        case dialling
-        /// Host: `CONNECT` has been sent to a hybrid socket.
-        case greeting
-        /// Host: the preamble has been sent; client bytes already follow it.
-        case awaitingStatus
-        /// Guest: the host has not said everything yet.
-        case readingPreamble
-        /// Guest: one of the candidates is being connected.
-        case connecting
-        /// Guest: a refusal is on its way to the host.
+        case handshake(RelayNegotiation)
         case refusing
         case relaying
     }
@@ -41,43 +33,48 @@ final class RelayConnection {
     var local = RelayEnd(isTunnel: false)
     var tunnel = RelayEnd(isTunnel: true)
     var stage: Stage
+    /// How the tunnel's bytes travel; settled when the first of them does.
+    private(set) var form = TunnelForm.raw
     /// CLOCK_MONOTONIC nanoseconds; `.max` for none.
     var deadline = UInt64.max
-    /// Bytes for the tunnel that come before the flow's: a greeting, a preamble or a status.
+    /// Bytes of the tunnel that were read with the handshake's and are still to be used.
+    var leftover: RelayBuffer?
+    /// Bytes for the tunnel that come before the flow's.
     var outbox: ArraySlice<UInt8> = []
-    /// Bytes of an incomplete preamble or greeting.
-    var inbox: [UInt8] = []
-    /// Guest: addresses still to be tried.
-    var candidates: ArraySlice<SocketAddress> = []
     var toTunnel = RelayFlow()
     var fromTunnel = RelayFlow()
     /// Where the loop keeps it, and the tag its events carry.
-    var token: EventToken
+    let token: EventToken
     /// Already in the loop's list of connections with more to do.
     var isQueued = false
+    /// A dial waits for its next try; no event brings it about sooner.
+    var isRetrying = false
+    /// Nothing has shown yet that the accepted peer may speak.
+    var isSilent = false
     private var movedToTunnel: UInt64 = 0
     private var movedFromTunnel: UInt64 = 0
+    private var countedForth: UInt64 = 0
+    private var countedBack: UInt64 = 0
 
-    init(listener: RelayListener, token: EventToken, stage: Stage, acceptedAt: UInt64) {
+    init(listener: RelayListener, token: EventToken, acceptedAt: UInt64) {
         self.acceptedAt = acceptedAt
         self.listener = listener
         self.token = token
-        self.stage = stage
+        stage = .handshake(RelayNegotiation(listener.role.handshake()))
     }
 
     /// Bytes have lately come in larger pieces than small talk has.
     var isBulk: Bool { toTunnel.isBulk || fromTunnel.isBulk }
 
+    var isRelaying: Bool { if case .relaying = stage { true } else { false } }
+
     /// Goes as far as it can without waiting.
     func advance(_ loop: RelayLoop) -> Verdict {
-        while stage != .relaying {
-            let step =
-                switch listener.role {
-                case .host(let agent, let preamble): hostStep(loop, agent, preamble)
-                case .guest(let policy): guestStep(loop, policy)
-                }
-            if let step { return step }
+        guard !isRetrying else { return .waiting }
+        while case .handshake(let negotiation) = stage {
+            if let verdict = negotiation.step(self, loop) { return verdict }
         }
+        if case .refusing = stage { return finishRefusal(loop) }
         return relay(loop)
     }
 
@@ -85,6 +82,8 @@ final class RelayConnection {
     func release(_ loop: RelayLoop) {
         toTunnel.discard(loop.resources)
         fromTunnel.discard(loop.resources)
+        if let leftover { loop.resources.buffers.give(leftover) }
+        leftover = nil
         local.close()
         tunnel.close()
     }
@@ -102,6 +101,9 @@ final class RelayConnection {
         return abort()
     }
 
+    /// Ends it now: its time is up, or the loop can't watch it any more.
+    func end() { _ = isRelaying ? abort() : fail() }
+
     /// Writes the outbox; nil once it is empty.
     func flush() -> Transfer? {
         while !outbox.isEmpty {
@@ -113,13 +115,48 @@ final class RelayConnection {
         return nil
     }
 
+    /// Sends the last bytes and reads until the peer has closed: closing earlier, with its bytes unread, would reset the
+    /// tunnel and could take them with it.
+    private func finishRefusal(_ loop: RelayLoop) -> Verdict {
+        if !outbox.isEmpty {
+            switch flush() {
+            case nil: tunnel.shutdownWriting()
+            case .failed: return abort()
+            default: return .waiting
+            }
+        }
+        while tunnel.readable {
+            switch tunnel.receive(loop.resources.scratch.memory) {
+            case .moved(let count) where count > 0: continue
+            case .wouldBlock: return .waiting
+            default: return .done
+            }
+        }
+        return .waiting
+    }
+
     // MARK: Relaying
 
+    /// From now on bytes flow, beginning with those that came together with the handshake.
+    func beginRelaying() {
+        if let leftover { fromTunnel.take(over: leftover) }
+        leftover = nil
+        stage = .relaying
+    }
+
+    /// Settles how the tunnel's bytes travel, before the first of them does.
+    func setForm(_ new: TunnelForm) {
+        guard new != form else { return }
+        form = new
+        toTunnel.writeRecords()
+        fromTunnel.readRecords()
+    }
+
     private func relay(_ loop: RelayLoop) -> Verdict {
-        tunnel.noteLoss()
+        if form == .raw { tunnel.noteLoss() }
         let resources = loop.resources
         let before = movedToTunnel &+ movedFromTunnel
-        // Before the status goes out: the server's answer takes longer than the host's need for it.
+        // Before the outbox goes out: the server's answer takes longer than the host's need for the status.
         let back = fromTunnel.run(
             from: &tunnel, to: &local, using: resources, isLast: toTunnel.state == .ended,
             moved: &movedFromTunnel)
@@ -134,11 +171,15 @@ final class RelayConnection {
         count()
         if out == .sinkFailed { tunnel.failed = true }
         if back == .sinkFailed { local.failed = true }
+        // With records nobody closes a tunnel that the other has not ended: it was reset.
+        if form == .records, tunnel.peerIsGone, out != .ended { tunnel.failed = true }
         // A read fails only after everything that came before the reset has been read and passed on.
         if out == .sourceFailed || back == .sourceFailed { return abort() }
         // What a lost peer sent before it went is passed on as far as the other side takes it at once.
         if local.failed, out != .yielded { return abort() }
-        if tunnel.failed, back != .yielded { return abort() }
+        if tunnel.failed, back != .yielded, !(form == .records && back == .ended && out == .ended) {
+            return abort()
+        }
         if out == .ended, back == .ended { return .done }
         if out == .ended || back == .ended {
             let moved = before != movedToTunnel &+ movedFromTunnel
@@ -147,26 +188,22 @@ final class RelayConnection {
         return out == .yielded || back == .yielded ? .yielded : .waiting
     }
 
-    /// Brings what moved since the last call into the listener's counters.
-    func count() {
-        let (up, down) =
-            switch listener.role {
-            case .host: (movedToTunnel, movedFromTunnel)
-            case .guest: (movedFromTunnel, movedToTunnel)
-            }
-        listener.tally.add(toGuest: up &- countedToGuest, fromGuest: down &- countedFromGuest)
-        countedToGuest = up
-        countedFromGuest = down
-    }
-
-    private var countedToGuest: UInt64 = 0
-    private var countedFromGuest: UInt64 = 0
-
     /// Runs the flow to the tunnel while the answer is still awaited: the host need not wait to send.
     func sendAhead(_ loop: RelayLoop) -> RelayFlow.Turn {
         let turn = toTunnel.run(
             from: &local, to: &tunnel, using: loop.resources, isLast: false, moved: &movedToTunnel)
         count()
         return turn
+    }
+
+    /// Brings what moved since the last call into the listener's counters.
+    private func count() {
+        let (forth, back) =
+            switch listener.role.tunnel {
+            case .dialled: (movedToTunnel, movedFromTunnel)
+            case .accepted: (movedFromTunnel, movedToTunnel)
+            }
+        listener.tally.add(forth: forth &- countedForth, back: back &- countedBack)
+        (countedForth, countedBack) = (forth, back)
     }
 }

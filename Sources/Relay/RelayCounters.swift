@@ -6,12 +6,14 @@ package struct RelayCounters: Hashable, Sendable {
     package var accepted: UInt64 = 0
     /// Connections open now.
     package var active: UInt64 = 0
-    /// Connections that never got as far as relaying: refused, timed out, or the agent could not be reached.
+    /// Connections that never got as far as relaying: refused, timed out, or the other end could not be reached.
     package var failed: UInt64 = 0
-    /// Bytes towards the guest's program.
-    package var bytesToGuest: UInt64 = 0
-    /// Bytes from the guest's program.
-    package var bytesFromGuest: UInt64 = 0
+    /// Dials that were put off because the other end's backlog or this process's descriptors were used up.
+    package var putOff: UInt64 = 0
+    /// Bytes from the accepted to the dialled end.
+    package var bytesForth: UInt64 = 0
+    /// Bytes from the dialled to the accepted end.
+    package var bytesBack: UInt64 = 0
 
     package init() {}
 }
@@ -21,16 +23,18 @@ final class RelayTally: Sendable {
     let accepted = Atomic<UInt64>(0)
     let active = Atomic<UInt64>(0)
     let failed = Atomic<UInt64>(0)
-    let bytesToGuest = Atomic<UInt64>(0)
-    let bytesFromGuest = Atomic<UInt64>(0)
+    let putOff = Atomic<UInt64>(0)
+    let bytesForth = Atomic<UInt64>(0)
+    let bytesBack = Atomic<UInt64>(0)
 
     var counters: RelayCounters {
         var result = RelayCounters()
         result.accepted = accepted.load(ordering: .relaxed)
         result.active = active.load(ordering: .relaxed)
         result.failed = failed.load(ordering: .relaxed)
-        result.bytesToGuest = bytesToGuest.load(ordering: .relaxed)
-        result.bytesFromGuest = bytesFromGuest.load(ordering: .relaxed)
+        result.putOff = putOff.load(ordering: .relaxed)
+        result.bytesForth = bytesForth.load(ordering: .relaxed)
+        result.bytesBack = bytesBack.load(ordering: .relaxed)
         return result
     }
 }
@@ -38,8 +42,8 @@ final class RelayTally: Sendable {
 extension RelayTally {
     func addFailure() { failed.add(1, ordering: .relaxed) }
 
-    func add(toGuest: UInt64, fromGuest: UInt64) {
-        if toGuest > 0 { bytesToGuest.add(toGuest, ordering: .relaxed) }
-        if fromGuest > 0 { bytesFromGuest.add(fromGuest, ordering: .relaxed) }
+    func add(forth: UInt64, back: UInt64) {
+        if forth > 0 { bytesForth.add(forth, ordering: .relaxed) }
+        if back > 0 { bytesBack.add(back, ordering: .relaxed) }
     }
 }

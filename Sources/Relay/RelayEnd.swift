@@ -48,7 +48,7 @@ struct RelayEnd: ~Copyable {
     private(set) var fd: Int32 = -1
     private var descriptor: OwnedDescriptor?
 
-    /// Reading may give something; false only after EAGAIN, for edges are reported once.
+    /// Reading may give something; false only after EAGAIN or a short read, for edges are reported once.
     var readable = false
     /// Writing may take something; false only after EAGAIN, and while a connect is on its way.
     var writable = false
@@ -58,6 +58,8 @@ struct RelayEnd: ~Copyable {
     private(set) var hungUp = false
     /// A hang-up has been reported, and whether it is more than a half-close has not been looked at.
     private var mayBeLost = false
+    /// TCP urgent data has come. recv(2) stops short of its mark, and splice(2) does not get past it (tcp(7)).
+    private(set) var hasUrgentData = false
     /// This side has told the peer that nothing more will come.
     private(set) var hasEnded = false
     /// The peer is gone: nothing written will arrive.
@@ -72,25 +74,29 @@ struct RelayEnd: ~Copyable {
         fd = new.rawValue
         self.transport = transport
         descriptor = consume new
+        if !accepted, !isTunnel, transport == .tcp { StreamSocket.resetUnlessEnded(fd) }
         readable = accepted
         mayBeLost = false
         writable = true
         watched = 0
         hungUp = false
+        hasUrgentData = false
         hasEnded = false
         failed = false
     }
 
     /// Closes in order: what was written still arrives.
     mutating func close() {
+        if !isTunnel, transport == .tcp, isOpen { _ = clinux_reset_on_close(fd, 0) }
         descriptor = nil
         fd = -1
     }
 
     /// Closes so that a TCP peer gets a RST. Unix and vsock have none: their peers see a close.
     mutating func reset() {
-        if transport == .tcp, isOpen { _ = clinux_reset_on_close(fd) }
-        close()
+        if isTunnel, transport == .tcp, isOpen { _ = clinux_reset_on_close(fd, 1) }
+        descriptor = nil
+        fd = -1
     }
 
     mutating func note(_ events: UInt32) {
@@ -99,6 +105,7 @@ struct RelayEnd: ~Copyable {
         }
         if events & (EPOLLOUT.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue) != 0 { writable = true }
         if events & (EPOLLRDHUP.rawValue | EPOLLHUP.rawValue) != 0 { (hungUp, mayBeLost) = (true, true) }
+        if events & EPOLLPRI.rawValue != 0 { (hasUrgentData, readable) = (true, true) }
         if events & EPOLLERR.rawValue != 0 { failed = true }
     }
 
@@ -110,6 +117,7 @@ struct RelayEnd: ~Copyable {
         guard isOpen else { return nil }
         var events = watched | EPOLLIN.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue
         if !writable { events |= EPOLLOUT.rawValue }
+        if transport == .tcp { events |= EPOLLPRI.rawValue }
         return events == watched ? nil : events
     }
 
@@ -129,10 +137,8 @@ struct RelayEnd: ~Copyable {
         return result
     }
 
-    /// Finds out whether the peer has closed its socket, rather than shut down the side it writes to, if there is a
-    /// reason to ask.
-    ///
-    /// Only of a tunnel, and only before this side has ended, does that mean that the connection was reset.
+    /// Finds out, of a raw tunnel, whether the peer has closed its socket rather than shut down the side it writes to, if
+    /// there is a reason to ask. Only before this side has ended does that show that the connection was reset.
     mutating func noteLoss(atEnd: Bool = false) {
         // An end of file can be read before its event comes.
         guard mayBeLost || atEnd && !hungUp, isTunnel, !hasEnded, !failed else { return }
@@ -151,7 +157,8 @@ struct RelayEnd: ~Copyable {
         let fd = fd
         let result = Transfer { recv(fd, bytes.baseAddress, bytes.count, flags) }
         switch result {
-        case .moved(let count) where count > 0 && count < bytes.count && !hungUp && flags == 0:
+        case .moved(let count)
+        where count > 0 && count < bytes.count && !hungUp && !hasUrgentData && flags == 0:
             readable = false
         case .wouldBlock:
             readable = false
@@ -168,9 +175,15 @@ struct RelayEnd: ~Copyable {
         return result
     }
 
+    /// Bytes that can be read at once; 0 when that is unknown (ioctl FIONREAD).
+    var readableBytes: Int { max(0, Int(clinux_readable_bytes(fd))) }
+
     /// Passes an end of file on.
     mutating func shutdownWriting() {
         _ = shutdown(fd, Int32(SHUT_WR))
         hasEnded = true
     }
+
+    /// The peer has closed its socket, where it never shuts down one side alone (`TunnelForm.records`).
+    var peerIsGone: Bool { hungUp || failed }
 }

@@ -3,7 +3,7 @@ internal import Synchronization
 
 /// Relays connections between listeners and what they lead to, on event loops with threads of their own.
 ///
-/// One engine serves host and agent alike: a listener's role says how a connection is begun, then bytes move
+/// One engine serves host and agent alike: a listener's role says what is said before bytes flow, then they move
 /// both ways with half-closes and resets passed on. All calls are safe from any thread, and none waits but
 /// `shutdown`. An engine that goes away ends as with `shutdown`.
 package final class RelayEngine: Sendable {
@@ -18,6 +18,8 @@ package final class RelayEngine: Sendable {
     package init(
         options: RelayOptions = RelayOptions(), log: @escaping @Sendable (String) -> Void = { _ in }
     ) throws(SystemError) {
+        // Read now, so that no loop reads a file.
+        _ = StreamSocket.firstEphemeralPort
         var inboxes: [LoopInbox] = []
         for _ in 0..<max(1, options.loops) { inboxes.append(try LoopInbox()) }
         self.inboxes = inboxes
@@ -46,7 +48,8 @@ package final class RelayEngine: Sendable {
         on descriptor: consuming OwnedDescriptor, role: RelayRole
     ) throws(SystemError) -> RelayListener {
         let turn = listenersAdded.add(1, ordering: .relaxed).oldValue
-        let listener = try RelayListener(descriptor, role: role, inbox: inboxes[turn % inboxes.count])
+        let listener = try RelayListener(
+            descriptor, role: role, inbox: inboxes[turn % inboxes.count], total: total)
         try listener.start()
         return listener
     }
@@ -67,7 +70,8 @@ package final class RelayEngine: Sendable {
     }
 }
 
-/// Connections of all loops of an engine.
+/// What all loops of an engine have open.
 final class RelayTotal: Sendable {
     let connections = Atomic<Int>(0)
+    let listeners = Atomic<Int>(0)
 }

@@ -4,14 +4,15 @@ internal import Linux
 
 /// One direction of a relayed connection: takes bytes from one end and gives them to the other.
 ///
+/// ```
+/// open -> draining   the source has ended in order; what is held still goes out
+///      -> ending     into a tunnel of records: the last record goes out
+///      -> ended      the sink knows that nothing more will come
+/// ```
 /// Between turns it holds a pipe or a buffer only while the sink has not taken everything.
 struct RelayFlow {
     enum State {
-        case open
-        /// The source has ended; what is held still has to go out.
-        case draining
-        /// The end of file has been passed on.
-        case ended
+        case open, draining, ending, ended
     }
 
     /// Why a turn stopped.
@@ -51,6 +52,18 @@ struct RelayFlow {
     private var carrier = Carrier.none
     private(set) var isBulk = false
     private var smallTurns = 0
+    /// Where the source speaks in records.
+    private var reader: RecordReader?
+    /// Where the sink is spoken to in records.
+    private var writer: RecordWriter?
+    /// Header bytes at the start of the carrier, which count as nothing moved.
+    private var headerInCarrier: UInt8 = 0
+
+    /// Has the source speak in records from now on.
+    mutating func readRecords() { reader = RecordReader() }
+
+    /// Speaks to the sink in records from now on.
+    mutating func writeRecords() { writer = RecordWriter() }
 
     /// Starts with bytes that came together with the handshake.
     mutating func take(over leftover: RelayBuffer) { carrier = .buffer(leftover) }
@@ -65,83 +78,136 @@ struct RelayFlow {
         carrier = .none
     }
 
-    /// Moves bytes until either end blocks, ends or fails, or the turn's share is used up; `moved` grows by
-    /// what the sink took. When this is the last flow to end, closing the sink passes its end on as well.
+    /// Moves bytes until either end blocks, ends or fails, or the turn's share is used up; `moved` grows by what the
+    /// sink took. When this is the last flow to end, closing a raw sink passes its end on as well.
     mutating func run(
         from source: inout RelayEnd, to sink: inout RelayEnd, using resources: RelayResources,
         isLast: Bool, moved: inout UInt64
     ) -> Turn {
+        var pass = Pass(resources: resources, share: resources.turnBytes, isLast: isLast)
         guard isBulk else {
-            var method = SpliceTrial.Method.copy
-            return move(&source, &sink, &method, resources, isLast, &moved)
+            let turn = move(&source, &sink, &pass)
+            moved += UInt64(pass.moved)
+            return turn
         }
         let trial = resources.trial(from: source.transport, to: sink.transport)
         let measured = trial.decision == nil
-        var method = trial.method
-        let before = moved
+        pass.method = trial.method
         let start = measured ? SystemClock.threadCPU : 0
-        let turn = move(&source, &sink, &method, resources, isLast, &moved)
-        let bytes = Int(moved - before)
+        let turn = move(&source, &sink, &pass)
+        moved += UInt64(pass.moved)
         if measured {
             let cost = SystemClock.threadCPU - start
             resources.withTrial(from: source.transport, to: sink.transport) {
-                $0.record(method, bytes: bytes, cpuNanoseconds: cost)
+                $0.record(pass.method, bytes: pass.moved, cpuNanoseconds: cost)
             }
         }
-        if bytes > 0 {
-            smallTurns = bytes < Self.smallTurn ? smallTurns + 1 : 0
+        if pass.moved > 0 {
+            smallTurns = pass.moved < Self.smallTurn ? smallTurns + 1 : 0
             if smallTurns == Self.smallTurns { (isBulk, smallTurns) = (false, 0) }
         }
         return turn
     }
 
-    private mutating func move(
-        _ source: inout RelayEnd, _ sink: inout RelayEnd, _ method: inout SpliceTrial.Method,
-        _ resources: RelayResources, _ isLast: Bool, _ moved: inout UInt64
-    ) -> Turn {
-        var share = resources.turnBytes
+    /// One turn: what it may use, and what it has done so far.
+    private struct Pass {
+        let resources: RelayResources
+        var share: Int
+        let isLast: Bool
+        var method = SpliceTrial.Method.copy
+        var moved = 0
+
+        /// Notes bytes of the stream that the sink took.
+        mutating func note(_ count: Int) {
+            moved += count
+            share -= count
+        }
+    }
+
+    private mutating func move(_ source: inout RelayEnd, _ sink: inout RelayEnd, _ pass: inout Pass) -> Turn {
         while true {
+            if writer?.headerLeft ?? 0 > 0 {
+                if let stop = payHeader(to: &sink) { return stop }
+                continue
+            }
             if carrier.count > 0 {
+                guard takeHeaders() else { return .sourceFailed }
+                guard carrier.count > 0 else { continue }
                 guard sink.writable else { return .waiting }
-                switch writeOut(to: &sink) {
-                case .moved(let count):
-                    moved += UInt64(count)
-                    share -= count
+                switch writeOut(to: &sink, &pass) {
+                case .moved: continue
                 case .wouldBlock: return .waiting
                 case .failed: return .sinkFailed
                 }
-                continue
             }
             switch state {
             case .ended: return .ended
+            case .ending:
+                state = .ended
+                return .ended
             case .draining:
-                discard(resources)
-                if !isLast { sink.shutdownWriting() }
+                discard(pass.resources)
+                if writer != nil {
+                    writer?.owe(headerOf: 0)
+                    state = .ending
+                    continue
+                }
+                if !pass.isLast { sink.shutdownWriting() }
                 state = .ended
                 return .ended
             case .open: break
             }
-            guard source.readable, sink.writable, share > 0 else {
-                discard(resources)
+            guard source.readable, sink.writable, pass.share > 0 else {
+                discard(pass.resources)
                 return source.readable && sink.writable ? .yielded : .waiting
             }
-            if let failure = readIn(from: &source, to: &sink, &method, resources, &share, &moved) {
-                discard(resources)
+            if let failure = readIn(from: &source, to: &sink, &pass) {
+                discard(pass.resources)
                 return failure
             }
         }
     }
 
-    private mutating func writeOut(to sink: inout RelayEnd) -> Transfer {
+    // MARK: Out
+
+    private mutating func payHeader(to sink: inout RelayEnd) -> Turn? {
+        guard sink.writable else { return .waiting }
+        switch writer?.payHeader({ sink.transmit($0) }) {
+        case .moved, nil: return nil
+        case .wouldBlock: return .waiting
+        case .failed: return .sinkFailed
+        }
+    }
+
+    /// Takes the headers at the start of the buffer; false when they are none.
+    private mutating func takeHeaders() -> Bool {
+        guard case .buffer(let buffer) = carrier, reader != nil else { return true }
+        while buffer.count > 0, reader?.left == 0 {
+            do throws(RecordReader.Problem) {
+                buffer.consume(try reader?.takeHeader(buffer.bytes) ?? 0)
+            } catch {
+                return false
+            }
+        }
+        if reader?.hasEnded == true { state = .draining }
+        return true
+    }
+
+    private mutating func writeOut(to sink: inout RelayEnd, _ pass: inout Pass) -> Transfer {
+        let result: Transfer
         switch carrier {
         case .none: return .moved(0)
         case .buffer(let buffer):
-            let result = sink.transmit(buffer.bytes)
-            if case .moved(let count) = result { buffer.consume(count) }
-            return result
+            var bytes = buffer.bytes
+            if let reader { bytes = UnsafeRawBufferPointer(rebasing: bytes.prefix(reader.left)) }
+            result = sink.transmit(bytes)
+            if case .moved(let count) = result {
+                buffer.consume(count)
+                reader?.consume(count)
+            }
         case .pipe(let pipe):
             let fd = sink.fd
-            let result = Transfer { clinux_splice(pipe.reader.rawValue, fd, pipe.count) }
+            result = Transfer { clinux_splice(pipe.reader.rawValue, fd, pipe.count) }
             switch result {
             // Nothing taken although bytes are there: as good as blocked, and no reason to spin.
             case .moved(0), .wouldBlock:
@@ -150,33 +216,73 @@ struct RelayFlow {
             case .moved(let count): pipe.count -= count
             case .failed: break
             }
-            return result
         }
+        if case .moved(let count) = result {
+            let header = min(count, Int(headerInCarrier))
+            headerInCarrier -= UInt8(header)
+            pass.note(count - header)
+        }
+        return result
     }
+
+    // MARK: In
 
     /// Fills the empty carrier, or another one if that fits better; returns the reason when the flow can't go on.
     private mutating func readIn(
-        from source: inout RelayEnd, to sink: inout RelayEnd, _ method: inout SpliceTrial.Method,
-        _ resources: RelayResources, _ share: inout Int, _ moved: inout UInt64
+        from source: inout RelayEnd, to sink: inout RelayEnd, _ pass: inout Pass
     ) -> Turn? {
-        if method == .splice {
-            if let pipe = pipe(resources) {
-                return spliceIn(pipe, from: &source, to: sink.transport, &method, resources)
+        if pass.method == .splice, !source.hasUrgentData {
+            if reader?.headerLeft ?? 0 > 0 { return readHeader(from: &source) }
+            if let pipe = pipe(pass.resources) {
+                if announce(from: source, in: pipe) {
+                    return spliceIn(pipe, from: &source, to: sink.transport, &pass)
+                }
+                discard(pass.resources)
             }
-            method = .copy
         }
-        guard let buffer = buffer(resources) else {
-            return passOn(from: &source, to: &sink, resources.scratch, &share, &moved)
+        pass.method = .copy
+        guard let buffer = buffer(pass.resources) else {
+            if reader?.headerLeft ?? 0 > 0 { return readHeader(from: &source) }
+            return passOn(from: &source, to: &sink, &pass)
         }
-        switch source.receive(buffer.memory) {
+        // A record that has been announced is finished first; a new one is announced in front of its bytes.
+        let owed = writer?.left ?? 0
+        let headroom = writer != nil && owed == 0 ? RelayRecord.headerSize : 0
+        let room = UnsafeMutableRawBufferPointer(
+            rebasing: buffer.memory[headroom...].prefix(owed > 0 ? owed : .max))
+        switch source.receive(room) {
         case .moved(0): return end(&source)
         case .moved(let count):
-            buffer.fill(count)
+            if headroom > 0 {
+                RelayRecord.writeHeader(count, to: buffer.memory)
+                headerInCarrier = UInt8(headroom)
+            }
+            if owed > 0 { writer?.consume(count) }
+            buffer.fill(headroom + count)
             if count >= Self.bulkRead { isBulk = true }
         case .wouldBlock: break
         case .failed: return .sourceFailed
         }
         return nil
+    }
+
+    /// Reads the header of the next record, or a part of it, straight from the tunnel.
+    private mutating func readHeader(from source: inout RelayEnd) -> Turn? {
+        withUnsafeTemporaryAllocation(byteCount: RelayRecord.headerSize, alignment: 4) { bytes in
+            let room = UnsafeMutableRawBufferPointer(rebasing: bytes.prefix(reader?.headerLeft ?? 0))
+            switch source.receive(room) {
+            case .moved(0), .failed: return .sourceFailed
+            case .wouldBlock: return nil
+            case .moved(let count):
+                do throws(RecordReader.Problem) {
+                    _ = try reader?.takeHeader(UnsafeRawBufferPointer(rebasing: room.prefix(count)))
+                } catch {
+                    return .sourceFailed
+                }
+                if reader?.hasEnded == true { state = .draining }
+                return nil
+            }
+        }
     }
 
     /// Makes a pipe the carrier; nil when there is none to be had.
@@ -196,25 +302,43 @@ struct RelayFlow {
         return buffer
     }
 
+    /// Puts the header of a record of what the source has now into the empty pipe, unless one is open or none is needed.
+    /// False when the source has nothing, or the pipe takes nothing: then copying finds out why.
+    private mutating func announce(from source: borrowing RelayEnd, in pipe: RelayPipe) -> Bool {
+        guard writer?.left == 0 else { return true }
+        let count = min(source.readableBytes, RelayRecord.longest)
+        guard count > 0 else { return false }
+        let written = withUnsafeBytes(of: UInt32(count).bigEndian) {
+            write(pipe.writer.rawValue, $0.baseAddress, $0.count)
+        }
+        pipe.count = max(0, written)
+        guard written == RelayRecord.headerSize else { return false }
+        headerInCarrier = UInt8(written)
+        writer?.begin(count)
+        return true
+    }
+
     private mutating func spliceIn(
-        _ pipe: RelayPipe, from source: inout RelayEnd, to sink: Transport,
-        _ method: inout SpliceTrial.Method, _ resources: RelayResources
+        _ pipe: RelayPipe, from source: inout RelayEnd, to sink: Transport, _ pass: inout Pass
     ) -> Turn? {
         let fd = source.fd
-        switch Transfer({ clinux_splice(fd, pipe.writer.rawValue, pipe.capacity) }) {
+        let limit = min(pipe.capacity, writer?.left ?? reader?.left ?? .max)
+        switch Transfer({ clinux_splice(fd, pipe.writer.rawValue, limit) }) {
         case .moved(0):
             // Not every zero is the end of file, but a peek of nothing is.
             var byte: UInt8 = 0
             let peeked = withUnsafeMutableBytes(of: &byte) { source.receive($0, flags: Int32(MSG_PEEK)) }
             if case .moved(0) = peeked { return end(&source) }
             if case .failed = peeked { return .sourceFailed }
-            if case .moved(1) = peeked { leavePipe(&method, resources) }
-        case .moved(let count): pipe.count = count
-        // The pipe is empty, so it is the socket that has nothing.
+            if case .moved(1) = peeked { leavePipe(&pass) }
+        case .moved(let count):
+            pipe.count += count
+            if writer != nil { writer?.consume(count) } else { reader?.consume(count) }
+        // The pipe has room, so it is the socket that has nothing.
         case .wouldBlock: source.readable = false
         case .failed(EINVAL):
-            resources.withTrial(from: source.transport, to: sink) { $0.reject() }
-            leavePipe(&method, resources)
+            pass.resources.withTrial(from: source.transport, to: sink) { $0.reject() }
+            leavePipe(&pass)
         case .failed: return .sourceFailed
         }
         return nil
@@ -222,38 +346,57 @@ struct RelayFlow {
 
     /// Takes an end of file, which from a lost peer is a reset and must not look like an orderly end.
     private mutating func end(_ source: inout RelayEnd) -> Turn? {
+        // A tunnel of records says so when a direction ends; and what was announced must come.
+        guard reader == nil, writer?.left ?? 0 == 0 else { return .sourceFailed }
         source.noteLoss(atEnd: true)
         if source.failed { return .sourceFailed }
         state = .draining
         return nil
     }
 
-    /// Goes on by copying for the rest of the turn.
-    private mutating func leavePipe(_ method: inout SpliceTrial.Method, _ resources: RelayResources) {
-        discard(resources)
-        method = .copy
+    /// Goes on by copying for the rest of the turn. A header in the pipe is sent by itself.
+    private mutating func leavePipe(_ pass: inout Pass) {
+        if headerInCarrier > 0, let writer {
+            self.writer?.owe(headerOf: writer.left, last: Int(headerInCarrier))
+            headerInCarrier = 0
+        }
+        discard(pass.resources)
+        pass.method = .copy
     }
+
+    // MARK: Without pipe and buffer
 
     /// Moves bytes without holding any: peeks, sends, and takes from the source what the sink has taken.
     private mutating func passOn(
-        from source: inout RelayEnd, to sink: inout RelayEnd, _ scratch: RelayBuffer, _ share: inout Int,
-        _ moved: inout UInt64
+        from source: inout RelayEnd, to sink: inout RelayEnd, _ pass: inout Pass
     ) -> Turn? {
-        switch source.receive(scratch.memory, flags: Int32(MSG_PEEK)) {
+        let memory = pass.resources.scratch.memory
+        let owed = writer?.left ?? reader?.left ?? .max
+        let headroom = writer != nil && owed == 0 ? RelayRecord.headerSize : 0
+        let room = UnsafeMutableRawBufferPointer(
+            rebasing: memory[headroom...].prefix(owed == 0 ? .max : owed))
+        switch source.receive(room, flags: Int32(MSG_PEEK)) {
         case .moved(0): return end(&source)
-        case .wouldBlock: break
+        case .wouldBlock: return nil
         case .failed: return .sourceFailed
         case .moved(let peeked):
-            switch sink.transmit(UnsafeRawBufferPointer(rebasing: scratch.memory[..<peeked])) {
-            case .wouldBlock: break
+            if headroom > 0 {
+                RelayRecord.writeHeader(peeked, to: memory)
+                writer?.begin(peeked)
+            }
+            switch sink.transmit(UnsafeRawBufferPointer(rebasing: memory[..<(headroom + peeked)])) {
+            case .wouldBlock:
+                if headroom > 0 { writer?.begin(0) }
+                return nil
             case .failed: return .sinkFailed
             case .moved(let sent):
-                moved += UInt64(sent)
-                share -= sent
-                return drop(sent, from: &source, scratch)
+                if sent < headroom { writer?.owe(headerOf: peeked, last: headroom - sent) }
+                let taken = max(0, sent - headroom)
+                pass.note(taken)
+                if writer != nil { writer?.consume(taken) } else { reader?.consume(taken) }
+                return drop(taken, from: &source, pass.resources.scratch)
             }
         }
-        return nil
     }
 
     /// Takes bytes that have been peeked at out of the source.

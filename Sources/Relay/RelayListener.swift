@@ -1,19 +1,19 @@
-internal import AgentChannel
 internal import CLinux
 internal import Glibc
 package import Linux
-internal import Ports
 internal import Synchronization
 
 /// A listening socket that a relay engine accepts from; it listens until `close` or the engine's end.
+///
+/// One event loop watches it and hands connections on to the others. That every loop watches (EPOLLEXCLUSIVE) was measured to
+/// be slower: a short connection then most often wakes a second thread while the first is busy with the end of the one before.
 package final class RelayListener: Sendable {
     /// The bound address; a port that was given as 0 is the kernel's choice here.
     package let address: SocketAddress
     let role: RelayRole
-    /// What goes over a new tunnel first; empty in the guest.
-    let preambleBytes: [UInt8]
     let tally = RelayTally()
     private let inbox: LoopInbox
+    private let total: RelayTotal
     private let socket: Mutex<Socket>
 
     private struct Socket: ~Copyable {
@@ -29,33 +29,48 @@ package final class RelayListener: Sendable {
         case exhausted(SystemError)
     }
 
-    init(_ descriptor: consuming OwnedDescriptor, role: RelayRole, inbox: LoopInbox) throws(SystemError) {
+    init(
+        _ descriptor: consuming OwnedDescriptor, role: RelayRole, inbox: LoopInbox, total: RelayTotal
+    ) throws(SystemError) {
         let fd = descriptor.rawValue
         address = try StreamSocket.localAddress(fd)
         self.role = role
         self.inbox = inbox
-        preambleBytes =
-            switch role {
-            case .host(_, let preamble): preamble.bytes
-            case .guest: []
-            }
+        self.total = total
         if case .tcp = address {
-            // Accepted sockets inherit it: one call here instead of one a connection.
+            // Accepted sockets inherit these: calls here instead of for each connection.
             try StreamSocket.setOption(fd, Int32(IPPROTO_TCP), TCP_NODELAY, Int32(1), "TCP_NODELAY")
+            if role.tunnel == .dialled { StreamSocket.resetUnlessEnded(fd) }
         }
         socket = Mutex(Socket(descriptor: consume descriptor))
+        total.listeners.add(1, ordering: .relaxed)
     }
 
     /// What went through it so far; stays readable after `close`.
     package var counters: RelayCounters { tally.counters }
 
-    /// Stops listening: new connects are refused once this returns. Live connections go on.
+    /// Stops listening: new connects are refused once this returns. Live connections go on, and so do those that wait to
+    /// be accepted.
     package func close() {
+        // Clients that have connected already keep their connections: they could not know.
+        while case .connection(let descriptor) = accept() { adopt(descriptor) }
         let token = socket.withLock { socket in
+            // A client whose handshake completes while close(2) runs gets FIN and then RST, so that it sees an empty
+            // reply; after shutdown(2) it gets RST alone.
+            if let fd = socket.descriptor?.rawValue {
+                _ = shutdown(fd, Int32(SHUT_RD))
+                total.listeners.subtract(1, ordering: .relaxed)
+            }
             socket.descriptor = nil
             return socket.token.take()
         }
         if let token { inbox.remove(token) }
+    }
+
+    /// Hands a connection that was accepted outside of the loop to it; an engine that has ended resets it.
+    private func adopt(_ descriptor: consuming OwnedDescriptor) {
+        let fd = descriptor.release()
+        if !inbox.post(.adopt(fd, self)) { _ = OwnedDescriptor(owning: fd) }
     }
 
     /// Lets the loop know of it; from then on it accepts.
@@ -70,11 +85,11 @@ package final class RelayListener: Sendable {
         }
     }
 
+    /// Level-triggered: what one turn leaves in the backlog is reported again.
     func resume() throws(SystemError) {
         let failure: SystemError? = socket.withLock { socket in
             guard let fd = socket.descriptor?.rawValue, let token = socket.token else { return nil }
             do throws(SystemError) {
-                // Level-triggered: what one turn leaves in the backlog is reported again.
                 try inbox.watch(fd, EPOLLIN.rawValue, token)
                 return nil
             } catch {
@@ -102,8 +117,7 @@ package final class RelayListener: Sendable {
                 case EINTR, ECONNABORTED, EPROTO, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH,
                     EOPNOTSUPP, ENETUNREACH, EPERM:
                     continue
-                case EMFILE, ENFILE, ENOBUFS, ENOMEM: return .exhausted(error)
-                default: return .none
+                default: return error.isExhaustion ? .exhausted(error) : .none
                 }
             }
             return .none

@@ -8,6 +8,7 @@ final class RelayLoop {
     /// Time slice of the loop's thread, in nanoseconds: the shortest that the kernel grants (sched_setattr(2)). A
     /// woken loop then soon gets a core from a program that computes or moves bulk.
     private static let slice: UInt64 = 100_000
+    private static let acceptsPerTurn = 16
     /// A loop counts as busy with bulk for so long after its last turn of it; nanoseconds.
     private static let bulkMemory: UInt64 = 10_000_000
     private static let retryInterval: UInt64 = 2_000_000
@@ -16,15 +17,14 @@ final class RelayLoop {
     let resources: RelayResources
     let halfClosedTimeout: UInt64
     private let handshakeTimeout: UInt64
+    private let silenceTimeout: UInt64
     private let options: RelayOptions
     private let inbox: LoopInbox
     private let peers: [LoopInbox]
     private let total: RelayTotal
     private let log: @Sendable (String) -> Void
 
-    private var connections: [RelayConnection?] = []
-    private var generations: [UInt32] = []
-    private var freeSlots: [Int] = []
+    private var connections = ConnectionTable()
     private var queue: [EventToken] = []
     private var now = SystemClock.monotonic
     /// No connection's deadline is earlier.
@@ -34,7 +34,13 @@ final class RelayLoop {
     private var paused: [RelayListener] = []
     private var resumeAt = UInt64.max
     private var saidExhausted = false
-    private var stopped: (@Sendable () -> Void)?
+    /// Connections that may still be accepted in this turn.
+    private var acceptsLeft = 0
+    /// Accepted tunnels that have shown nothing yet, oldest first; some of them have shown it, or ended, since.
+    private var silent: [EventToken] = []
+    private var silentCount = 0
+    private var isStopped = false
+    private var stopWaiters: [@Sendable () -> Void] = []
 
     init(
         _ options: RelayOptions, inbox: LoopInbox, peers: [LoopInbox], total: RelayTotal,
@@ -42,11 +48,12 @@ final class RelayLoop {
     ) {
         self.options = options
         self.inbox = inbox
-        self.peers = peers
+        self.peers = peers.filter { $0 !== inbox }
         self.total = total
         self.log = log
         resources = RelayResources(options)
         handshakeTimeout = options.handshakeTimeout.wholeNanoseconds
+        silenceTimeout = options.silenceTimeout.wholeNanoseconds
         halfClosedTimeout = options.halfClosedTimeout.wholeNanoseconds
     }
 
@@ -56,15 +63,18 @@ final class RelayLoop {
         _ = clinux_set_slice(Self.slice)
         let events = UnsafeMutableBufferPointer<epoll_event>.allocate(capacity: 128)
         defer { events.deallocate() }
-        while stopped == nil {
+        while !isStopped {
             let count = inbox.wait(events, milliseconds: waitingTime)
             now = SystemClock.monotonic
+            // Alone, a listener most often has one connection, and the kernel reports it again while there are more. Beside
+            // others it takes what waits: it is long until it has its next turn.
+            acceptsLeft = count > 1 ? Self.acceptsPerTurn : 1
             for event in events[..<count] {
                 handle(EventToken(rawValue: event.data.u64), event.events)
             }
             resumeQueued()
             handleTimers()
-            if freeSlots.count == connections.count { resources.pipes.closeIdle() }
+            if connections.count == 0 { resources.pipes.closeIdle() }
         }
         finish()
     }
@@ -78,26 +88,32 @@ final class RelayLoop {
 
     func disarm(_ connection: RelayConnection) { connection.deadline = .max }
 
-    /// Has a connection try to dial again shortly, if the error is one that passes; its deadline bounds this.
+    /// Has a connection dial again shortly, if the error is one that passes; its deadline bounds this.
     func retryLater(_ connection: RelayConnection, after error: SystemError) -> Bool {
-        switch error.code {
-        // A unix socket's backlog is full (connect(2)); or no descriptors are left for now.
-        case EAGAIN, EMFILE, ENFILE, ENOBUFS, ENOMEM: break
-        default: return false
-        }
+        // EAGAIN: a unix socket's backlog is full (connect(2)).
+        guard error.code == EAGAIN || error.isExhaustion else { return false }
+        connection.isRetrying = true
+        connection.listener.tally.putOff.add(1, ordering: .relaxed)
         retrying.append(connection.token)
         retryAt = min(retryAt, now &+ Self.retryInterval)
         return true
+    }
+
+    /// Takes a connection whose peer has shown that it may speak off the list of those that have not.
+    func admit(_ connection: RelayConnection) {
+        connection.isSilent = false
+        silentCount -= 1
+        arm(connection, after: handshakeTimeout)
     }
 
     // MARK: Events
 
     private func handle(_ token: EventToken, _ events: UInt32) {
         if token == .wake {
-            inbox.takeCommands().forEach(obey)
+            for command in inbox.takeCommands() { obey(command) }
         } else if let number = token.listener {
             if let listener = inbox.listener(number) { accept(from: listener) }
-        } else if let connection = connection(token) {
+        } else if let connection = connections[token] {
             if token.isTunnelSide { connection.tunnel.note(events) } else { connection.local.note(events) }
             // Bulk waits until everything else that is ready has had its turn.
             if connection.isBulk { enqueue(connection) } else { advance(connection) }
@@ -108,19 +124,14 @@ final class RelayLoop {
         switch command {
         case .adopt(let fd, let listener): begin(OwnedDescriptor(owning: fd), listener)
         case .reset(let time):
-            for case let connection? in connections where connection.acceptedAt < time {
+            for connection in connections.all where connection.acceptedAt < time {
                 _ = connection.abort()
                 remove(connection)
             }
-        case .stop(let done): stopped = done
+        case .stop(let done):
+            isStopped = true
+            stopWaiters.append(done)
         }
-    }
-
-    private func connection(_ token: EventToken) -> RelayConnection? {
-        guard token.slot < connections.count, let connection = connections[token.slot],
-            connection.token == token.localSide
-        else { return nil }
-        return connection
     }
 
     private func advance(_ connection: RelayConnection) {
@@ -130,7 +141,7 @@ final class RelayLoop {
             watch(&connection.tunnel, connection.token.tunnelSide),
             watch(&connection.local, connection.token.localSide)
         else {
-            _ = connection.stage == .relaying ? connection.abort() : connection.fail()
+            connection.end()
             return remove(connection)
         }
         if verdict == .yielded { enqueue(connection) }
@@ -160,7 +171,7 @@ final class RelayLoop {
     /// Gives one connection its turn; then new events are looked at again, for small streams go first.
     private func resumeQueued() {
         guard !queue.isEmpty else { return }
-        guard let connection = connection(queue.removeFirst()) else { return }
+        guard let connection = connections[queue.removeFirst()] else { return }
         connection.isQueued = false
         if connection.isBulk { inbox.lastBulk.store(now, ordering: .relaxed) }
         advance(connection)
@@ -169,9 +180,9 @@ final class RelayLoop {
     // MARK: Connections
 
     private func accept(from listener: RelayListener) {
-        for _ in 0..<options.acceptsPerTurn {
-            guard total.connections.load(ordering: .relaxed) < options.maxConnections else {
-                return pause(listener, "\(options.maxConnections) connections are open")
+        while acceptsLeft > 0 {
+            guard hasRoom else {
+                return pause(listener, "\(options.maxDescriptors) descriptors are in use")
             }
             switch listener.accept() {
             case .none:
@@ -179,81 +190,83 @@ final class RelayLoop {
                 return
             case .exhausted(let error): return pause(listener, "\(error)")
             case .connection(let descriptor):
-                total.connections.add(1, ordering: .relaxed)
-                listener.tally.accepted.add(1, ordering: .relaxed)
-                listener.tally.active.add(1, ordering: .relaxed)
+                acceptsLeft -= 1
                 give(descriptor, listener)
             }
         }
     }
 
-    /// Hands a new connection to a loop without bulk, and to the one with the least of them among equals; this
-    /// one wins ties, for it is awake.
+    /// Hands a new connection to a loop without bulk, and among equals to the one with the fewest connections. This one
+    /// wins ties: it is awake.
     private func give(_ descriptor: consuming OwnedDescriptor, _ listener: RelayListener) {
         func isBusy(_ inbox: LoopInbox) -> Bool {
             inbox.lastBulk.load(ordering: .relaxed) &+ Self.bulkMemory > now
         }
         var best = (inbox: inbox, isBusy: isBusy(inbox), load: inbox.load.load(ordering: .relaxed) - 1)
-        for peer in peers where peer !== inbox {
+        for peer in peers {
             let candidate = (inbox: peer, isBusy: isBusy(peer), load: peer.load.load(ordering: .relaxed))
-            let isBetter =
-                candidate.isBusy == best.isBusy ? candidate.load < best.load : best.isBusy
+            let isBetter = candidate.isBusy == best.isBusy ? candidate.load < best.load : best.isBusy
             if isBetter { best = candidate }
         }
-        best.inbox.load.add(1, ordering: .relaxed)
-        if best.inbox === inbox {
-            begin(descriptor, listener)
-        } else {
-            let fd = descriptor.release()
-            guard !best.inbox.post(.adopt(fd, listener)) else { return }
-            // The loop is ending, and so will this one.
-            _ = OwnedDescriptor(owning: fd)
-            forget(listener, best.inbox)
-        }
+        guard best.inbox !== inbox else { return begin(descriptor, listener) }
+        let fd = descriptor.release()
+        // Where that loop is ending, so will this one.
+        if !best.inbox.post(.adopt(fd, listener)) { _ = OwnedDescriptor(owning: fd) }
+    }
+
+    /// Whether one more connection fits into the bound on descriptors.
+    private var hasRoom: Bool {
+        let connections = total.connections.load(ordering: .relaxed)
+        let others = total.listeners.load(ordering: .relaxed) + 2 * options.pipesPerLoop * options.loops
+        return 2 * (connections + 1) + others <= options.maxDescriptors
     }
 
     private func begin(_ descriptor: consuming OwnedDescriptor, _ listener: RelayListener) {
-        let slot = freeSlots.popLast() ?? connections.count
-        if slot == connections.count {
-            connections.append(nil)
-            generations.append(0)
-        }
-        generations[slot] &+= 1
-        let token = EventToken(slot: slot, generation: generations[slot])
-        let transport = Transport(listener.address)
-        let connection: RelayConnection
-        var isAllowed = true
-        switch listener.role {
-        case .host:
-            connection = RelayConnection(listener: listener, token: token, stage: .dialling, acceptedAt: now)
+        total.connections.add(1, ordering: .relaxed)
+        listener.tally.accepted.add(1, ordering: .relaxed)
+        listener.tally.active.add(1, ordering: .relaxed)
+        inbox.load.add(1, ordering: .relaxed)
+        let (now, transport) = (now, Transport(listener.address))
+        let connection = connections.add { RelayConnection(listener: listener, token: $0, acceptedAt: now) }
+        switch listener.role.tunnel {
+        case .dialled:
             connection.local.open(descriptor, transport, accepted: true)
-        case .guest(let policy):
-            isAllowed = policy.admits(peerOf: descriptor.rawValue, transport)
-            connection = RelayConnection(
-                listener: listener, token: token, stage: .readingPreamble, acceptedAt: now)
+            arm(connection, after: handshakeTimeout)
+        case .accepted:
+            let isAllowed = listener.role.admits(peerOf: descriptor.rawValue, transport)
             connection.tunnel.open(descriptor, transport, accepted: true)
+            guard isAllowed else {
+                connection.end()
+                return remove(connection)
+            }
+            noteSilent(connection)
+            arm(connection, after: silenceTimeout)
         }
-        connections[slot] = connection
-        guard isAllowed else {
-            _ = connection.fail()
-            return remove(connection)
-        }
-        arm(connection, after: handshakeTimeout)
         advance(connection)
     }
 
-    private func remove(_ connection: RelayConnection) {
-        let slot = connection.token.slot
-        connection.release(self)
-        connections[slot] = nil
-        freeSlots.append(slot)
-        forget(connection.listener, inbox)
+    /// Bounds the accepted tunnels that have shown nothing yet: a flood of them closes its own.
+    private func noteSilent(_ connection: RelayConnection) {
+        connection.isSilent = true
+        silentCount += 1
+        while let first = silent.first,
+            connections[first]?.isSilent != true || silentCount > options.maxSilent
+        {
+            silent.removeFirst()
+            guard let oldest = connections[first], oldest.isSilent else { continue }
+            oldest.end()
+            remove(oldest)
+        }
+        silent.append(connection.token)
     }
 
-    private func forget(_ listener: RelayListener, _ loop: LoopInbox) {
-        loop.load.subtract(1, ordering: .relaxed)
+    private func remove(_ connection: RelayConnection) {
+        if connection.isSilent { silentCount -= 1 }
+        connection.release(self)
+        connections.remove(connection)
+        inbox.load.subtract(1, ordering: .relaxed)
         total.connections.subtract(1, ordering: .relaxed)
-        listener.tally.active.subtract(1, ordering: .relaxed)
+        connection.listener.tally.active.subtract(1, ordering: .relaxed)
     }
 
     // MARK: Time
@@ -271,13 +284,16 @@ final class RelayLoop {
             retryAt = .max
             let turn = retrying
             retrying = []
-            turn.compactMap(connection).forEach(advance)
+            for connection in turn.compactMap({ connections[$0] }) {
+                connection.isRetrying = false
+                advance(connection)
+            }
         }
         if now >= resumeAt {
             resumeAt = .max
             let turn = paused
             paused = []
-            turn.forEach(resume)
+            for listener in turn { resume(listener) }
         }
         if now >= nextDeadline { expire() }
     }
@@ -285,15 +301,11 @@ final class RelayLoop {
     /// Deadlines are few and far off, so a walk over all connections when the first is due costs less than a
     /// queue kept in order for each.
     private func expire() {
-        nextDeadline = .max
-        for case let connection? in connections {
-            if connection.deadline <= now {
-                _ = connection.stage == .relaying ? connection.abort() : connection.fail()
-                remove(connection)
-            } else {
-                nextDeadline = min(nextDeadline, connection.deadline)
-            }
+        for connection in connections.all where connection.deadline <= now {
+            connection.end()
+            remove(connection)
         }
+        nextDeadline = connections.nextDeadline
     }
 
     private func pause(_ listener: RelayListener, _ reason: String) {
@@ -314,21 +326,19 @@ final class RelayLoop {
 
     private func finish() {
         let (commands, listeners) = inbox.stop()
-        listeners.forEach { $0.close() }
+        for listener in listeners { listener.close() }
         for command in commands {
             switch command {
-            case .adopt(let fd, let listener):
-                _ = OwnedDescriptor(owning: fd)
-                forget(listener, inbox)
+            case .adopt(let fd, _): _ = OwnedDescriptor(owning: fd)
             case .reset: break
-            case .stop(let done): done()
+            case .stop(let done): stopWaiters.append(done)
             }
         }
-        for case let connection? in connections {
+        for connection in connections.all {
             _ = connection.abort()
             remove(connection)
         }
         resources.pipes.closeIdle()
-        stopped?()
+        for answer in stopWaiters { answer() }
     }
 }

@@ -5,10 +5,11 @@ internal import Linux
 package struct RelayOptions: Sendable {
     /// Event loops, each on a thread of its own.
     package var loops: Int
-    /// Connections at once; above it, clients wait in the listeners' backlogs.
-    package var maxConnections: Int
+    /// Descriptors for connections, listeners and pipes at once; where they are used up, clients wait in the listeners'
+    /// backlogs. A connection takes two.
+    package var maxDescriptors: Int
     /// Pipes per loop for splice(2); a direction that gets none copies through a buffer.
-    package var pipesPerLoop = 64
+    package var pipesPerLoop = 24
     /// Bytes, of at most 1 MiB for an unprivileged process (pipe(7), pipe-max-size).
     ///
     /// To move a mebibyte takes 0.2 ms, in which a kernel without preemption gives the core to nobody else. With half
@@ -20,10 +21,12 @@ package struct RelayOptions: Sendable {
     package var bufferSize = 256 << 10
     /// Bytes one direction may move before the others have their turn.
     package var turnBytes = 256 << 10
-    /// Connections one listener may accept before the relays have their turn.
-    package var acceptsPerTurn = 32
-    /// From accept to the first relayed byte: dialling, greeting, preamble and status.
+    /// From accept to the first relayed byte.
     package var handshakeTimeout = Duration.seconds(10)
+    /// For an accepted tunnel to show that its peer may speak; what it shows is a few bytes that are sent at once.
+    package var silenceTimeout = Duration.seconds(2)
+    /// Accepted tunnels per loop that have not shown it yet; above that the oldest of them is closed.
+    package var maxSilent = 64
     /// How long a connection of which one direction has ended may stay without a byte in the other.
     package var halfClosedTimeout = Duration.seconds(3600)
     package var splice = SpliceUse.whereItPays
@@ -36,11 +39,11 @@ package struct RelayOptions: Sendable {
         case never
     }
 
-    /// One loop a core, up to four; connections as the limit on descriptors (RLIMIT_NOFILE) allows.
+    /// One loop a core, up to four; descriptors as the limit on them (RLIMIT_NOFILE) allows, less a reserve for what
+    /// else the program opens.
     package init() {
         loops = min(4, max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-        let descriptors = min(DescriptorLimit.current, 1 << 20)
-        // Two a connection; the rest is for pipes, listeners and the program's own.
-        maxConnections = max(16, (descriptors - min(descriptors / 4, 2 * loops * pipesPerLoop + 256)) / 2)
+        let limit = min(DescriptorLimit.current, 1 << 20)
+        maxDescriptors = max(32, limit - min(limit / 4, 256))
     }
 }

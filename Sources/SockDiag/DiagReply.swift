@@ -1,6 +1,6 @@
 internal import CNetlink
 internal import Glibc
-package import Linux
+internal import Linux
 package import Ports
 
 /// Reads the kernel's answer, one datagram at a time.
@@ -21,14 +21,11 @@ package enum DiagReply {
         var messages = NetlinkMessages(datagram)
         while let message = try messages.next() {
             guard message.sequence == sequence else { continue }
-            switch Int32(message.type) {
-            case NLMSG_DONE, NLMSG_ERROR:
-                guard message.payload.count >= MemoryLayout<Int32>.size else { throw .cutMessage }
-                let code = message.payload.loadUnaligned(as: Int32.self)
-                guard code == 0 else {
-                    throw .failed(SystemError(code: -code, operation: "NETLINK_SOCK_DIAG"))
-                }
+            if let code = try message.errorCode() {
+                guard code == 0 else { throw .failed(failure(code)) }
                 return .done
+            }
+            switch Int32(message.type) {
             case TCPDIAG_GETSOCK, Int32(SOCK_DIAG_BY_FAMILY):
                 if let row = try row(message.payload) { rows.append(row) }
             default:
@@ -38,24 +35,30 @@ package enum DiagReply {
         return .more
     }
 
-    /// The local ends in one datagram of the multicast of destroyed sockets; those without a port are left out.
-    package static func destroyed(
-        _ datagram: UnsafeRawBufferPointer
-    ) -> [(address: IPAddress, port: PortNumber)] {
+    /// The answer to a look-up in one datagram; nil when the datagram has none.
+    ///
+    /// The kernel answers with one message and no DONE, so whatever carries the sequence number is the answer: a
+    /// socket that has just ceased to listen (state CLOSE) and an error mean that nobody would take the connection.
+    package static func owner(
+        _ datagram: UnsafeRawBufferPointer, sequence: UInt32
+    ) throws(SockDiagError) -> PortOwner? {
         var messages = NetlinkMessages(datagram)
-        var result: [(address: IPAddress, port: PortNumber)] = []
-        // A cut datagram is a hint like any other, as far as it goes.
-        while let message = try? messages.next() {
-            guard Int32(message.type) == SOCK_DIAG_BY_FAMILY,
-                message.payload.count >= MemoryLayout<inet_diag_msg>.size
-            else { continue }
-            let socket = message.payload.loadUnaligned(as: inet_diag_msg.self)
-            if let port = PortNumber(UInt16(bigEndian: socket.id.idiag_sport)), let address = address(socket)
-            {
-                result.append((address, port))
+        while let message = try messages.next() {
+            guard message.sequence == sequence else { continue }
+            if let code = try message.errorCode() {
+                return .nobody(because: code == 0 || code == ENOENT ? nil : failure(code))
+            }
+            switch Int32(message.type) {
+            case TCPDIAG_GETSOCK, Int32(SOCK_DIAG_BY_FAMILY):
+                return try row(message.payload).map(PortOwner.listener) ?? .nobody(because: nil)
+            default: return .nobody(because: nil)
             }
         }
-        return result
+        return nil
+    }
+
+    private static func failure(_ code: Int32) -> SystemError {
+        SystemError(code: code, operation: "NETLINK_SOCK_DIAG")
     }
 
     /// nil for a socket that does not listen: a look-up may find a connection.

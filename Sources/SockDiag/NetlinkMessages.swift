@@ -3,8 +3,18 @@ internal import CNetlink
 /// One netlink message inside a received buffer; valid while the buffer is.
 struct NetlinkMessage {
     let type: UInt16
+    let flags: UInt16
     let sequence: UInt32
     let payload: UnsafeRawBufferPointer
+}
+
+extension NetlinkMessage {
+    /// The errno in an ERROR or DONE message, 0 for success; nil for a message of any other type.
+    func errorCode() throws(SockDiagError) -> Int32? {
+        guard Int32(type) == NLMSG_ERROR || Int32(type) == NLMSG_DONE else { return nil }
+        guard payload.count >= MemoryLayout<Int32>.size else { throw .cutMessage }
+        return -payload.loadUnaligned(as: Int32.self)
+    }
 }
 
 /// Walks the messages of one received datagram without trusting a length in it.
@@ -22,7 +32,7 @@ struct NetlinkMessages {
         let length = Int(header.nlmsg_len)
         guard length >= headerSize, length <= rest.count else { throw .cutMessage }
         let message = NetlinkMessage(
-            type: header.nlmsg_type, sequence: header.nlmsg_seq,
+            type: header.nlmsg_type, flags: header.nlmsg_flags, sequence: header.nlmsg_seq,
             payload: UnsafeRawBufferPointer(rebasing: rest[headerSize..<length]))
         rest = UnsafeRawBufferPointer(rebasing: rest[min(rest.count, netlinkAligned(length))...])
         return message

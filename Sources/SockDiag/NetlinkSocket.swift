@@ -5,34 +5,31 @@ package import Linux
 /// Carries netlink messages to the kernel and back. The second implementation replays recorded answers.
 package protocol NetlinkTransport: AnyObject {
     func send(_ message: [UInt8]) throws(SystemError)
-    /// Waits for one datagram and returns its length in `buffer`.
+    /// Takes one datagram and returns its length in `buffer`; never waits.
     ///
-    /// - Throws: EAGAIN when the time limit ran out, ENOBUFS when the kernel dropped data, ENOSPC when the
-    ///   datagram did not fit.
+    /// - Throws: EAGAIN when there is none, ENOBUFS when the kernel dropped data, ENOSPC when the datagram did not
+    ///   fit.
     func receive(into buffer: UnsafeMutableRawBufferPointer) throws(SystemError) -> Int
 }
 
-/// A netlink socket of libmnl, in the network namespace of the thread that opened it.
+/// A netlink socket of libmnl, in the network namespace of the thread that opened it. No call of it waits.
+///
+/// The kernel answers a question inside sendto(2), and puts each further datagram of a dump in the queue inside the
+/// recvmsg(2) that took the one before it (netlink_dump, net/netlink/af_netlink.c). So what is not there when it is
+/// asked for will not come, and nothing has to be waited for.
 package final class NetlinkSocket: NetlinkTransport {
     private let socket: OpaquePointer
 
-    /// Opens and binds. `groups` are multicast groups by number; `timeout` limits each `receive`, in
-    /// milliseconds, and nil makes `receive` return at once.
-    package init(bus: Int32, groups: [UInt32] = [], timeout: Int? = 1000) throws(SystemError) {
-        guard let opened = mnl_socket_open2(bus, Int32(SOCK_CLOEXEC.rawValue)) else {
+    /// Opens and binds. `groups` are multicast groups by number.
+    package init(bus: Int32, groups: [UInt32] = []) throws(SystemError) {
+        let flags = Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+        guard let opened = mnl_socket_open2(bus, flags) else {
             throw .current("netlink socket")
         }
         socket = opened
         // Groups above 31 do not fit the bind mask; all of ours are below.
         let mask = groups.reduce(UInt32(0)) { $0 | 1 << ($1 - 1) }
         _ = try SystemError.check("netlink bind", mnl_socket_bind(socket, mask, MNL_SOCKET_AUTOPID))
-        if let timeout {
-            let limit = timeval(tv_sec: timeout / 1000, tv_usec: timeout % 1000 * 1000)
-            try StreamSocket.setOption(descriptor, SOL_SOCKET, SO_RCVTIMEO, limit, "SO_RCVTIMEO")
-        } else {
-            let flags = try SystemError.check("fcntl", fcntl(descriptor, F_GETFL))
-            _ = try SystemError.check("fcntl", fcntl(descriptor, F_SETFL, flags | O_NONBLOCK))
-        }
     }
 
     deinit { mnl_socket_close(socket) }

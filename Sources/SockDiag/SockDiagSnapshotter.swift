@@ -6,7 +6,7 @@ package import Ports
 /// Asks the kernel which TCP sockets listen, over one long-lived NETLINK_SOCK_DIAG socket.
 ///
 /// The answers concern the network namespace of the thread that made the snapshotter. One question at a time;
-/// the caller serialises. A question blocks for microseconds, and never longer than a second.
+/// the caller serialises. No question waits: the kernel answers while it takes the question.
 package final class SockDiagSnapshotter {
     /// The kernel fills dump datagrams up to this size and no further (netlink_dump, net/netlink/af_netlink.c).
     private static let bufferSize = 32 << 10
@@ -35,59 +35,103 @@ package final class SockDiagSnapshotter {
 
     /// Every listener whose port lies in `range`, in the kernel's order; REUSEPORT sockets are several rows.
     package func listeners(in range: PortRange = .all) throws(SockDiagError) -> [ObservedListener] {
+        try dump(of: range).listeners
+    }
+
+    /// The same, and whether some may be missing.
+    package func dump(of range: PortRange) throws(SockDiagError) -> ListenerDump {
         do {
-            return try ask(.listeners(range))
-        } catch .overrun {
-            // Part of the answer was dropped: a fresh socket has its whole buffer for the second try.
-            return try ask(.listeners(range))
+            return try ask(.listeners(range), Self.rows)
+        } catch .failed(let error) {
+            throw Self.classified(error)
         }
     }
 
-    /// The listener that would take a connection to `address` and `port` arriving on an interface (1 is lo, 0
-    /// leaves out sockets bound to a device); nil when the kernel would refuse it.
+    /// Who would take a connection to `address` and `port` arriving on an interface (1 is lo, 0 leaves out sockets
+    /// bound to a device).
+    ///
+    /// An error that the kernel answers with, such as that of a missing address family, is an answer and not thrown.
+    package func lookUp(
+        _ address: IPAddress, port: PortNumber, interfaceIndex: UInt32
+    ) throws(SockDiagError) -> PortOwner {
+        try ask(.owner(address, port, interfaceIndex: interfaceIndex), Self.owner)
+    }
+
+    /// The listener that `lookUp` names; nil when there is none, whatever the reason.
     package func owner(
         of address: IPAddress, port: PortNumber, interfaceIndex: UInt32
     ) throws(SockDiagError) -> ObservedListener? {
-        do {
-            return try ask(.owner(address, port, interfaceIndex: interfaceIndex)).first
-        } catch .failed(let error) where error.code == ENOENT {
-            return nil
+        try lookUp(address, port: port, interfaceIndex: interfaceIndex).listener
+    }
+
+    /// Reads an answer: takes the next datagram and how the question was numbered.
+    private typealias Reader<Answer> = (
+        _ next: () throws(SockDiagError) -> UnsafeRawBufferPointer, _ sequence: UInt32
+    ) throws(SockDiagError) -> Answer
+
+    private static func rows(
+        _ next: () throws(SockDiagError) -> UnsafeRawBufferPointer, _ sequence: UInt32
+    ) throws(SockDiagError) -> ListenerDump {
+        var rows: [ObservedListener] = []
+        var pieces = 0
+        var progress = DiagReply.Progress.more
+        while progress == .more {
+            let before = rows.count
+            progress = try DiagReply.decode(next(), sequence: sequence, into: &rows)
+            if rows.count > before { pieces += 1 }
+        }
+        return ListenerDump(listeners: rows, mayMissSome: pieces > 1)
+    }
+
+    private static func owner(
+        _ next: () throws(SockDiagError) -> UnsafeRawBufferPointer, _ sequence: UInt32
+    ) throws(SockDiagError) -> PortOwner {
+        while true {
+            if let owner = try DiagReply.owner(next(), sequence: sequence) { return owner }
         }
     }
 
-    private func ask(_ request: DiagRequest) throws(SockDiagError) -> [ObservedListener] {
+    /// Asks, and once more on a fresh socket when part of the answer was dropped: that one has its whole buffer.
+    private func ask<Answer>(
+        _ request: DiagRequest, _ read: Reader<Answer>
+    ) throws(SockDiagError) -> Answer {
         do {
-            return try exchange(request)
-        } catch .failed(let error) {
-            // The answer ended in order, so the socket is clean.
-            throw Self.classified(error, request)
+            return try exchange(request, read)
+        } catch .overrun {
+            return try exchange(request, read)
+        }
+    }
+
+    private func exchange<Answer>(
+        _ request: DiagRequest, _ read: Reader<Answer>
+    ) throws(SockDiagError) -> Answer {
+        let transport = try openTransport()
+        sequence &+= 1
+        do throws(SockDiagError) {
+            try send(request, over: transport)
+            return try read({ () throws(SockDiagError) in try self.datagram(from: transport) }, sequence)
         } catch {
-            // What is left of the answer would come before the next one.
-            transport = nil
+            // An answer that ended with an error ended in order. Of any other the rest would come before the next.
+            if case .failed = error {} else { self.transport = nil }
             throw error
         }
     }
 
-    private func exchange(_ request: DiagRequest) throws(SockDiagError) -> [ObservedListener] {
-        let transport = try openTransport()
-        sequence &+= 1
+    private func send(_ request: DiagRequest, over transport: any NetlinkTransport) throws(SockDiagError) {
         do throws(SystemError) {
             try transport.send(request.bytes(sequence: sequence))
         } catch {
             throw Self.translated(error)
         }
-        var rows: [ObservedListener] = []
-        while true {
-            let count: Int
-            do throws(SystemError) {
-                count = try transport.receive(into: buffer)
-            } catch {
-                throw Self.translated(error)
-            }
-            let datagram = UnsafeRawBufferPointer(rebasing: buffer[..<count])
-            if try DiagReply.decode(datagram, sequence: sequence, into: &rows) == .done { return rows }
-            // A look-up is answered by one message without a DONE behind it.
-            if case .owner = request, !rows.isEmpty { return rows }
+    }
+
+    private func datagram(
+        from transport: any NetlinkTransport
+    ) throws(SockDiagError) -> UnsafeRawBufferPointer {
+        do throws(SystemError) {
+            return UnsafeRawBufferPointer(rebasing: buffer[..<(try transport.receive(into: buffer))])
+        } catch {
+            throw Self.translated(error)
         }
     }
 
@@ -98,25 +142,25 @@ package final class SockDiagSnapshotter {
             transport = opened
             return opened
         } catch {
-            throw .unavailable(error)
+            throw Self.translated(error)
         }
     }
 
+    /// An error of the socket itself. A shortage passes; what else goes wrong stays.
     private static func translated(_ error: SystemError) -> SockDiagError {
         switch error.code {
         case ENOBUFS: .overrun
         case ENOSPC: .cutMessage
-        case EAGAIN: .timedOut
-        default: .unavailable(error)
+        case EAGAIN: .unanswered
+        default: error.isExhaustion ? .failed(error) : .unavailable(error)
         }
     }
 
     /// A dump that the kernel knows no handler for: inet_diag or tcp_diag is missing, or forbidden.
-    private static func classified(_ error: SystemError, _ request: DiagRequest) -> SockDiagError {
-        guard case .listeners = request else { return .failed(error) }
+    private static func classified(_ error: SystemError) -> SockDiagError {
         switch error.code {
-        case ENOENT, EOPNOTSUPP, EINVAL, EPERM, EACCES: return .unavailable(error)
-        default: return .failed(error)
+        case ENOENT, EOPNOTSUPP, EINVAL, EPERM, EACCES: .unavailable(error)
+        default: .failed(error)
         }
     }
 }

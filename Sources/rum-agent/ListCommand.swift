@@ -15,7 +15,7 @@ struct ListCommand: AsyncParsableCommand {
             StandardError.line("rum-agent: \($0)")
         }
         defer { watcher.stop() }
-        try StandardOutput.line(rendering.text(of: watcher.current(in: rendering.range)))
+        try await StandardOutput.line(rendering.text(of: watcher.current(in: rendering.range)))
     }
 }
 
@@ -35,7 +35,7 @@ struct WatchCommand: AsyncParsableCommand {
             }
             group.addTask {
                 for await table in watcher.tables(in: rendering.range) {
-                    try StandardOutput.line(rendering.lineText(of: table))
+                    try await StandardOutput.line(rendering.lineText(of: table))
                 }
             }
             defer {

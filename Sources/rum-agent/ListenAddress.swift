@@ -37,6 +37,14 @@ struct ListenAddress: ExpressibleByArgument, Hashable, CustomStringConvertible {
         if case .reached(.tcp) = place { true } else { false }
     }
 
+    /// The agent's listeners as the watcher sees them: over tcp its two ports, which are not the guest's to forward.
+    var listeners: [ListeningSocket.Key] {
+        [AgentPort.rpc, .forward].compactMap {
+            guard case .tcp(let address, let port, _) = socketAddress(for: $0) else { return nil }
+            return PortNumber(port).map { ListeningSocket.Key(port: $0, address: address) }
+        }
+    }
+
     func socketAddress(for port: AgentPort) -> SocketAddress {
         switch place {
         // VMADDR_CID_ANY: whatever CID this guest has, now and after a migration (vsock(7)).

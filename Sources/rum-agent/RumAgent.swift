@@ -30,13 +30,15 @@ struct WatchOptions: ParsableArguments {
             discussion: "Without it: netlink, and procfs where sock_diag is refused. With it: no fallback."))
     var mode: ListenMode?
 
-    /// Starts a watcher, or ends the command with the reason.
+    /// Starts a watcher, or ends the command with the reason. `hidden` are the agent's own listeners.
     func startedWatcher(
-        namesProcessesFirst: Bool = false, log: @escaping @Sendable (String) -> Void
+        namesProcessesFirst: Bool = false, hidden: Set<ListeningSocket.Key> = [],
+        log: @escaping @Sendable (String) -> Void
     ) async throws -> ListenWatcher {
         var options = ListenWatcherOptions()
         options.mode = mode
         options.namesProcessesFirst = namesProcessesFirst
+        options.hidden = hidden
         options.log = log
         let watcher = ListenWatcher(options: options)
         do {

@@ -41,25 +41,19 @@ struct ServeCommand: AsyncParsableCommand {
     func run() async throws {
         let signals = TerminationSignals.stream()
         let token = try tokenFile.map(TokenFile.read)
-        let watcher = try await watch.startedWatcher { Self.log($0) }
+        let watcher = try await watch.startedWatcher(hidden: Set(listen.flatMap(\.listeners))) {
+            Self.log($0)
+        }
         // Two descriptors a connection: the engine's bound follows the limit.
         DescriptorLimit.raise()
         let engine = try RelayEngine(log: { Self.log($0) })
-        let targets = try DialTargets(mode: watcher.source.mode)
-        let forwarder = GuestForwarder(
-            engine: engine,
-            policy: GuestRelayPolicy(token: token ?? .none) { port in
-                do {
-                    return try targets.resolve(port)
-                } catch {
-                    Self.log("port \(port): \(error)")
-                    return []
-                }
-            })
+        let targets = DialTargets { watcher.listeners(on: $0) }
+        let forwarder = GuestForwarder(engine: engine, token: token ?? .none, targets: targets)
         let server = AgentServer(
             service: RumAgentService(
                 tables: watcher, hostname: GuestIdentity.hostname, instanceID: GuestIdentity.newInstanceID(),
-                bootID: GuestIdentity.bootID), token: token)
+                bootID: GuestIdentity.bootID, forwardVersion: UInt32(ForwardVersion.newest.rawValue)),
+            token: token)
         defer {
             forwarder.close()
             watcher.stop()
@@ -72,7 +66,12 @@ struct ServeCommand: AsyncParsableCommand {
                     try forwarder.listen(on: address.socketAddress(for: .forward))
                 }
                 group.addTask { try await server.serve(on: OwnedDescriptor(owning: rpc)) }
-                Self.log("listening on \(address)")
+                let isOpen = address == .vsock && token == nil
+                Self.log(
+                    "listening on \(address)"
+                        + (isOpen
+                            ? " without a token, so every user of the host is served; rum exec is refused"
+                            : ""))
             }
             Self.log("mode \(watcher.source.mode.rawValue), push \(watcher.source.push.rawValue)")
             group.addTask {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import CommandMain
+import HostForward
 import PortForward
 import Ports
 
@@ -11,14 +12,31 @@ struct EventOutput: ParsableArguments {
     @Flag(name: .shortAndLong, help: "Say more on standard error.")
     var verbose = false
 
-    /// Prints what has happened: data for programs and for people alike, so on standard output.
+    /// Prints what has happened: data for programs and for people alike, so on standard output. Never waits.
     ///
     /// Nobody reading any more does not end the forwards.
     func print(_ event: ForwardEvent) {
-        try? StandardOutput.line(json ? event.json : event.line)
+        try? StandardOutput.post(json ? event.json : event.line)
         if verbose, !json, let latency = event.latencyMicroseconds {
             StandardError.line(
                 "rum: port \(event.forward?.hostPort.description ?? "?") open \(latency) µs after listen()")
+        }
+    }
+
+    /// Runs `body`, and meanwhile tells programs the whole state again whenever they have missed lines of `session`.
+    /// People see from one line that some are missing.
+    func retelling(
+        _ session: ForwardSession, while body: @escaping @Sendable () async throws -> Void
+    ) async throws {
+        guard json else { return try await body() }
+        let gaps = StandardOutput.gaps { DroppedDocument(count: $0).json }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                for await _ in gaps { await session.retell { StandardOutput.endGap() } }
+            }
+            group.addTask { try await body() }
+            defer { group.cancelAll() }
+            try await group.next()
         }
     }
 

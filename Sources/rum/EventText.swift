@@ -9,27 +9,44 @@ extension ForwardEvent {
         let because = reason.map { ": \($0)" } ?? ""
         switch name {
         case .opened: return "\(prefix) \(hostText) → guest:\(forward?.guestPort.description ?? "?")"
-        case .closed: return "Stopped forwarding port \(forward?.hostPort.description ?? "?")"
+        case .closed where failure != nil: return "Gave up on \(hostText)\(because)"
+        case .closed: return "Stopped forwarding port \(portText)"
         case .blocked: return "Blocked: \(reason ?? hostText); \(outlook)"
         case .agentLost: return "Lost the guest's agent\(because)"
         case .agentBack: return "The guest's agent is back\(because)"
+        case .limited: return forward == nil ? "Limited\(because)" : "Limited: port \(portText)\(because)"
         }
     }
 
     /// One JSON object, without a line end; every key is always there.
-    var json: String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        // Strings and numbers always encode.
-        let data = (try? encoder.encode(EventDocument(self))) ?? Data()
-        return String(decoding: data, as: UTF8.self)
-    }
+    var json: String { EventDocument(self).jsonLine }
 
     private var hostText: String { forward?.hostText ?? "?" }
+    private var portText: String { forward?.hostPort.description ?? "?" }
     private var outlook: String {
         failure?.isBusy ?? true ? "will forward when it is free" : "will forward when it can be bound"
     }
     private var prefix: String { forward?.kind == .auto ? "Auto-forwarding" : "Forwarding" }
+}
+
+extension Encodable {
+    /// One JSON object, without a line end.
+    fileprivate var jsonLine: String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        // Strings and numbers always encode.
+        return String(decoding: (try? encoder.encode(self)) ?? Data(), as: UTF8.self)
+    }
+}
+
+/// The JSON that stands where lines are missing. The whole state follows it: an `opened` or `blocked` for each forward,
+/// and `agent_lost` if it is.
+struct DroppedDocument: Encodable {
+    let event = "dropped"
+    /// How many lines are missing.
+    let count: Int
+
+    var json: String { jsonLine }
 }
 
 /// The JSON of an event, with the names that programs rely on.

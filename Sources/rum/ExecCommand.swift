@@ -31,9 +31,6 @@ struct ExecCommand: AsyncParsableCommand {
         }
     }
 
-    /// Until the agent answers, Ctrl-C ends this program as it ends any; after that, it is the command's.
-    private static let answerTimeout = Duration.seconds(10)
-
     func run() async throws {
         let machine = try options.machine()
         let status: MachineStatus
@@ -52,9 +49,9 @@ struct ExecCommand: AsyncParsableCommand {
         do {
             exit = try await Self.exec(command, on: running)
         } catch let error as RPCError {
-            throw Self.unreachable(error.code == .deadlineExceeded ? "it does not answer" : error.message)
+            throw Self.unreachable(AgentProblem(error))
         } catch let error as AgentDialError {
-            throw Self.unreachable("\(error)")
+            throw Self.unreachable(AgentProblem(error))
         }
         if !exit.failure.isEmpty {
             StandardError.line("error: \(command.first ?? ""): \(exit.failure.printable())")
@@ -67,10 +64,13 @@ struct ExecCommand: AsyncParsableCommand {
     private static func exec(
         _ command: [String], on running: RunningMachine
     ) async throws -> Rum_V1_ExecExit {
-        let socket = try await AgentDialer(address: running.address).dial(.rpc)
-        return try await AgentConnection.with(socket, token: running.token) { agent in
-            // A guest that boots, or stands still, accepts connections that nobody will ever answer.
-            _ = try await agent.ping(timeout: answerTimeout)
+        let dialer = AgentDialer(address: running.address)
+        return try await AgentConnection.with(
+            token: running.token, firstAnswerWithin: AgentLimits.onlyAnswer
+        ) {
+            try await dialer.dial(.rpc)
+        } _: { agent in
+            // Until the agent has answered, Ctrl-C ends this program as it ends any; from here on it is the command's.
             let signals = TerminationSignals.stream()
             return try await agent.exec { writer in
                 try await writer.write(.with { $0.start = .with { $0.arguments = command } })
@@ -88,17 +88,17 @@ struct ExecCommand: AsyncParsableCommand {
                 }
             } output: { output in
                 switch output.output {
-                case .stdout(let data): try StandardOutput.bytes(Array(data))
-                case .stderr(let data): StandardError.bytes(Array(data))
+                case .stdout(let data): try await StandardOutput.bytes(Array(data))
+                case .stderr(let data): await StandardError.bytes(Array(data))
                 case .exited, nil: break
                 }
             }
         }
     }
 
-    private static func unreachable(_ reason: String) -> CommandFailure {
+    private static func unreachable(_ problem: AgentProblem) -> CommandFailure {
         CommandFailure(
-            "cannot reach the guest's agent: \(reason)",
+            "cannot reach the guest's agent: \(problem)",
             hint: "`rum status` tells more; a guest that boots needs a while", status: .unreachable)
     }
 }

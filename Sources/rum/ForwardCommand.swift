@@ -75,24 +75,19 @@ struct ForwardCommand: AsyncParsableCommand {
         let session = ForwardSession(
             agent: agent, token: token, policy: policy, alwaysPoll: poll, engine: engine, emit: output.print)
         try await Foreground.run(until: signals) {
-            try await session.run { try await waitForAgent(token) }
+            try await output.retelling(session) { try await session.run(waiting: tell) }
         }
     }
 
     /// Says what is in the way until the agent answers for the first time; later the session's events tell.
-    private func waitForAgent(_ token: MachineToken?) async throws {
-        let dialer = AgentDialer(address: agent)
-        do {
-            _ = try await AgentWait.untilReady(token: token, timeout: nil) {
-                try await dialer.dial(.rpc)
-            } notYet: { failure, reason in
-                StandardError.line("rum: Waiting for the agent: \(failure)")
-                if let reason = reason as? AgentDialError { StandardError.line("hint: \(reason.hint)") }
-            }
-        } catch AgentWaitError.tokenRefused {
+    private func tell(_ waiting: AgentWaiting) throws(CommandFailure) {
+        if waiting.problem == .tokenRefused {
             throw CommandFailure(
                 "the agent at \(agent) refuses the token",
                 hint: "give the file with this machine's token as --token-file")
         }
+        guard waiting.isNews else { return }
+        StandardError.line("rum: Waiting for the agent: \(waiting.problem)")
+        if let hint = waiting.problem.hint { StandardError.line("hint: \(hint)") }
     }
 }

@@ -23,11 +23,11 @@ struct ListCommand: AsyncParsableCommand {
         if json {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            return try StandardOutput.line(String(decoding: try encoder.encode(rows), as: UTF8.self))
+            return try await StandardOutput.line(String(decoding: try encoder.encode(rows), as: UTF8.self))
         }
         if rows.isEmpty { return StandardError.line("rum: there are no machines; `rum up` makes one") }
         for row in rows {
-            try StandardOutput.line(row.text)
+            try await StandardOutput.line(row.text)
             if talk.verbose { StandardError.line("rum: \(row.name): \(row.directory)") }
         }
     }

@@ -30,7 +30,7 @@ final class ProgressPrinter: Sendable {
             state.isOpen = percent < 100
             return "\rrum: \(step.sentence) \(percent) %" + (state.isOpen ? "" : "\n")
         }
-        if let text { StandardError.bytes(Array(text.utf8)) }
+        if let text { StandardError.text(text) }
     }
 
     /// A step without a known length.

@@ -38,9 +38,9 @@ struct Provisioning: Sendable {
     /// Whether the command ended with 0.
     private func run(_ command: [String], _ tell: @escaping @Sendable (String) -> Void) async -> Bool {
         let lines = LineSplitter()
-        let code = try? await AgentConnection.with(
-            try await AgentDialer(address: machine.address).dial(.rpc), token: machine.token
-        ) { agent in
+        let code = try? await AgentConnection.with(token: machine.token) {
+            try await AgentDialer(address: machine.address).dial(.rpc)
+        } _: { agent in
             try await agent.exec { writer in
                 try await writer.write(.with { $0.start = .with { $0.arguments = command } })
                 try await writer.write(.with { $0.stdinClosed = true })

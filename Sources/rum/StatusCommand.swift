@@ -36,9 +36,9 @@ struct StatusCommand: AsyncParsableCommand {
         if json {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            try StandardOutput.line(String(decoding: try encoder.encode(document), as: UTF8.self))
+            try await StandardOutput.line(String(decoding: try encoder.encode(document), as: UTF8.self))
         } else {
-            try StandardOutput.line(document.text)
+            try await StandardOutput.line(document.text)
         }
     }
 
@@ -48,14 +48,16 @@ struct StatusCommand: AsyncParsableCommand {
     private static func agent(of running: RunningMachine) async -> StatusDocument.Agent {
         let dialer = AgentDialer(address: running.address, timeout: answerTimeout)
         do {
-            let info = try await AgentWait.untilReady(token: running.token, timeout: .zero) {
+            let info = try await AgentConnection.with(
+                token: running.token, firstAnswerWithin: AgentLimits.onlyAnswer
+            ) {
                 try await dialer.dial(.rpc)
+            } _: {
+                $0.info
             }
             return StatusDocument.Agent(info, address: running.address)
-        } catch AgentWaitError.noAnswer(let reason) {
-            return StatusDocument.Agent(problem: reason, address: running.address)
         } catch {
-            return StatusDocument.Agent(problem: "\(error)", address: running.address)
+            return StatusDocument.Agent(problem: "\(AgentProblem(error))", address: running.address)
         }
     }
 }
@@ -175,8 +177,9 @@ extension StatusDocument {
         guard !ports.isEmpty else { return }
         let timeout = StatusCommand.answerTimeout
         let dialer = AgentDialer(address: running.address, timeout: timeout)
-        let found = try? await AgentConnection.with(try await dialer.dial(.rpc), token: running.token) {
-            agent in
+        let found = try? await AgentConnection.with(token: running.token) {
+            try await dialer.dial(.rpc)
+        } _: { agent in
             var listeners: [PortNumber: ListeningSocket] = [:]
             for port in ports {
                 guard let range = PortRange(port, port) else { continue }

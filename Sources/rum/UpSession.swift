@@ -47,12 +47,25 @@ final class UpSession: Sendable {
         let reports = try UpReportSocket(machine, forwards: forwards)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.watchMachine(forwards) }
+            let (answers, answered) = AsyncStream.makeStream(
+                of: Void.self, bufferingPolicy: .bufferingNewest(1))
             group.addTask {
-                async let provisioning: Void = self.tellProvisioning(running)
+                async let provisioning: Void = self.tellProvisioning(running, once: answers)
                 await reports.serve()
                 await provisioning
             }
-            group.addTask { try await forwards.run { try await self.waitForAgent(running) } }
+            progress.say("Waiting for the agent in the guest")
+            group.addTask { [output] in
+                try await output.retelling(forwards) {
+                    try await forwards.run(waiting: self.checkPatience) { [progress = self.progress] info in
+                        let source = info.source
+                        progress.say(
+                            "The agent \(info.version) is ready (\(source.mode.rawValue), \(source.push.rawValue))"
+                        )
+                        answered.finish()
+                    }
+                }
+            }
             defer { group.cancelAll() }
             try await group.next()
         }
@@ -65,23 +78,19 @@ final class UpSession: Sendable {
         }
     }
 
-    private func waitForAgent(_ running: RunningMachine) async throws {
-        progress.say("Waiting for the agent in the guest")
-        let dialer = AgentDialer(address: running.address)
-        do {
-            let info = try await AgentWait.untilReady(token: running.token, timeout: agentTimeout) {
-                try await dialer.dial(.rpc)
-            }
-            progress.say(
-                "The agent \(info.version) is ready (\(info.source.mode.rawValue), \(info.source.push.rawValue))"
-            )
-        } catch AgentWaitError.tokenRefused {
+    /// Throws when there is no point in waiting any longer for the agent's first answer.
+    private func checkPatience(_ waiting: AgentWaiting) throws(CommandFailure) {
+        if waiting.isNews, waiting.problem == .tableTooLarge {
+            progress.say("Waiting for the agent: \(waiting.problem)")
+        }
+        if waiting.problem == .tokenRefused {
             throw CommandFailure(
                 "the guest's agent refuses the machine's token",
                 hint: "the guest is not the one this machine was created with; `rum destroy`, then `rum up`")
-        } catch AgentWaitError.noAnswer(let last) {
+        }
+        if waiting.elapsed >= agentTimeout {
             throw CommandFailure(
-                "the guest's agent did not answer within \(agentTimeout): \(last)",
+                "the guest's agent did not answer within \(agentTimeout): \(waiting.problem)",
                 hint: """
                     see what the guest says in \(machine.files.consoleLog); it keeps running, so `rum up` waits \
                     again (--timeout), and `rum down` stops it
@@ -89,19 +98,14 @@ final class UpSession: Sendable {
         }
     }
 
-    /// Shows what the scripts of rum.toml say while they run, and how they ended. Their failure ends nothing: the
-    /// machine runs, and somebody has to look.
-    private func tellProvisioning(_ running: RunningMachine) async {
+    /// Shows what the scripts of rum.toml say while they run, and how they ended, after the agent's first answer, with
+    /// which `answers` ends. A failure of theirs ends nothing: the machine runs, and somebody has to look.
+    private func tellProvisioning(_ running: RunningMachine, once answers: AsyncStream<Void>) async {
         let scripts = machine.config.provision
         guard scripts.system != nil || scripts.boot != nil else { return }
-        let dialer = AgentDialer(address: running.address)
-        let agent = try? await AgentWait.untilReady(token: running.token, timeout: agentTimeout) {
-            try await dialer.dial(.rpc)
-        }
+        for await _ in answers {}
         let provisioning = Provisioning(machine: running)
-        guard agent != nil, let state = await provisioning.state(timeout: Provisioning.patience) else {
-            return
-        }
+        guard let state = await provisioning.state(timeout: Provisioning.patience) else { return }
         if !state.isOver || !running.wasRunning {
             await provisioning.follow { [progress] in progress.say("provisioning: \($0)") }
         }

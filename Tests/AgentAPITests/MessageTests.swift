@@ -20,6 +20,17 @@ struct MessageTests {
         #expect(table.message.ports == [5001])
     }
 
+    @Test("Who an agent is survives the way through its message; an older one's forward version is 1")
+    func infoRoundTrip() {
+        let info = AgentInfo(
+            version: "1.0", hostname: "guest", instanceID: "one", bootID: "boot",
+            source: ListenSource(mode: .netlink, push: .tracepoint), monotonicTime: 9, startedAt: 7,
+            forwardVersion: 2)
+        #expect(AgentInfo(info.message) == info)
+        #expect(AgentInfo(Rum_V1_PingResponse()).forwardVersion == 1)
+        #expect(AgentInfo(Rum_V1_PingResponse()).startedAt == nil)
+    }
+
     @Test("A listener with an impossible port or address is left out")
     func impossibleListeners() {
         var message = Rum_V1_ListeningPortsResponse()

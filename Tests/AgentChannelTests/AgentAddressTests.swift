@@ -37,6 +37,5 @@ struct AgentAddressTests {
         #expect(
             try AgentAddress(text: "unix:/run/rum").socketAddress(for: .forward)
                 == .unix(path: "/run/rum/2223.sock"))
-        #expect(try AgentAddress(text: "hybrid:/v").greeting(for: .rpc) == Array("CONNECT 2222\n".utf8))
     }
 }

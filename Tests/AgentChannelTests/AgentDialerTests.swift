@@ -86,7 +86,7 @@ struct AgentDialerTests {
         unlink(copy)
         let dead = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(dead) }
-        _ = try SocketAddress.unix(path: copy).withSockaddr { bind(dead, $0, $1) }
+        try SocketAddress.unix(path: copy).bind(dead)
         #expect(await Self.reason(AgentDialer(address: .unix(directory: stale))) == .nobodyListens)
         let free = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
         guard case .tcp(let ip, let port, _) = try StreamSocket.localAddress(free.rawValue) else { return }

@@ -2,19 +2,26 @@ import AgentChannel
 import Ports
 import Testing
 
-@Suite("Forward protocol")
-struct ForwardProtocolTests {
-    @Test("The preamble is the token and the port in network order")
+@Suite("Forward preamble")
+struct ForwardPreambleTests {
+    @Test(
+        "The preamble is the token and the port in network order; version 2 has port 0, then its number and the port"
+    )
     func golden() throws {
         let token = try #require(MachineToken(bytes: Array(UInt8(0)..<32)))
-        let preamble = ForwardPreamble(token: token, port: try #require(PortNumber(0x1389)))
-        #expect(preamble.bytes == Array(UInt8(0)..<32) + [0x13, 0x89])
-        #expect(ForwardPreamble(bytes: preamble.bytes) == preamble)
+        let port = try #require(PortNumber(0x1389))
+        #expect(ForwardPreamble(token: token, port: port).bytes == Array(UInt8(0)..<32) + [0x13, 0x89])
+        #expect(
+            ForwardPreamble(token: token, port: port, version: .records).bytes
+                == Array(UInt8(0)..<32) + [0, 0, 2, 0, 0x13, 0x89])
     }
 
-    @Test("A preamble of the wrong length or with port 0 is none", arguments: [0, 33, 34, 35])
-    func wrong(_ count: Int) {
-        #expect(ForwardPreamble(bytes: [UInt8](repeating: 0, count: count)) == nil)
+    @Test(
+        "The version is the highest that both ends know",
+        arguments: [(0, .raw), (1, .raw), (2, .records), (3, .records), (4_000_000_000, .records)]
+            as [(UInt32, ForwardVersion)])
+    func version(_ other: UInt32, _ expected: ForwardVersion) {
+        #expect(ForwardVersion(spokenWith: other) == expected)
     }
 
     @Test("A token is 64 hexadecimal digits, white space around them ignored")

@@ -17,6 +17,7 @@ struct AgentConnectionTests {
         #expect(info.instanceID == "one")
         #expect(info.version == rumVersion)
         #expect(info.source.push == .tracepoint)
+        #expect(info.forwardVersion == 1)
         // Both ends share one clock here.
         #expect(offset.hostMinusGuest.magnitude <= offset.uncertainty)
     }
@@ -34,8 +35,7 @@ struct AgentConnectionTests {
         let tables = ScriptedTables([5001])
         let seen = Recorder<[UInt16]>()
         try await withServer(tables) { directory in
-            try await AgentConnection.with(try StreamSocket.connect(to: directory.rpcAddress), token: nil) {
-                agent in
+            try await withAgent(in: directory) { agent in
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask {
                         try await agent.watchListeningPorts(.all) { seen.add($0.ports.map(\.rawValue)) }
@@ -52,25 +52,23 @@ struct AgentConnectionTests {
 
     @Test("Without the right token every call is refused", arguments: [MachineToken?.none, .random()])
     func wrongToken(shown: MachineToken?) async throws {
-        try await withAgent(ScriptedTables(), token: .random(), showing: shown) { agent in
-            let error = await #expect(throws: RPCError.self) { try await agent.ping(timeout: .seconds(5)) }
-            #expect(error?.code == .unauthenticated)
+        let error = await #expect(throws: RPCError.self) {
+            try await withAgent(ScriptedTables(), token: .random(), showing: shown) { _ in }
         }
+        #expect(error?.code == .unauthenticated)
     }
 
     @Test("With the right token calls are served")
     func rightToken() async throws {
         let token = MachineToken.random()
-        let info = try await withAgent(ScriptedTables(), token: token, showing: token) {
-            try await $0.ping(timeout: .seconds(5)).0
-        }
+        let info = try await withAgent(ScriptedTables(), token: token, showing: token) { $0.info }
         #expect(info.hostname == "guest")
     }
 
     @Test("A command's input, both outputs and exit code pass through")
     func exec() async throws {
         let said = Recorder<Rum_V1_ExecOutput>()
-        let exit = try await withAgent(ScriptedTables()) { agent in
+        let exit = try await withAgentThatRunsCommands { agent in
             try await agent.exec { writer in
                 try await writer.write(Self.start("sh", "-c", "cat; echo no >&2; exit 7"))
                 try await writer.write(.with { $0.stdin = Data("yes\n".utf8) })
@@ -86,7 +84,7 @@ struct AgentConnectionTests {
 
     @Test("A program that does not exist is exit code 127 with a reason")
     func execNotFound() async throws {
-        let exit = try await withAgent(ScriptedTables()) { agent in
+        let exit = try await withAgentThatRunsCommands { agent in
             try await agent.exec { writer in
                 try await writer.write(Self.start("no-such-program-here"))
             } output: { _ in
@@ -98,7 +96,7 @@ struct AgentConnectionTests {
 
     @Test("A signal reaches the command")
     func execSignal() async throws {
-        let exit = try await withAgent(ScriptedTables()) { agent in
+        let exit = try await withAgentThatRunsCommands { agent in
             let ready = AsyncStream<Void>.makeStream()
             return try await agent.exec { writer in
                 try await writer.write(Self.start("sh", "-c", "echo up; exec sleep 600"))
@@ -113,7 +111,7 @@ struct AgentConnectionTests {
 
     @Test("Input that comes before a command is refused")
     func execWithoutStart() async throws {
-        try await withAgent(ScriptedTables()) { agent in
+        try await withAgentThatRunsCommands { agent in
             let error = await #expect(throws: RPCError.self) {
                 try await agent.exec { writer in
                     try await writer.write(.with { $0.stdinClosed = true })
@@ -122,6 +120,86 @@ struct AgentConnectionTests {
             }
             #expect(error?.code == .invalidArgument)
         }
+    }
+
+    @Test("A signal reaches a command that does not read what is waiting on its standard input")
+    func signalPastInput() async throws {
+        let exit = try await withAgentThatRunsCommands { agent in
+            let ready = AsyncStream<Void>.makeStream()
+            return try await agent.exec { writer in
+                try await writer.write(Self.start("sh", "-c", "echo up; exec sleep 600"))
+                for await _ in ready.stream { break }
+                for _ in 0..<64 { try await writer.write(.with { $0.stdin = Data(count: 16 << 10) }) }
+                try await writer.write(.with { $0.signal = 15 })
+            } output: { _ in
+                ready.continuation.yield()
+            }
+        }
+        #expect(exit.code == 128 + 15)
+    }
+
+    @Test("Input beyond what may wait reaches a command that is slow to read, whole and in order")
+    func slowReader() async throws {
+        let said = Recorder<Rum_V1_ExecOutput>()
+        let exit = try await withAgentThatRunsCommands { agent in
+            try await agent.exec { writer in
+                try await writer.write(Self.start("sh", "-c", "sleep 0.3; wc -c; echo end"))
+                for _ in 0..<96 { try await writer.write(.with { $0.stdin = Data(count: 64 << 10) }) }
+                try await writer.write(.with { $0.stdinClosed = true })
+            } output: {
+                said.add($0)
+            }
+        }
+        #expect(exit.code == 0)
+        #expect(String(decoding: said.all.map(\.stdout).reduce(Data(), +), as: UTF8.self) == "6291456\nend\n")
+    }
+
+    @Test("A command is an ordinary process with a login's environment, whatever the agent is")
+    func ordinaryProcess() async throws {
+        // As in the agent: an unlimited number of descriptors and an OOM score that is not 0. A higher one, since a lower
+        // one asks for CAP_SYS_RESOURCE.
+        DescriptorLimit.raise()
+        try "500".write(toFile: "/proc/self/oom_score_adj", atomically: false, encoding: .utf8)
+        defer { try? "0".write(toFile: "/proc/self/oom_score_adj", atomically: false, encoding: .utf8) }
+        let before = umask(0o077)
+        defer { umask(before) }
+        let said = Recorder<Rum_V1_ExecOutput>()
+        let script =
+            "cat /proc/self/oom_score_adj; ulimit -S -n; umask; "
+            + #"for value in "$HOME" "$USER" "$SHELL" "$PATH"; do test -n "$value" && echo set; done"#
+        let exit = try await withAgentThatRunsCommands { agent in
+            try await agent.exec { writer in
+                try await writer.write(Self.start("sh", "-c", script))
+            } output: {
+                said.add($0)
+            }
+        }
+        #expect(exit.code == 0)
+        let text = String(decoding: said.all.map(\.stdout).reduce(Data(), +), as: UTF8.self)
+        #expect(text == "0\n1024\n0022\nset\nset\nset\nset\n")
+    }
+
+    @Test("Without a token no command is run, and the reason is told; the rest is served")
+    func execWithoutToken() async throws {
+        try await withAgent(ScriptedTables([5001])) { agent in
+            let error = await #expect(throws: RPCError.self) {
+                try await agent.exec { writer in
+                    try await writer.write(Self.start("true"))
+                } output: { _ in
+                }
+            }
+            #expect(error?.code == .failedPrecondition)
+            #expect(error?.message.contains("--token-file") == true)
+            let table = try await agent.listeningPorts(.all, timeout: .seconds(5))
+            #expect(table.ports.count == 1)
+        }
+    }
+
+    private func withAgentThatRunsCommands<Result: Sendable>(
+        _ body: @escaping @Sendable (AgentConnection) async throws -> Result
+    ) async throws -> Result {
+        let token = MachineToken.random()
+        return try await withAgent(ScriptedTables(), token: token, showing: token, body)
     }
 
     private static func start(_ arguments: String...) -> Rum_V1_ExecInput {

@@ -27,8 +27,13 @@ final class ScriptedTables: ListenTableProvider {
     }
 
     func publish(_ ports: [UInt16]) {
+        publish(listeners: Self.table(ports, revision: 0).listeners)
+    }
+
+    func publish(listeners: [ListeningSocket]) {
         state.withLock { state in
-            state.table = Self.table(ports, revision: state.table.revision + 1)
+            state.table = ListenTable(
+                revision: state.table.revision + 1, source: state.table.source, listeners: listeners)
             for reader in state.readers.values { reader.yield(state.table) }
         }
     }
@@ -71,9 +76,15 @@ func withServer<Result: Sendable>(
     _ service: any RegistrableRPCService, token: MachineToken? = nil,
     _ body: @escaping @Sendable (TestFolder) async throws -> Result
 ) async throws -> Result {
+    try await withServer(AgentServer(service: service, token: token), body)
+}
+
+/// Runs a server on a real unix socket while `body` runs.
+func withServer<Result: Sendable>(
+    _ server: AgentServer, _ body: @escaping @Sendable (TestFolder) async throws -> Result
+) async throws -> Result {
     let directory = try TestFolder()
     let listener = try StreamSocket.listen(on: directory.rpcAddress).release()
-    let server = AgentServer(service: service, token: token)
     return try await withThrowingTaskGroup(of: Result?.self) { group in
         group.addTask {
             try await server.serve(on: OwnedDescriptor(owning: listener))
@@ -94,7 +105,20 @@ func withAgent<Result: Sendable>(
     _ body: @escaping @Sendable (AgentConnection) async throws -> Result
 ) async throws -> Result {
     try await withServer(tables, token: token) { directory in
-        try await AgentConnection.with(try StreamSocket.connect(to: directory.rpcAddress), token: shown, body)
+        try await withAgent(in: directory, showing: shown, body)
+    }
+}
+
+/// Connects to the service of a folder while `body` runs.
+func withAgent<Result: Sendable>(
+    in directory: TestFolder, showing token: MachineToken? = nil,
+    _ body: @escaping @Sendable (AgentConnection) async throws -> Result
+) async throws -> Result {
+    // Generous, since it is only spent when the test fails.
+    try await AgentConnection.with(token: token, firstAnswerWithin: .seconds(20)) {
+        try StreamSocket.connect(to: directory.rpcAddress)
+    } _: {
+        try await body($0)
     }
 }
 

@@ -46,9 +46,9 @@ struct OtherVersionTests {
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
-                await follower.run { event in
+                try await follower.run { event in
                     switch event {
-                    case .connected(_, let delivery): events.add(delivery.rawValue)
+                    case .connected(_, _, let delivery): events.add(delivery.rawValue)
                     case .table(let table, _):
                         events.add(table.ports.map(\.description).joined(separator: " "))
                     case .alive: break

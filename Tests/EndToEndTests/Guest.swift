@@ -4,6 +4,7 @@ import Linux
 import LiveKernel
 import Ports
 import TestSupport
+import Testing
 
 /// A network namespace that plays the guest, with an agent in it.
 final class Guest: Sendable {
@@ -17,16 +18,27 @@ final class Guest: Sendable {
     }
 
     /// Starts an agent and waits until it serves.
-    func startAgent(_ arguments: [String] = []) async throws -> Program {
+    func startAgent(_ arguments: [String] = [], unread: [Int32] = []) async throws -> Program {
         let address = "unix:\(directory)"
-        let agent = try await namespace.run { try Program("rum-agent", ["--listen", address] + arguments) }
-        try await agent.waits(for: "mode ")
+        let agent = try await start("rum-agent", ["--listen", address] + arguments, unread: unread)
+        if unread.isEmpty {
+            try await agent.waits(for: "mode ")
+        } else {
+            try await eventually("the agent's sockets") {
+                try FileManager.default.contentsOfDirectory(atPath: directory).count == 2
+            }
+        }
         return agent
     }
 
+    /// Starts a program in the guest.
+    func start(_ name: String, _ arguments: [String], unread: [Int32] = []) async throws -> Program {
+        try await namespace.run { try Program(name, arguments, unread: unread) }
+    }
+
     /// Starts `rum forward` on the host's side.
-    func startForward(_ arguments: [String]) throws -> Program {
-        try Program("rum", ["forward", "--agent", "unix:\(directory)"] + arguments)
+    func startForward(_ arguments: [String], unread: [Int32] = []) throws -> Program {
+        try Program("rum", ["forward", "--agent", "unix:\(directory)"] + arguments, unread: unread)
     }
 
     /// Opens a listener in the guest.
@@ -36,6 +48,11 @@ final class Guest: Sendable {
         options.backlog = 4096
         return try await namespace.run { [options] in try TestListener(address, port: port, options: options)
         }
+    }
+
+    /// Opens a listener on each port of a range in the guest.
+    func listen(ports: Range<UInt16>) async throws -> [TestListener] {
+        try await namespace.run { try ports.map { try TestListener(.anyV4, port: $0) } }
     }
 }
 
@@ -52,7 +69,7 @@ struct Client: ~Copyable {
         let fd = opened.rawValue
         var limit = timeval(tv_sec: 10, tv_usec: 0)
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        _ = try SystemError.check("connect", try target.withSockaddr { connect(fd, $0, $1) })
+        try target.connect(fd)
         socket = opened
     }
 

@@ -15,33 +15,66 @@ final class Program: Sendable {
 
     let pid: pid_t
     private let state = Mutex(State())
+    private let unread: [StuckPipe]
 
     /// Starts it in the network namespace of the calling thread; `environment` replaces variables of this process.
-    init(_ name: String, _ arguments: [String], environment: [String: String] = [:]) throws {
+    ///
+    /// - Parameter unread: of its standard output and error, those that nobody reads, on pipes that are full.
+    init(
+        _ name: String, _ arguments: [String], environment: [String: String] = [:], unread: [Int32] = []
+    ) throws {
         var ends: [Int32] = [0, 0]
         _ = try SystemError.check("pipe", pipe(&ends))
         let reading = OwnedDescriptor(owning: ends[0])
         let writing = OwnedDescriptor(owning: ends[1])
         // Not for the children of other tests, which would keep the pipe open.
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        var outputs = [STDOUT_FILENO: writing.rawValue, STDERR_FILENO: writing.rawValue]
+        var stuck: [StuckPipe] = []
+        for number in unread {
+            let pipe = try StuckPipe()
+            outputs[number] = pipe.writing.rawValue
+            stuck.append(pipe)
+        }
+        self.unread = stuck
+        let started = try Self.spawn(Self.folder + "/" + name, arguments, environment, outputs)
+        pid = started
+        let number = reading.release()
+        try DedicatedThread.start(name: "program") { [weak self] in
+            Self.collect(number) { self }
+            var status: Int32 = 0
+            while waitpid(started, &status, 0) < 0, errno == EINTR {}
+            let code = status & 0x7f == 0 ? (status >> 8) & 0xff : -(status & 0x7f)
+            self?.state.withLock { $0.status = code }
+        }
+    }
+
+    private static func spawn(
+        _ path: String, _ arguments: [String], _ environment: [String: String], _ outputs: [Int32: Int32]
+    ) throws -> pid_t {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, writing.rawValue, STDOUT_FILENO)
-        posix_spawn_file_actions_adddup2(&actions, writing.rawValue, STDERR_FILENO)
-        let path = Self.folder + "/" + name
+        for (number, descriptor) in outputs {
+            posix_spawn_file_actions_adddup2(&actions, descriptor, number)
+        }
         var words: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
-        defer { words.forEach { free($0) } }
+        defer { for word in words { free(word) } }
         let variables = ProcessInfo.processInfo.environment.merging(environment) { $1 }
         var pairs: [UnsafeMutablePointer<CChar>?] = variables.map { strdup("\($0)=\($1)") } + [nil]
-        defer { pairs.forEach { free($0) } }
+        defer { for pair in pairs { free(pair) } }
         var child: pid_t = 0
         let code = posix_spawn(&child, path, &actions, nil, &words, &pairs)
         guard code == 0 else { throw SystemError(code: code, operation: "posix_spawn \(path)") }
-        let started = child
-        pid = started
-        let number = reading.release()
-        try DedicatedThread.start(name: "program") { [weak self] in Self.collect(number, started) { self } }
+        return child
+    }
+
+    /// Reads what was unread so far, from now on.
+    func readUnread() throws {
+        for pipe in unread {
+            let number = try pipe.reading.duplicate().release()
+            try DedicatedThread.start(name: "program") { [weak self] in Self.collect(number) { self } }
+        }
     }
 
     deinit { kill(pid, SIGKILL) }
@@ -66,7 +99,7 @@ final class Program: Sendable {
         }
     }
 
-    private static func collect(_ number: Int32, _ pid: pid_t, _ owner: @escaping () -> Program?) {
+    private static func collect(_ number: Int32, _ owner: @escaping () -> Program?) {
         let pipe = OwnedDescriptor(owning: number)
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
@@ -75,10 +108,6 @@ final class Program: Sendable {
             guard count > 0 else { break }
             owner()?.take(buffer[..<count])
         }
-        var status: Int32 = 0
-        while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-        let code = status & 0x7f == 0 ? (status >> 8) & 0xff : -(status & 0x7f)
-        owner()?.state.withLock { $0.status = code }
     }
 
     private func take(_ bytes: ArraySlice<UInt8>) {
@@ -102,6 +131,24 @@ final class Program: Sendable {
         if let folder = ProcessInfo.processInfo.environment["RUM_TEST_PROGRAMS"] { return folder }
         let tests = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments[0]
         return URL(fileURLWithPath: tests).deletingLastPathComponent().path
+    }
+}
+
+/// A pipe that is full.
+private final class StuckPipe: Sendable {
+    let reading: OwnedDescriptor
+    let writing: OwnedDescriptor
+
+    init() throws {
+        var ends: [Int32] = [0, 0]
+        _ = try SystemError.check("pipe", pipe(&ends))
+        reading = OwnedDescriptor(owning: ends[0])
+        writing = OwnedDescriptor(owning: ends[1])
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        // F_GETPIPE_SZ, which Glibc's module leaves out.
+        let size = try SystemError.check("fcntl", fcntl(ends[1], 1032))
+        let line = [UInt8](repeating: UInt8(ascii: "x"), count: Int(size) - 1) + [UInt8(ascii: "\n")]
+        _ = try SystemError.check("write", write(ends[1], line, line.count))
     }
 }
 

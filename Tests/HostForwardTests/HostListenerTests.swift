@@ -11,6 +11,10 @@ import Testing
 /// Real sockets on this host's loopback.
 @Suite("Host listeners")
 struct HostListenerTests {
+    static var nobody: ForwardTarget {
+        ForwardTarget(address: .unix(directory: "/nonexistent"), token: .none)
+    }
+
     /// A port that was free a moment ago on both loopback addresses.
     static func freePort() throws -> PortNumber {
         for _ in 0..<100 {
@@ -41,7 +45,7 @@ struct HostListenerTests {
     @Test("localhost binds both families, and closing refuses at once")
     func localhost() async throws {
         let engine = try RelayEngine()
-        let binder = RelayBinder(engine: engine, agent: .unix(directory: "/nonexistent"), token: .none)
+        let binder = RelayBinder(engine: engine, agent: Self.nobody)
         let port = try Self.freePort()
         let bound = try binder.bind(Self.key(port, .localhost))
         #expect(Self.connects(.loopbackV4, port) && Self.connects(.loopbackV6, port))
@@ -53,7 +57,7 @@ struct HostListenerTests {
     @Test("A port that is taken on one family is taken, and the other is given back")
     func halfTaken() async throws {
         let engine = try RelayEngine()
-        let binder = RelayBinder(engine: engine, agent: .unix(directory: "/nonexistent"), token: .none)
+        let binder = RelayBinder(engine: engine, agent: Self.nobody)
         let port = try Self.freePort()
         let holder = try StreamSocket.listen(on: .tcp(.loopbackV6, port: port.rawValue))
         let failure = #expect(throws: BindFailure.self) { try binder.bind(Self.key(port, .localhost)) }
@@ -66,7 +70,7 @@ struct HostListenerTests {
     @Test("The holder of a port is found by name and pid")
     func holder() async throws {
         let engine = try RelayEngine()
-        let binder = RelayBinder(engine: engine, agent: .unix(directory: "/nonexistent"), token: .none)
+        let binder = RelayBinder(engine: engine, agent: Self.nobody)
         let port = try Self.freePort()
         let socket = try StreamSocket.listen(on: .tcp(.anyV4, port: port.rawValue))
         let address = HostAddress(address: .loopbackV4, port: port)
@@ -80,7 +84,7 @@ struct HostListenerTests {
     @Test("A client is reset when no agent can be reached")
     func noAgent() async throws {
         let engine = try RelayEngine()
-        let binder = RelayBinder(engine: engine, agent: .unix(directory: "/nonexistent"), token: .none)
+        let binder = RelayBinder(engine: engine, agent: Self.nobody)
         let port = try Self.freePort()
         let bound = try binder.bind(Self.key(port, .loopback))
         let client = try StreamSocket.connect(to: .tcp(.loopbackV4, port: port.rawValue))
@@ -94,9 +98,10 @@ struct HostListenerTests {
     @Test("A table's ports are bound in well under a millisecond each, two thousand of them too")
     func speed() async throws {
         let engine = try RelayEngine()
-        let binder = RelayBinder(engine: engine, agent: .unix(directory: "/nonexistent"), token: .none)
-        let policy = ForwardPolicy(
+        let binder = RelayBinder(engine: engine, agent: Self.nobody)
+        var policy = ForwardPolicy(
             autoPorts: PortRange(port(10_000), port(31_999)).map { .init(range: $0) })
+        policy.maxAutoPorts = 2000
         let reconciler = ForwardReconciler(policy: policy, binder: binder, clock: .system) { _ in }
         let all = table(20_000..<22_000)
         let start = ContinuousClock.now

@@ -1,5 +1,4 @@
 import Linux
-import Ports
 import Testing
 
 @Suite("IP addresses")

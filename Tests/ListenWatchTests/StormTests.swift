@@ -51,6 +51,36 @@ struct StormTests {
         #expect(await watching.shows([], within: .seconds(5)))
     }
 
+    @Test("Of 400 steady listeners none is missing from any table while 20 000 others come and go")
+    func steady() async throws {
+        let watching = try await Watching()
+        let steady = try await watching.namespace.run {
+            try (UInt16(10000)..<10400).map { try TestListener(.loopbackV4, port: $0) }
+        }
+        let keys = Set(steady.map(\.key))
+        #expect(await watching.shows(keys, within: .seconds(5)))
+        let reader = Task { [watcher = watching.watcher] in
+            var (tables, missing) = (0, 0)
+            for await table in watcher.tables() {
+                tables += 1
+                missing += keys.subtracting(table.listeners.map(\.key)).count
+            }
+            return (tables, missing)
+        }
+        try await watching.namespace.run {
+            for _ in 0..<20 {
+                // A thousand at a time, so that dumps take several datagrams while rows leave.
+                let passing = try (UInt16(20000)..<21000).map { try TestListener(.loopbackV4, port: $0) }
+                #expect(passing.count == 1000)
+            }
+        }
+        #expect(await watching.shows(keys, within: .seconds(5)))
+        watching.watcher.stop()
+        let (tables, missing) = await reader.value
+        #expect(tables > 1)
+        #expect(missing == 0)
+    }
+
     @Test("2 000 listeners opened at once are all seen, and gone at once")
     func many() async throws {
         let watching = try await Watching()

@@ -11,10 +11,11 @@ import Testing
 /// Each thing a watcher stands on, really taken away from its thread.
 @Suite("What is missing or breaks", .timeLimit(.minutes(1)))
 struct WatchFaultTests {
-    @Test("Without tracefs the destroy multicast is used, with a line in the log, and all is still seen")
+    @Test("Without tracefs the watcher polls, says why, and all is still seen")
     func noTracefs() async throws {
         let watching = try await Watching { $0.tracefs = TraceFS(mounts: ["/nonexistent"], mayDetach: false) }
-        #expect(watching.watcher.source.push == .destroy)
+        #expect(watching.watcher.source.push == .poll)
+        #expect(watching.watcher.source.degraded?.contains("tracefs") == true)
         #expect(watching.log.contains { $0.contains("tracefs") })
         try await opensAndCloses(watching)
     }
@@ -35,7 +36,7 @@ struct WatchFaultTests {
             $0.prepareThread = KernelControl.dropPerfCapabilities
             $0.tracefs = TraceFS(mounts: [mount], mayDetach: false)
         }
-        #expect(watching.watcher.source.push == .destroy)
+        #expect(watching.watcher.source.push == .poll)
         #expect(watching.log.contains { $0.contains("perf_event_open") })
         try await opensAndCloses(watching)
     }
@@ -49,7 +50,7 @@ struct WatchFaultTests {
         let able = try await Watching()
         #expect(able.watcher.source.push == .tracepoint)
         let unable = try await Watching { $0.prepareThread = KernelControl.dropPerfCapabilities }
-        #expect(unable.watcher.source.push == .destroy)
+        #expect(unable.watcher.source.push == .poll)
         try await opensAndCloses(unable)
     }
 
@@ -63,7 +64,9 @@ struct WatchFaultTests {
     @Test("Without sock_diag the default mode falls back to procfs and says why")
     func noSockDiag() async throws {
         let watching = try await Watching(mode: nil) { $0.prepareThread = KernelControl.forbidNetlink }
-        #expect(watching.watcher.source == ListenSource(mode: .procfs, push: .poll))
+        #expect(watching.watcher.source.mode == .procfs)
+        #expect(watching.watcher.source.push == .poll)
+        #expect(watching.watcher.source.degraded?.contains("netlink") == true)
         #expect(watching.log.contains { $0.contains("falling back to procfs") })
         try await opensAndCloses(watching)
     }
@@ -135,7 +138,7 @@ struct WatchFaultTests {
         }
     }
 
-    @Test("A tracepoint that has gone silent is given up for the next best source")
+    @Test("A tracepoint that has gone silent is given up for polling")
     func silentTracepoint() async throws {
         // Rings on a CPU list that leaves out where the listeners are made: events that never come.
         let watching = try await Watching {
@@ -153,7 +156,7 @@ struct WatchFaultTests {
             let keys = Set(sockets.map(\.key))
             #expect(await watching.shows(keys))
         }
-        #expect(watching.watcher.source.push == .destroy)
+        #expect(watching.watcher.source.push == .poll)
         #expect(watching.log.contains { $0.contains("lost tracepoint events") })
     }
 

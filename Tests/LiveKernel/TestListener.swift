@@ -46,7 +46,7 @@ package final class TestListener: Sendable {
             _ = try SystemError.check(
                 "SO_BINDTODEVICE", setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name, socklen_t(name.count)))
         }
-        if options.binds { _ = try SystemError.check("bind", try wanted.withSockaddr { bind(fd, $0, $1) }) }
+        if options.binds { try wanted.bind(fd) }
         if options.listens { _ = try SystemError.check("listen", Glibc.listen(fd, options.backlog)) }
         guard case .tcp(_, let actual, _) = try StreamSocket.localAddress(fd), let number = PortNumber(actual)
         else { throw SystemError(code: EINVAL, operation: "getsockname") }

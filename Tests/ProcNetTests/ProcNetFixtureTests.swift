@@ -51,6 +51,27 @@ struct ProcNetFixtureTests {
         #expect(found.map(\.socket.port.description).sorted() == ["10010", "10011", "10012"])
     }
 
+    @Test("Behind the first connection nothing is read, and half-open connections don't count as one")
+    func earlyEnd() throws {
+        let header =
+            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+        func row(_ port: String, _ state: String) -> String {
+            "   0: 0100007F:\(port) 00000000:0000 \(state) 00000000:00000000 00:00000000 00000000  0  0 4711 1\n"
+        }
+        // As a kernel before 4.4 prints: half-open connections behind their listener.
+        let listeners = header + row("1389", "0A") + row("1389", "03") + row("138A", "0A")
+        let text = listeners + row("1389", "01") + "cut"
+        #expect(try parse(Array(text.utf8), .v4).get().map(\.socket.port.rawValue) == [5001, 5002])
+        #expect(try parse(Array(text.utf8), .v4, pieces: 7).get().count == 2)
+        // Read to the end, a broken row there is an error, as is any before the first connection.
+        #expect(throws: ProcNetError.malformedLine(number: 6)) {
+            try parse(Array(text.utf8), .v4, readsConnections: true).get()
+        }
+        #expect(throws: ProcNetError.malformedLine(number: 5)) {
+            try parse(Array((listeners + "cut").utf8), .v4).get()
+        }
+    }
+
     @Test("A listener's inode is field 9")
     func inode() throws {
         let bytes = try data("ipv4-with-connections.tcp")
@@ -59,6 +80,13 @@ struct ProcNetFixtureTests {
         let inode = try #require(UInt64(row.split(separator: " ")[9]))
         let found = try parse(bytes, .v4).get()
         #expect(found.first { $0.socket.port.rawValue == 5002 }?.inode == inode)
+    }
+
+    @Test("An inode may have more than 32 bits")
+    func wideInode() throws {
+        let found = try parse(try data("inodes-above-32-bits.tcp"), .v4).get()
+        #expect(found.count == 3)
+        #expect(found.allSatisfy { $0.inode > UInt64(UInt32.max) })
     }
 
     private func result(_ name: String, pieces: Int) throws -> String {
@@ -74,10 +102,11 @@ struct ProcNetFixtureTests {
     }
 
     private func parse(
-        _ bytes: [UInt8], _ family: ProcNetFamily, pieces: Int = 1 << 16, range: PortRange = .all
+        _ bytes: [UInt8], _ family: ProcNetFamily, pieces: Int = 1 << 16, range: PortRange = .all,
+        readsConnections: Bool = false
     ) -> Result<[ObservedListener], ProcNetError> {
         do {
-            var parser = ProcNetParser(family: family, range: range)
+            var parser = ProcNetParser(family: family, range: range, readsConnections: readsConnections)
             var start = 0
             while start < bytes.count {
                 let end = min(start + pieces, bytes.count)

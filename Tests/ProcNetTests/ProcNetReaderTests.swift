@@ -13,6 +13,16 @@ struct ProcNetReaderTests {
         }
     }
 
+    @Test("A root with tcp6 alone is an error: no kernel has IPv6 without IPv4")
+    func onlyV6() throws {
+        let folder = try TestFolder()
+        _ = try folder.folder("net")
+        _ = try folder.file("net/tcp6", "  sl  local_address\n")
+        #expect(throws: ProcNetError.unreadable(path: "\(folder.path)/net/tcp", code: ENOENT)) {
+            try ProcNetReader(root: folder.path).listeners()
+        }
+    }
+
     @Test("A net/tcp that can't be read is an error, not an empty table")
     func directory() throws {
         let folder = try TestFolder()

@@ -21,7 +21,7 @@ struct HybridTunnelTests {
             try tunnel.write(Array("OK 10".utf8))
             #expect(!tunnel.isReadable())
             try tunnel.write(Array("73741824\n".utf8))
-            #expect(try tunnel.read(exactly: ForwardPreamble.size) == rig.preamble.bytes)
+            #expect(try tunnel.read(exactly: ForwardPreamble.firstSize) == rig.preamble.bytes)
             #expect(try tunnel.read(exactly: 2) == [1, 2])
             // The status and the first bytes come together.
             try tunnel.write([ForwardStatus.connected.rawValue, 3, 4])
@@ -68,7 +68,9 @@ final class HybridRig {
         host = try RelayEngine()
         listener = try host.listen(
             on: StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)),
-            role: .host(agent: .hybrid(path: path), preamble: preamble))
+            role: RelayRole(tunnel: .dialled) { [preamble] in
+                HostHandshake(agent: .hybrid(path: path), preamble: preamble)
+            })
     }
 
     func connect() throws -> Peer {

@@ -90,7 +90,7 @@ struct RelayLimitTests {
             none.rlim_cur = rlim_t(clients.max() ?? 0)
             setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &none)
             for client in clients {
-                _ = try rig.hostListener.address.withSockaddr { Glibc.connect(client, $0, $1) }
+                _ = try? rig.hostListener.address.connect(client)
             }
             try await eventually("the pause was told") { said.count(of: "accepting pauses") > 0 }
             setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &old)
@@ -98,7 +98,7 @@ struct RelayLimitTests {
             for _ in clients { served.append(try server.accept()) }
             #expect(served.count == clients.count)
             #expect(said.count(of: "accepting pauses") <= 2)
-            clients.forEach { close($0) }
+            for client in clients { close(client) }
             served = []
             try await eventually("all connections end") { rig.host.activeConnections == 0 }
             await rig.end()
@@ -109,7 +109,8 @@ struct RelayLimitTests {
     func connectionBound() async {
         await #expect(processExitsWith: .success) {
             var options = RelayOptions()
-            options.maxConnections = 2
+            // Two connections and a listener.
+            (options.pipesPerLoop, options.maxDescriptors) = (0, 5)
             let rig = try RelayRig(.unix, hostOptions: options)
             var clients = try (0..<5).map { _ in try rig.connect() }
             for _ in 0..<5 {
@@ -132,11 +133,72 @@ struct RelayLimitTests {
             getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
             limit.rlim_cur = 512
             setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-            let before = RelayOptions().maxConnections
-            #expect((16...256).contains(before))
+            let before = RelayOptions().maxDescriptors
+            #expect((32..<512).contains(before))
             DescriptorLimit.raise()
             #expect(DescriptorLimit.current == Int(clamping: limit.rlim_max))
-            #expect(RelayOptions().maxConnections > before)
+            #expect(RelayOptions().maxDescriptors > before)
+        }
+    }
+
+    @Test("A flood of tunnels that say nothing is bounded, and a host that speaks is served at once")
+    func silentFlood() async {
+        await #expect(processExitsWith: .success) {
+            var options = RelayOptions()
+            (options.loops, options.maxSilent, options.silenceTimeout) = (1, 16, .seconds(60))
+            let rig = try RelayRig(.unix, guestOptions: options)
+            let flood = try (0..<400).map { _ in Peer(try StreamSocket.connect(to: rig.guestListener.address))
+            }
+            try await eventually("all but the newest are closed") {
+                rig.guestListener.counters.accepted == 400 && rig.guest.activeConnections == 16
+            }
+            let start = ContinuousClock.now
+            let pair = try rig.pair()
+            try pair.client.write([1])
+            #expect(try pair.server.read(exactly: 1) == [1])
+            #expect(start.duration(to: .now) < .seconds(1))
+            withExtendedLifetime(flood) {}
+            await rig.end()
+        }
+    }
+
+    @Test("A client that goes on talking while its dial waits makes no more dials")
+    func talkingWhileWaiting() async {
+        await #expect(processExitsWith: .success) {
+            let folder = try TestFolder()
+            let path = folder.path + "/2223.sock"
+            // A backlog of one connection that nobody accepts: every further connect is told to come again.
+            let full = try StreamSocket.listen(on: .unix(path: path), backlog: 0)
+            let first = try StreamSocket.connect(to: .unix(path: path))
+            let engine = try RelayEngine()
+            let preamble = ForwardPreamble(token: .none, port: port(5001))
+            let listener = try engine.listen(
+                on: StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)),
+                role: RelayRole(tunnel: .dialled) {
+                    HostHandshake(agent: .unix(directory: folder.path), preamble: preamble)
+                })
+            let client = Peer(try StreamSocket.connect(to: listener.address))
+            try client.wait(POLLOUT)
+            for _ in 0..<2000 {
+                try client.write([1])
+                usleep(50)
+            }
+            // One try each 2 ms.
+            #expect(listener.counters.putOff < 400)
+            _ = (full.rawValue, first.rawValue)
+            await engine.shutdown()
+        }
+    }
+
+    @Test("Ends that come together are all answered")
+    func stoppedTwice() async {
+        await #expect(processExitsWith: .success) {
+            for _ in 0..<50 {
+                let engine = try RelayEngine()
+                async let first: Void = engine.shutdown()
+                async let second: Void = engine.shutdown()
+                _ = await (first, second)
+            }
         }
     }
 

@@ -6,10 +6,23 @@ import Relay
 import TestSupport
 import Testing
 
-/// How the host's relay reaches the guest's.
+/// How the host's relay reaches the guest's, and in which version of the protocol.
 enum Tunnel: String, CaseIterable, Codable, CustomTestStringConvertible {
-    case unix, tcp
+    case unix, tcp, hybrid
+    /// Version 1.
+    case rawUnix, rawTCP
+
     var testDescription: String { rawValue }
+
+    var version: ForwardVersion {
+        switch self {
+        case .unix, .tcp, .hybrid: .records
+        case .rawUnix, .rawTCP: .raw
+        }
+    }
+
+    /// Whether a reset can be told from an end after the other side has ended.
+    var tellsEveryReset: Bool { self != .rawUnix }
 }
 
 /// A client, two relays and a server: client -> host relay -> tunnel -> guest relay -> server.
@@ -22,6 +35,7 @@ final class RelayRig {
     let guestListener: RelayListener
     let server: Peer
     private let folder: TestFolder
+    private let monitor: HybridMonitor?
 
     init(
         _ tunnel: Tunnel, hostOptions: RelayOptions = RelayOptions(),
@@ -35,28 +49,38 @@ final class RelayRig {
         host = try RelayEngine(options: hostOptions, log: log)
         guest = try RelayEngine(options: guestOptions, log: log)
         let answers = targets ?? [target]
-        let policy = GuestRelayPolicy(token: Self.token) { $0.rawValue == 7 ? [] : answers }
+        let role = RelayRole(tunnel: .accepted) { GuestHandshake(token: Self.token) { _ in answers } }
         let agent: AgentAddress
         switch tunnel {
-        case .unix:
-            agent = .unix(directory: folder.path)
+        case .unix, .rawUnix, .hybrid:
+            let address = AgentAddress.unix(directory: folder.path).socketAddress(for: .forward)
+            guestListener = try guest.listen(on: StreamSocket.listen(on: address), role: role)
+            if tunnel == .hybrid {
+                let path = folder.path + "/v.sock"
+                monitor = try HybridMonitor(path: path, agent: address)
+                agent = .hybrid(path: path)
+            } else {
+                monitor = nil
+                agent = .unix(directory: folder.path)
+            }
+        case .tcp, .rawTCP:
+            monitor = nil
             guestListener = try guest.listen(
-                on: StreamSocket.listen(on: agent.socketAddress(for: .forward)), role: .guest(policy))
-        case .tcp:
-            guestListener = try guest.listen(
-                on: StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)), role: .guest(policy))
+                on: StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)), role: role)
             guard case .tcp(let ip, let port, _) = guestListener.address else { throw RigError.noPort }
             agent = .tcp(ip, port: port - 1)
         }
-        let preamble = ForwardPreamble(token: token, port: try #require(PortNumber(5001)))
+        let preamble = ForwardPreamble(
+            token: token, port: try #require(PortNumber(5001)), version: tunnel.version)
         hostListener = try host.listen(
             on: StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)),
-            role: .host(agent: agent, preamble: preamble))
+            role: RelayRole(tunnel: .dialled) { HostHandshake(agent: agent, preamble: preamble) })
     }
 
     func end() async {
         await host.shutdown()
         await guest.shutdown()
+        monitor?.stop()
     }
 
     func connect() throws -> Peer {
@@ -72,7 +96,10 @@ final class RelayRig {
     }
 }
 
-enum RigError: Error { case noPort, timedOut(String) }
+enum RigError: Error {
+    case noPort
+    case timedOut(String)
+}
 
 /// A plain non-blocking socket with calls that wait up to a deadline.
 final class Peer: Sendable {
@@ -110,6 +137,15 @@ final class Peer: Sendable {
             } else {
                 sent += count
             }
+        }
+    }
+
+    /// Sends one byte as urgent data (MSG_OOB, tcp(7)).
+    func writeUrgent(_ byte: UInt8) throws {
+        var byte = byte
+        while send(fd, &byte, 1, Int32(MSG_OOB) | Int32(MSG_NOSIGNAL)) != 1 {
+            guard errno == EAGAIN else { throw SystemError.current("send") }
+            try wait(POLLOUT)
         }
     }
 

@@ -71,9 +71,9 @@ struct RelayTableTests {
                 #expect(try leaving?.readToEnd() == [])
                 leaving?.resetOnClose()
                 leaving = nil
-                // A unix tunnel can't say any more that this end is no orderly one.
+                // A raw unix tunnel can't say any more that this end is no orderly one.
                 let ending = try staying.ending()
-                #expect(ending == (tunnel == .tcp ? ECONNRESET : 0))
+                #expect(ending == (tunnel.tellsEveryReset ? ECONNRESET : 0))
             }
         }
     }
@@ -113,7 +113,7 @@ struct RelayTableTests {
                 #expect(try await gotUp == bytes)
                 #expect(try await gotDown == bytes)
                 let counters = rig.hostListener.counters
-                #expect(counters.bytesToGuest == UInt64(bytes) && counters.bytesFromGuest == UInt64(bytes))
+                #expect(counters.bytesForth == UInt64(bytes) && counters.bytesBack == UInt64(bytes))
             }
         }
     }
@@ -175,6 +175,72 @@ struct RelayTableTests {
                 #expect(throws: (any Error).self) { try rig.connect().write([1]) }
                 try pair.client.write([5])
                 #expect(try pair.server.read(exactly: 1) == [5])
+            }
+        }
+    }
+
+    @Test(
+        "Urgent data stays in its place, and what follows it comes through", arguments: Tunnel.allCases,
+        Way.allCases)
+    func urgent(_ tunnel: Tunnel, _ way: Way) async {
+        await #expect(processExitsWith: .success) { [tunnel, way] in
+            for splice in [RelayOptions.SpliceUse.whereItPays, .always] {
+                var options = RelayOptions()
+                options.splice = splice
+                try await RelayRow.run(tunnel, options: options) { rig in
+                    let (sender, receiver) = way.order(try rig.pair())
+                    // Enough to make it bulk, which is spliced.
+                    let bulk = [UInt8](repeating: 7, count: 256 << 10)
+                    async let got = onThread { try receiver.readToEnd() }
+                    for round in UInt8(0)..<20 {
+                        try sender.write(bulk)
+                        try sender.writeUrgent(round)
+                        try sender.write([1, 2, 3])
+                    }
+                    sender.shutdownWriting()
+                    let all = try await got
+                    #expect(all.count == 20 * (bulk.count + 4))
+                    let marks = (0..<20).map { all[$0 * (bulk.count + 4) + bulk.count] }
+                    #expect(marks == Array(UInt8(0)..<20))
+                }
+            }
+        }
+    }
+
+    @Test(
+        "A reset in the middle of a reply whose question has ended is no end of it",
+        arguments: Tunnel.allCases,
+        Way.allCases)
+    func resetInReply(_ tunnel: Tunnel, _ way: Way) async {
+        await #expect(processExitsWith: .success) { [tunnel, way] in
+            try await RelayRow.run(tunnel) { rig in
+                var (replying, asking): (Peer?, Peer) = way.order(try rig.pair())
+                asking.shutdownWriting()
+                #expect(try replying?.readToEnd() == [])
+                try replying?.write([1, 2, 3])
+                #expect(try asking.read(exactly: 3) == [1, 2, 3])
+                replying?.resetOnClose()
+                replying = nil
+                #expect(try asking.ending() == (tunnel.tellsEveryReset ? ECONNRESET : 0))
+            }
+        }
+    }
+
+    @Test("Every order of ends is orderly: nobody is reset", arguments: Tunnel.allCases, Way.allCases)
+    func orderlyEnds(_ tunnel: Tunnel, _ way: Way) async {
+        await #expect(processExitsWith: .success) { [tunnel, way] in
+            try await RelayRow.run(tunnel) { rig in
+                for round in 0..<50 {
+                    let (first, second) = way.order(try rig.pair())
+                    try first.write([UInt8(round)])
+                    first.shutdownWriting()
+                    #expect(try second.read(exactly: 1) == [UInt8(round)])
+                    if round % 2 == 0 { #expect(try second.readToEnd() == []) }
+                    try second.write([9, 9])
+                    second.shutdownWriting()
+                    #expect(try first.readToEnd() == [9, 9])
+                    #expect(try second.ending() == 0)
+                }
             }
         }
     }

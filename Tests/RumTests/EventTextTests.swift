@@ -1,3 +1,4 @@
+import Glibc
 import Linux
 import PortForward
 import Ports
@@ -24,6 +25,9 @@ struct ForwardEventTests {
         #expect(
             line(.blocked, Self.auto, "127.0.0.1:5001 is held by node (pid 4121)")
                 == "Blocked: 127.0.0.1:5001 is held by node (pid 4121); will forward when it is free")
+        #expect(
+            line(.limited, Self.auto, "it changes too often") == "Limited: port 5001: it changes too often")
+        #expect(line(.limited, nil, "too many") == "Limited: too many")
         #expect(line(.agentLost, nil, "no answer") == "Lost the guest's agent: no answer")
         #expect(line(.agentBack, nil) == "The guest's agent is back")
     }
@@ -48,6 +52,22 @@ struct ForwardEventTests {
                 {"bind":"127.0.0.1","event":"opened","guest_address":"0.0.0.0","guest_port":5001,"host_port":5001,\
                 "kind":"auto","latency_us":640,"pid":812,"process":"python3","reason":null,"time_us":17}
                 """)
+    }
+
+    @Test("A port that was never open has no end to tell, but is not waited for any more")
+    func withdrawn() {
+        let failure = BindFailure(
+            address: HostAddress(address: .loopbackV4, port: port(5001)),
+            error: SystemError(code: EADDRINUSE, operation: "bind"))
+        let event = ForwardEvent(
+            name: .closed, forward: Self.auto, reason: "the agent is lost", failure: failure,
+            timeMicroseconds: 0)
+        #expect(event.line == "Gave up on 127.0.0.1:5001: the agent is lost")
+    }
+
+    @Test("Where lines are missing stands how many")
+    func dropped() {
+        #expect(DroppedDocument(count: 321).json == #"{"count":321,"event":"dropped"}"#)
     }
 
     @Test("Names and reasons with quotes, backslashes and control characters stay JSON")

@@ -3,6 +3,7 @@ import LiveKernel
 import Ports
 import ProcNet
 import SockDiag
+import Synchronization
 import Testing
 
 /// Listeners of every kind opened and closed at random on the running kernel. The test keeps its own books, so
@@ -46,6 +47,57 @@ struct LiveOracleTests {
         }
     }
 
+    @Test(
+        "The early end of procfs leaves out none beside many connections, against the tables read to their end"
+    )
+    func earlyEnd() async throws {
+        let namespace = try await NetworkNamespace()
+        try await namespace.run {
+            var listeners: [TestListener] = []
+            var clients: [Client] = []
+            for index in 0..<60 as Range<UInt16> {
+                let address: IPAddress = index % 2 == 0 ? .anyV4 : .loopbackV6
+                let listener = try TestListener(address, port: 7000 + index)
+                let target: IPAddress = index % 2 == 0 ? .loopbackV4 : .loopbackV6
+                for _ in 0..<8 {
+                    clients.append(try Client(.tcp(target, port: listener.port.rawValue)))
+                }
+                listeners.append(listener)
+            }
+            let early = try ProcNetReader(root: "/proc/thread-self").listeners()
+            let whole = try ProcNetReader(root: "/proc/thread-self", readsConnections: true).listeners()
+            #expect(Set(early) == Set(whole))
+            #expect(Set(early.map(\.socket.key)) == Set(listeners.map(\.key)))
+            #expect(clients.count == 480)
+        }
+    }
+
+    @Test("A server that restarts without pause is looked up without a stall or a missing answer")
+    func restarting() async throws {
+        let namespace = try await NetworkNamespace()
+        let over = Flag()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                try await namespace.run {
+                    while !over.isSet { _ = try TestListener(.loopbackV4, port: 7001) }
+                }
+            }
+            let answers = try await namespace.run {
+                let sockets = try SockDiagSnapshotter()
+                let port = try #require(PortNumber(7001))
+                var found = 0
+                for _ in 0..<200_000
+                where try sockets.lookUp(.loopbackV4, port: port, interfaceIndex: 1).listener != nil {
+                    found += 1
+                }
+                return found
+            }
+            over.set()
+            #expect(answers > 0)
+            try await group.waitForAll()
+        }
+    }
+
     @Test("A range is cut out by the kernel exactly as by the parser")
     func range() async throws {
         let namespace = try await NetworkNamespace()
@@ -72,6 +124,23 @@ struct LiveOracleTests {
         options.v6Only = choice.v6Only
         return try? TestListener(choice.address, port: port, options: options)
     }
+}
+
+/// A connection that is being made, for as long as the object lives.
+private final class Client: Sendable {
+    private let descriptor: OwnedDescriptor
+
+    init(_ address: SocketAddress) throws(SystemError) {
+        descriptor = try StreamSocket.connect(to: address)
+    }
+}
+
+/// Tells another thread to end.
+private final class Flag: Sendable {
+    private let value = Mutex(false)
+
+    var isSet: Bool { value.withLock { $0 } }
+    func set() { value.withLock { $0 = true } }
 }
 
 /// A small generator whose sequence a seed repeats (SplitMix64).

@@ -5,41 +5,6 @@ import SockDiag
 import Synchronization
 import Testing
 
-/// Replays recorded steps instead of a kernel.
-private final class RecordedTransport: NetlinkTransport {
-    enum Step {
-        case datagram([UInt8])
-        case failure(Int32)
-    }
-
-    private var steps: [Step]
-    private(set) var sent: [[UInt8]] = []
-
-    init(_ steps: [Step]) { self.steps = steps }
-
-    func send(_ message: [UInt8]) throws(SystemError) { sent.append(message) }
-
-    func receive(into buffer: UnsafeMutableRawBufferPointer) throws(SystemError) -> Int {
-        guard !steps.isEmpty else { throw SystemError(code: EAGAIN, operation: "receive") }
-        switch steps.removeFirst() {
-        case .failure(let code): throw SystemError(code: code, operation: "receive")
-        case .datagram(var bytes):
-            // The recordings were asked with sequence 7; answer what was really asked, message by message.
-            let asked = Array(sent.last?[8..<12] ?? [])
-            var offset = 0
-            while offset + 16 <= bytes.count {
-                let length = Int(bytes[offset]) | Int(bytes[offset + 1]) << 8
-                if Array(bytes[offset + 8..<offset + 12]) == [7, 0, 0, 0] {
-                    bytes.replaceSubrange(offset + 8..<offset + 12, with: asked)
-                }
-                offset += (length + 3) & ~3
-            }
-            buffer.copyBytes(from: bytes)
-            return bytes.count
-        }
-    }
-}
-
 @Suite("A snapshotter over a troubled netlink socket")
 struct SockDiagSnapshotterTests {
     @Test("ENOBUFS is tried once more, on a fresh socket")
@@ -55,11 +20,11 @@ struct SockDiagSnapshotterTests {
         #expect(throws: SockDiagError.overrun) { try snapshotter.listeners() }
     }
 
-    @Test("An answer that stops half-way is a time-out, and the next question starts on a fresh socket")
+    @Test("An answer that stops half-way is none, and the next question starts on a fresh socket")
     func silence() throws {
         let whole = try Capture("600-listeners").datagrams.map(RecordedTransport.Step.datagram)
         let snapshotter = try replaying([Array(whole.prefix(1)), whole])
-        #expect(throws: SockDiagError.timedOut) { try snapshotter.listeners() }
+        #expect(throws: SockDiagError.unanswered) { try snapshotter.listeners() }
         #expect(try snapshotter.listeners().count == 600)
     }
 
@@ -106,6 +71,55 @@ struct SockDiagSnapshotterTests {
         #expect(
             try snapshotter.owner(of: .loopbackV4, port: port, interfaceIndex: 1)?.socket.address == .anyV4)
         #expect(try snapshotter.owner(of: .loopbackV4, port: port, interfaceIndex: 1) == nil)
+    }
+
+    @Test("A look-up that meets a socket that has ceased to listen, or an error, ends with nobody")
+    func nobody() throws {
+        let steps = try ["owner-closed", "owner-family-refused", "owner-absent", "owner-found"].map {
+            RecordedTransport.Step.datagram(try Capture($0).datagrams[0])
+        }
+        // One socket's life: a look-up that asked again would find none.
+        let snapshotter = try replaying([steps])
+        let port = try #require(PortNumber(5001))
+        func lookUp() throws -> PortOwner {
+            try snapshotter.lookUp(.loopbackV4, port: port, interfaceIndex: 1)
+        }
+        #expect(try lookUp() == .nobody(because: nil))
+        let refusal = SystemError(code: EINVAL, operation: "NETLINK_SOCK_DIAG")
+        #expect(try lookUp() == .nobody(because: refusal))
+        #expect(try lookUp() == .nobody(because: nil))
+        #expect(try lookUp().listener?.socket.address == .anyV4)
+    }
+
+    @Test("A kernel without IPv6 refuses that family alone: the other's look-up is answered as ever")
+    func oneFamily() throws {
+        var refused = try Capture("owner-family-refused").datagrams[0]
+        refused.replaceSubrange(20..<24, with: withUnsafeBytes(of: -EAFNOSUPPORT) { Array($0) })
+        let found = try Capture("owner-found").datagrams[0]
+        let snapshotter = try replaying([[.datagram(refused), .datagram(found)]])
+        let port = try #require(PortNumber(5001))
+        #expect(try snapshotter.owner(of: .loopbackV6, port: port, interfaceIndex: 1) == nil)
+        #expect(try snapshotter.owner(of: .loopbackV4, port: port, interfaceIndex: 1) != nil)
+    }
+
+    @Test("A look-up that the kernel leaves out is no answer, and the next one asks on a fresh socket")
+    func unansweredLookUp() throws {
+        let found = try Capture("owner-found").datagrams[0]
+        let snapshotter = try replaying([[], [.datagram(found)]])
+        let port = try #require(PortNumber(5001))
+        #expect(throws: SockDiagError.unanswered) {
+            try snapshotter.lookUp(.loopbackV4, port: port, interfaceIndex: 1)
+        }
+        #expect(try snapshotter.lookUp(.loopbackV4, port: port, interfaceIndex: 1).listener != nil)
+    }
+
+    @Test("A shortage of descriptors or memory is a failure that passes")
+    func shortage() throws {
+        let error = SystemError(code: EMFILE, operation: "netlink socket")
+        #expect(throws: SockDiagError.failed(error)) { try SockDiagSnapshotter { .failure(error) } }
+        let memory = SystemError(code: ENOMEM, operation: "receive")
+        let snapshotter = try replaying([[.failure(ENOMEM)]])
+        #expect(throws: SockDiagError.failed(memory)) { try snapshotter.listeners() }
     }
 
     /// Each element is one socket's life.

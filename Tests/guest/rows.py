@@ -9,7 +9,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
-from machine import Echo, Failure, is_refused, page, within
+from harness import Echo, check, is_refused, page, within
 
 STATIC, PAGE, ECHO, LATE = 18080, 5001, 5002, 5003
 OWN = 18081  # static of the second machine alone
@@ -29,11 +29,6 @@ class Result:
     says: list = field(default_factory=list)
 
 
-def check(condition, complaint):
-    if not condition:
-        raise Failure(complaint)
-
-
 def all_back(machine):
     """Waits until every port serves; returns when that was."""
     within(60, "all ports serve", lambda: page(PAGE) == machine.name and page(STATIC) == machine.name)
@@ -46,8 +41,8 @@ def all_back(machine):
 def told(up, since):
     """What was said from the mark on: events of the agent and the sentences on standard error."""
     events = [(at, event["event"] + (f" ({event['reason']})" if event["reason"] else ""))
-              for at, event in up.events[since[0]:] if event["event"].startswith("agent")]
-    return [text for _, text in sorted(events + up.lines[since[1]:])]
+              for at, event in up.events if event["event"].startswith("agent")]
+    return [text for at, text in sorted(events + up.lines) if at >= since]
 
 
 # Two machines, and the host's disk
@@ -183,7 +178,7 @@ def agent_killed(m):
     all_back(a)
     closed, away = up.ports("closed", mark), back - lost
     # A slow guest may take longer than the grace to start the agent.
-    check(not closed or away > GRACE_SECONDS, f"ports were closed, though the agent was away for {away:.1f} s: {closed}")
+    check(not closed or away > GRACE_SECONDS, f"ports were closed, though it was away for {away:.1f} s: {closed}")
     return Result("all; connections end", f"none within the grace; away {away:.1f} s", max(0, back - answered),
                   says=told(up, mark))
 

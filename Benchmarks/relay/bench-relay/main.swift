@@ -1,7 +1,7 @@
-// The relay under test, without the rest of rum: one process for the host's hop, one for the guest's.
+// The relay under test as rum uses it, without the rest of rum: one process for the host's hop, one for the guest's.
 //
-//   bench-relay host PORT DIR [always|never]    127.0.0.1:PORT -> DIR/2223.sock
-//   bench-relay guest DIR PORT [always|never]   DIR/2223.sock -> 127.0.0.1:PORT
+//   bench-relay host PORT DIR SERVER [always|never]    127.0.0.1:PORT -> DIR/2223.sock, asking for port SERVER
+//   bench-relay guest DIR [always|never]               DIR/2223.sock -> the port that is asked for
 //
 // The last word forces splice or copying; without it the engine finds out.
 import AgentChannel
@@ -16,26 +16,33 @@ struct Usage: Error {}
 DescriptorLimit.raise()
 signal(SIGPIPE, SIG_IGN)
 
-let arguments = CommandLine.arguments
-guard (4...5).contains(arguments.count) else { throw Usage() }
+var arguments = CommandLine.arguments.dropFirst()
 var options = RelayOptions()
-if arguments.count == 5 { options.splice = arguments[4] == "always" ? .always : .never }
+switch arguments.last {
+case "always": options.splice = .always
+case "never": options.splice = .never
+default: break
+}
+if options.splice != .whereItPays { arguments.removeLast() }
 let engine = try RelayEngine(options: options) { line in
     _ = (line + "\n").withCString { write(2, $0, strlen($0)) }
 }
-switch arguments[1] {
-case "host":
-    guard let port = PortNumber(text: arguments[2]), let guest = PortNumber(5001) else { throw Usage() }
+let words = Array(arguments)
+switch (words.first, words.count) {
+case ("host", 4):
+    guard let port = PortNumber(text: words[1]), let server = PortNumber(text: words[3]) else {
+        throw Usage()
+    }
+    let agent = AgentAddress.unix(directory: words[2])
+    let preamble = ForwardPreamble(token: .none, port: server, version: .newest)
     let listener = try engine.listen(
         on: StreamSocket.listen(on: .tcp(.loopbackV4, port: port.rawValue)),
-        role: .host(
-            agent: .unix(directory: arguments[3]), preamble: ForwardPreamble(token: .none, port: guest)))
+        role: RelayRole(tunnel: .dialled) { HostHandshake(agent: agent, preamble: preamble) })
     withExtendedLifetime(listener) { while true { pause() } }
-case "guest":
-    guard let port = PortNumber(text: arguments[3]) else { throw Usage() }
-    let target = [SocketAddress.tcp(.loopbackV4, port: port.rawValue)]
-    let forwarder = GuestForwarder(engine: engine, policy: GuestRelayPolicy(token: .none) { _ in target })
-    try forwarder.listen(on: AgentAddress.unix(directory: arguments[2]).socketAddress(for: .forward))
+case ("guest", 2):
+    let targets = DialTargets { [ListeningSocket(address: .loopbackV4, port: $0)] }
+    let forwarder = GuestForwarder(engine: engine, token: .none, targets: targets)
+    try forwarder.listen(on: AgentAddress.unix(directory: words[1]).socketAddress(for: .forward))
     withExtendedLifetime(forwarder) { while true { pause() } }
 default: throw Usage()
 }

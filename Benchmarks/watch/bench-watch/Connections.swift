@@ -39,7 +39,7 @@ final class TestConnection: Sendable {
         let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
         client = OwnedDescriptor(owning: try SystemError.check("socket", socket(AF_INET, kind, 0)))
         let fd = client.rawValue
-        _ = try SystemError.check("connect", try target.withSockaddr { connect(fd, $0, $1) })
+        try target.connect(fd)
         let accepted = try SystemError.check("accept", accept(listener.descriptor.rawValue, nil, nil))
         _ = fcntl(accepted, F_SETFD, FD_CLOEXEC)
         server = OwnedDescriptor(owning: accepted)

@@ -101,10 +101,13 @@ struct ForwardBench {
             let fd = socket(AF_INET, kind, 0)
             guard fd >= 0 else { return nil }
             let descriptor = OwnedDescriptor(owning: fd)
-            let result = (try? target.withSockaddr { connect(descriptor.rawValue, $0, $1) }) ?? -1
-            let refused = result != 0 && errno == ECONNREFUSED
+            let failure = Result { () throws(SystemError) in try target.connect(descriptor.rawValue) }
             let now = Measure.now
-            if open ? result == 0 : refused { return now }
+            switch failure {
+            case .success where open: return now
+            case .failure(let error) where !open && error.code == ECONNREFUSED: return now
+            default: break
+            }
             usleep(20)
         }
         return nil

@@ -162,7 +162,7 @@ extension Rum_V1_RumAgent {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Runs one command. The first input is `start`; the last output is `exited`.
+        /// > Runs one command. The first input is `start`; the last output is `exited`. An agent without a token refuses.
         ///
         /// - Parameters:
         ///   - request: A streaming request of `Rum_V1_ExecInput` messages.
@@ -243,7 +243,7 @@ extension Rum_V1_RumAgent {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Runs one command. The first input is `start`; the last output is `exited`.
+        /// > Runs one command. The first input is `start`; the last output is `exited`. An agent without a token refuses.
         ///
         /// - Parameters:
         ///   - request: A streaming request of `Rum_V1_ExecInput` messages.
@@ -323,7 +323,7 @@ extension Rum_V1_RumAgent {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Runs one command. The first input is `start`; the last output is `exited`.
+        /// > Runs one command. The first input is `start`; the last output is `exited`. An agent without a token refuses.
         ///
         /// - Parameters:
         ///   - request: A stream of `Rum_V1_ExecInput` messages.
@@ -574,7 +574,7 @@ extension Rum_V1_RumAgent {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Runs one command. The first input is `start`; the last output is `exited`.
+        /// > Runs one command. The first input is `start`; the last output is `exited`. An agent without a token refuses.
         ///
         /// - Parameters:
         ///   - request: A streaming request producing `Rum_V1_ExecInput` messages.
@@ -714,7 +714,7 @@ extension Rum_V1_RumAgent {
         ///
         /// > Source IDL Documentation:
         /// >
-        /// > Runs one command. The first input is `start`; the last output is `exited`.
+        /// > Runs one command. The first input is `start`; the last output is `exited`. An agent without a token refuses.
         ///
         /// - Parameters:
         ///   - request: A streaming request producing `Rum_V1_ExecInput` messages.
@@ -836,7 +836,7 @@ extension Rum_V1_RumAgent.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > Runs one command. The first input is `start`; the last output is `exited`.
+    /// > Runs one command. The first input is `start`; the last output is `exited`. An agent without a token refuses.
     ///
     /// - Parameters:
     ///   - request: A streaming request producing `Rum_V1_ExecInput` messages.
@@ -964,7 +964,7 @@ extension Rum_V1_RumAgent.ClientProtocol {
     ///
     /// > Source IDL Documentation:
     /// >
-    /// > Runs one command. The first input is `start`; the last output is `exited`.
+    /// > Runs one command. The first input is `start`; the last output is `exited`. An agent without a token refuses.
     ///
     /// - Parameters:
     ///   - metadata: Additional metadata to send, defaults to empty.

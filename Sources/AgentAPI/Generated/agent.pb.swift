@@ -62,6 +62,12 @@ package nonisolated struct Rum_V1_PingResponse: Sendable {
   /// CLOCK_MONOTONIC of the guest when it answered, in nanoseconds.
   package var monotonicNs: UInt64 = 0
 
+  /// The same clock when this agent started; 0 when not known. The clock's zero is the boot of the guest.
+  package var agentStartedNs: UInt64 = 0
+
+  /// The version of the protocol on the forward port that the agent speaks at the most; 0 means 1.
+  package var forwardVersion: UInt32 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -294,7 +300,7 @@ nonisolated extension Rum_V1_PingRequest: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Rum_V1_PingResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PingResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}hostname\0\u{3}instance_id\0\u{3}boot_id\0\u{1}mode\0\u{1}push\0\u{1}degraded\0\u{3}monotonic_ns\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}hostname\0\u{3}instance_id\0\u{3}boot_id\0\u{1}mode\0\u{1}push\0\u{1}degraded\0\u{3}monotonic_ns\0\u{3}agent_started_ns\0\u{3}forward_version\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -310,6 +316,8 @@ nonisolated extension Rum_V1_PingResponse: SwiftProtobuf.Message, SwiftProtobuf.
       case 6: try { try decoder.decodeSingularStringField(value: &self.push) }()
       case 7: try { try decoder.decodeSingularStringField(value: &self.degraded) }()
       case 8: try { try decoder.decodeSingularUInt64Field(value: &self.monotonicNs) }()
+      case 9: try { try decoder.decodeSingularUInt64Field(value: &self.agentStartedNs) }()
+      case 10: try { try decoder.decodeSingularUInt32Field(value: &self.forwardVersion) }()
       default: break
       }
     }
@@ -340,6 +348,12 @@ nonisolated extension Rum_V1_PingResponse: SwiftProtobuf.Message, SwiftProtobuf.
     if self.monotonicNs != 0 {
       try visitor.visitSingularUInt64Field(value: self.monotonicNs, fieldNumber: 8)
     }
+    if self.agentStartedNs != 0 {
+      try visitor.visitSingularUInt64Field(value: self.agentStartedNs, fieldNumber: 9)
+    }
+    if self.forwardVersion != 0 {
+      try visitor.visitSingularUInt32Field(value: self.forwardVersion, fieldNumber: 10)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -352,6 +366,8 @@ nonisolated extension Rum_V1_PingResponse: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.push != rhs.push {return false}
     if lhs.degraded != rhs.degraded {return false}
     if lhs.monotonicNs != rhs.monotonicNs {return false}
+    if lhs.agentStartedNs != rhs.agentStartedNs {return false}
+    if lhs.forwardVersion != rhs.forwardVersion {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -22,8 +22,10 @@ int clinux_pipe(int ends[2]);
 int clinux_set_pipe_size(int fd, int bytes);
 /// splice(2) with SPLICE_F_MOVE | SPLICE_F_NONBLOCK and no offsets.
 ssize_t clinux_splice(int from, int to, size_t bytes);
-/// SO_LINGER with a zero time-out: close(2) then sends RST instead of FIN.
-int clinux_reset_on_close(int fd);
+/// SO_LINGER with a zero time-out, or none: whether close(2) sends RST instead of FIN. Accepted sockets inherit it.
+int clinux_reset_on_close(int fd, int on);
+/// ioctl(2) FIONREAD: the bytes that a socket can give at once, or -1.
+int clinux_readable_bytes(int fd);
 /// fcntl(2) F_SETFL and F_GETFL: adds or removes O_NONBLOCK.
 int clinux_set_nonblocking(int fd, int on);
 /// sched_setattr(2): asks for this time slice for the calling thread, in nanoseconds. Since Linux 6.12 the default

@@ -11,7 +11,4 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-/// Makes a socket in SKNLGRP_INET{,6}_TCP_DESTROY receive only sockets without a peer, as listeners are.
-int cnetlink_keep_unconnected(int fd);
-
 #endif

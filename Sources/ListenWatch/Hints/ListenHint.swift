@@ -24,6 +24,8 @@ struct HintBatch {
     var lost = false
     /// So many came at once that the newest may be missing without a trace: look at everything a little later.
     var nearlyFull = false
+    /// The source must adapt to the machine: `refresh` is called before anything else is done.
+    var needsRefresh = false
 }
 
 /// Something that says "look again". It lives on the watcher's thread.
@@ -33,11 +35,14 @@ protocol HintSource: AnyObject {
     var descriptors: [Int32] { get }
     /// Reads all there is, without blocking.
     func drain(into batch: inout HintBatch) throws(HintSourceLost)
-    /// Called now and then: adapts to the machine, such as to a new CPU. True when `descriptors` changed.
+    /// Called now and then: adapts to the machine, such as to a new CPU. True when `descriptors` changed, and hints may
+    /// have been missed.
     func refresh() throws(HintSourceLost) -> Bool
+    /// Starts afresh, because what is open may be dead: hints may have been missed.
+    func reopen() throws(HintSourceLost)
 }
 
-/// A hint source that can't be had, or can't go on.
+/// A hint source that does not work here, or no longer.
 struct HintSourceLost: Error, CustomStringConvertible {
     var description: String
 }

@@ -88,8 +88,8 @@ final class ProcessScanner: Sendable {
         usleep(useconds_t(clamping: min(max(100, microseconds * 9), 50_000)))
     }
 
-    /// Reads the descriptors of every process until all of `wanted` are found. `pause` is told how long each
-    /// process cost and ends the scan by returning false.
+    /// Reads the descriptors of every process until all of `wanted` are found. `pause` gets the time that each
+    /// process took and ends the scan by returning false.
     static func scan(
         _ holders: SocketHolders, for wanted: Wanted, pause: (Duration) -> Bool = { _ in true }
     ) -> [Finding] {

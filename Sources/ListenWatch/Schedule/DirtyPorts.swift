@@ -2,6 +2,12 @@ internal import Linux
 internal import Ports
 
 /// Which ports need another look, and when: the pure schedule between hints and questions to the kernel.
+///
+/// A hint marks its port (`mark`). `look` then offers the cheapest question that covers what is due: who owns these
+/// addresses, a dump of a range, or a dump of everything. The answer is reported with `answered`: a hint whose socket
+/// was visible is settled. One whose socket was not is due again after the next of `retries`, because an event comes
+/// before its socket can be found, and is dropped after the last. A close is never taken for "the port is free": it
+/// asks for two dumps, and the listener goes when a dump no longer has it.
 struct DirtyPorts {
     /// A question to the kernel.
     enum Look: Equatable {
@@ -19,8 +25,10 @@ struct DirtyPorts {
         .milliseconds(50),
     ]
     /// Where `retries` goes on for a socket that the first look missed and another network namespace's thread
-    /// made: most likely it is that namespace's, so only the late looks are worth their wake-ups.
-    private static let lateRetries = retries.count - 2
+    /// made: most likely it is that namespace's, so only the last look is worth its wake-up.
+    private static let lateRetries = retries.count - 1
+    /// The last looks of such sockets are made together, at multiples of this: guests with containers see many.
+    private static let foreignStep = Duration.milliseconds(50)
     /// When to look at everything again after events may have been lost.
     static let trailing: [Duration] = [.milliseconds(5), .milliseconds(50)]
     /// When to look for a socket whose port is chosen during listen(2).
@@ -136,6 +144,14 @@ struct DirtyPorts {
         entries[socket.port]?.opened.last { $0.address == socket.address }
     }
 
+    /// The processes whose events can explain a new socket, likeliest first, each once.
+    func callers(of socket: ListeningSocket) -> [Int32] {
+        var callers: [Int32] = []
+        let hints = [hint(for: socket)] + unboundHints.reversed()
+        for case let pid? in hints.map({ $0?.pid }) where !callers.contains(pid) { callers.append(pid) }
+        return callers
+    }
+
     private mutating func settle(
         _ port: PortNumber, dumped: Bool, now: MonotonicTime, _ isForeign: (ListenHint) -> Bool,
         _ isVisible: (ListenHint) -> Bool
@@ -147,13 +163,20 @@ struct DirtyPorts {
             entry.due = now + Self.afterClose
             if entry.attempt == Self.retries.count { entry.opened.removeAll() }
             if !entry.opened.isEmpty {
-                if entry.opened.allSatisfy(isForeign) {
-                    entry.attempt = max(entry.attempt, Self.lateRetries)
-                }
+                let isForeign = entry.opened.allSatisfy(isForeign)
+                if isForeign { entry.attempt = max(entry.attempt, Self.lateRetries) }
                 entry.due = now + Self.retries[entry.attempt]
+                if isForeign { entry.due = entry.due.roundedUp(to: Self.foreignStep) }
                 entry.attempt += 1
             }
         }
         entries[port] = entry.opened.isEmpty && entry.dumpsWanted == 0 ? nil : entry
+    }
+}
+
+extension MonotonicTime {
+    fileprivate func roundedUp(to step: Duration) -> MonotonicTime {
+        let step = step.wholeNanoseconds
+        return MonotonicTime(nanoseconds: (nanoseconds + step - 1) / step * step)
     }
 }

@@ -18,8 +18,8 @@ struct PollSchedule: Equatable {
     /// sock_diag without hints: servers come in groups, so a change is followed closely and a quiet machine is not.
     static let netlink = PollSchedule(shortest: .milliseconds(50), longest: .milliseconds(400))
 
-    /// procfs costs time for every connection of the machine.
-    static let procfs = PollSchedule(shortest: .seconds(1), longest: .seconds(1))
+    /// procfs, read up to the first connection, costs some three times as much as a dump.
+    static let procfs = PollSchedule(shortest: .milliseconds(50), longest: .milliseconds(250))
 
     /// The wait after a look that took `cost`; never less than 20 times that, whatever the machine's size.
     mutating func interval(changed: Bool, cost: Duration) -> Duration {

@@ -73,7 +73,8 @@ package struct GuestSeed: Hashable, Sendable {
     }
 
     /// The agent needs neither network nor time, so it starts as soon as the file systems are there. Its log goes
-    /// to the console too, where the host records it. What `rum exec` has started outlives the agent (KillMode).
+    /// to the console too, where the host records it. What `rum exec` has started outlives the agent (KillMode), and the
+    /// agent outlives a command that the OOM killer ends (OOMPolicy).
     private var agentUnit: String {
         """
         [Unit]
@@ -92,6 +93,7 @@ package struct GuestSeed: Hashable, Sendable {
         KillMode=process
         LimitNOFILE=1048576
         OOMScoreAdjust=-900
+        OOMPolicy=continue
         StandardOutput=journal+console
         StandardError=journal+console
 

@@ -1,8 +1,8 @@
 import AgentChannel
 import Testing
 
-@Suite("Hybrid greeting")
-struct HybridGreetingTests {
+@Suite("Answers to CONNECT")
+struct HybridAnswerTests {
     @Test(
         "The answer is one line that says OK and a number",
         arguments: [
@@ -11,8 +11,8 @@ struct HybridGreetingTests {
             ("NO\n", .refused("NO")), ("\n", .refused("")),
             ("OK 4294967296\n", .refused("OK 4294967296")),
             (String(repeating: "x", count: 32), .refused(String(repeating: "x", count: 32))),
-        ] as [(String, HybridGreeting.Answer)])
-    func parse(_ text: String, _ expected: HybridGreeting.Answer) {
-        #expect(HybridGreeting.parse(Array(text.utf8)) == expected)
+        ] as [(String, HybridAnswer)])
+    func parse(_ text: String, _ expected: HybridAnswer) {
+        #expect(HybridAnswer(Array(text.utf8)) == expected)
     }
 }

@@ -1,0 +1,290 @@
+internal import CLinux
+internal import Glibc
+internal import Linux
+internal import Synchronization
+
+/// All that a program says, on its way to standard output and standard error, with a thread of its own that writes it.
+///
+/// Posting a line never waits for a reader: a line that finds `capacity` bytes waiting in its lane is dropped. From
+/// then on the lane has a gap. Further lines are dropped and counted too, until all that waits has been written; then
+/// the gap is told by a line that says how many are missing, and the lane takes lines again. Whoever asked to be told
+/// of gaps decides when that is, and can have the state told anew behind that line.
+///
+/// The two lanes share one order, so lines of both that go to one terminal come as they were posted. Only while the
+/// reader of one lane does not read does the other one overtake it.
+final class OutputQueue: Sendable {
+    enum Lane: Int, CaseIterable, Sendable {
+        case output, errors
+    }
+
+    private struct Item {
+        var order: UInt64
+        var bytes: [UInt8]
+        var ticket: WriteTicket?
+    }
+
+    private struct LaneState {
+        var posted: [Item] = []
+        /// Bytes posted and not yet written.
+        var waiting = 0
+        var isBroken = false
+        var dropped = 0
+        var hasGap: Bool { dropped > 0 }
+        var isGapAnnounced = false
+        var gapLine: @Sendable (Int) -> String = OutputQueue.gapText
+        var gapHandler: (@Sendable () -> Void)?
+    }
+
+    private struct State {
+        var lanes = [LaneState](repeating: LaneState(), count: Lane.allCases.count)
+        var lastOrder: UInt64 = 0
+        var isRunning = false
+    }
+
+    private let descriptors: [Int32]
+    private let capacity: Int
+    private let wake: OwnedDescriptor
+    private let state = Mutex(State())
+
+    /// - Parameter descriptors: of the lanes, in their order; not owned, and open as long as the process lives.
+    init(descriptors: [Int32] = [STDOUT_FILENO, STDERR_FILENO], capacity: Int = OutputLimits.waitingBytes) {
+        self.descriptors = descriptors
+        self.capacity = capacity
+        wake = OwnedDescriptor(owning: eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC)))
+    }
+
+    // MARK: What comes in
+
+    /// Queues bytes, or drops them when too much waits already; never waits. False when nobody can read the lane any
+    /// more.
+    func post(_ bytes: [UInt8], to lane: Lane) -> Bool {
+        let isBroken = state.withLock { state in
+            let number = lane.rawValue
+            guard !state.lanes[number].isBroken else { return true }
+            if state.lanes[number].hasGap || state.lanes[number].waiting + bytes.count > capacity {
+                state.lanes[number].dropped += 1
+            } else {
+                Self.append(bytes, nil, to: number, &state)
+            }
+            return false
+        }
+        if !isBroken { wakeWriter() }
+        return !isBroken
+    }
+
+    /// Queues bytes, none of which is ever dropped, and returns when they are written; false when nobody can read the
+    /// lane any more. A task that is cancelled does not wait on, and true is returned to it.
+    func write(_ bytes: [UInt8], to lane: Lane) async -> Bool {
+        let ticket = WriteTicket()
+        let isBroken = state.withLock { state in
+            guard !state.lanes[lane.rawValue].isBroken else { return true }
+            Self.append(bytes, ticket, to: lane.rawValue, &state)
+            return false
+        }
+        guard !isBroken else { return false }
+        wakeWriter()
+        return await ticket.wait()
+    }
+
+    /// Waits until all that was posted is written, or `limit` has passed.
+    func flush(within limit: Duration) async {
+        state.withLock { state in
+            for number in state.lanes.indices { Self.endGap(number, &state) }
+        }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                for lane in Lane.allCases { _ = await self.write([], to: lane) }
+            }
+            group.addTask { try? await Task.sleep(for: limit) }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    /// Has gaps of a lane told by `line` instead of a sentence, and only when `endGap` is called: `handler` asks for
+    /// that, from the writer's thread, once all that was posted before the gap is written.
+    func onGap(
+        of lane: Lane, line: @escaping @Sendable (Int) -> String, handler: @escaping @Sendable () -> Void
+    ) {
+        state.withLock { state in
+            state.lanes[lane.rawValue].gapLine = line
+            state.lanes[lane.rawValue].gapHandler = handler
+        }
+    }
+
+    /// Queues the line that tells a gap, after which the lane takes lines again.
+    func endGap(of lane: Lane) {
+        state.withLock { Self.endGap(lane.rawValue, &$0) }
+        wakeWriter()
+    }
+
+    private static func endGap(_ number: Int, _ state: inout State) {
+        guard state.lanes[number].hasGap, !state.lanes[number].isBroken else { return }
+        let line = state.lanes[number].gapLine(state.lanes[number].dropped)
+        state.lanes[number].dropped = 0
+        state.lanes[number].isGapAnnounced = false
+        append(Array((line + "\n").utf8), nil, to: number, &state)
+    }
+
+    private static func append(
+        _ bytes: [UInt8], _ ticket: WriteTicket?, to number: Int, _ state: inout State
+    ) {
+        state.lastOrder += 1
+        state.lanes[number].waiting += bytes.count
+        state.lanes[number].posted.append(Item(order: state.lastOrder, bytes: bytes, ticket: ticket))
+    }
+
+    @Sendable private static func gapText(_ count: Int) -> String {
+        count == 1
+            ? "(one line was dropped here, since nobody read it in time)"
+            : "(\(count) lines were dropped here, since nobody read them in time)"
+    }
+
+    // MARK: The writer's thread
+
+    /// Wakes the writer, and starts it first if need be.
+    private func wakeWriter() {
+        let mustStart = state.withLock { state in
+            defer { state.isRunning = true }
+            return !state.isRunning
+        }
+        if mustStart {
+            do throws(SystemError) {
+                try DedicatedThread.start(name: "output") { self.run() }
+            } catch {
+                // No thread to be had: nothing can be said any more, and whoever waits must not do so for ever.
+                giveUpAll()
+            }
+        }
+        var one: UInt64 = 1
+        _ = Glibc.write(wake.rawValue, &one, MemoryLayout<UInt64>.size)
+    }
+
+    private func run() {
+        // eventfd(2) failed: nothing can be said.
+        guard wake.rawValue >= 0 else { return giveUpAll() }
+        var taken = Lane.allCases.map { _ in ItemRun() }
+        while true {
+            let handlers = take(&taken)
+            for handler in handlers { handler() }
+            let ready = wait(wake.rawValue, taken)
+            guard let number = ready.min(by: { taken[$0].order < taken[$1].order }) else { continue }
+            let other = taken.indices.filter { $0 != number }.map { taken[$0].order }.min() ?? .max
+            write(&taken[number], number, before: other)
+        }
+    }
+
+    /// Takes over what was posted, ends gaps of lanes that have nothing left, and returns the handlers of those that
+    /// want to do so themselves.
+    private func take(_ taken: inout [ItemRun]) -> [@Sendable () -> Void] {
+        state.withLock { state in
+            var handlers: [@Sendable () -> Void] = []
+            for number in taken.indices {
+                if taken[number].isEmpty, state.lanes[number].posted.isEmpty, state.lanes[number].hasGap {
+                    if let handler = state.lanes[number].gapHandler {
+                        if !state.lanes[number].isGapAnnounced { handlers.append(handler) }
+                        state.lanes[number].isGapAnnounced = true
+                    } else {
+                        Self.endGap(number, &state)
+                    }
+                }
+                taken[number].append(state.lanes[number].posted)
+                state.lanes[number].posted.removeAll(keepingCapacity: true)
+            }
+            return handlers
+        }
+    }
+
+    /// Sleeps until something is posted or a lane that has something to write can take it; returns those lanes.
+    private func wait(_ wake: Int32, _ taken: [ItemRun]) -> [Int] {
+        let lanes = taken.indices.filter { !taken[$0].isEmpty }
+        var entries = [pollfd(fd: wake, events: Int16(POLLIN), revents: 0)]
+        entries += lanes.map { pollfd(fd: descriptors[$0], events: Int16(POLLOUT), revents: 0) }
+        guard poll(&entries, nfds_t(entries.count), -1) > 0 else { return [] }
+        var count: UInt64 = 0
+        if entries[0].revents != 0 { _ = read(wake, &count, MemoryLayout<UInt64>.size) }
+        return zip(lanes, entries.dropFirst()).filter { $1.revents != 0 }.map { $0.0 }
+    }
+
+    /// Writes one piece: whole lines up to the size of a write, none of which is younger than `limit`, but at least
+    /// the start of one.
+    private func write(_ items: inout ItemRun, _ number: Int, before limit: UInt64) {
+        let piece = items.piece(before: limit)
+        var written = 0
+        if !piece.isEmpty {
+            written = piece.withUnsafeBytes { Glibc.write(descriptors[number], $0.baseAddress, $0.count) }
+            if written < 0 {
+                // EAGAIN: somebody shares the descriptor and made it non-blocking.
+                guard errno != EINTR, errno != EAGAIN else { return }
+                return giveUp(number, items.removeAll())
+            }
+        }
+        let tickets = items.remove(written)
+        state.withLock { $0.lanes[number].waiting -= written }
+        for ticket in tickets { ticket.end(true) }
+    }
+
+    /// Ends a lane whose reader has gone.
+    private func giveUp(_ number: Int, _ tickets: [WriteTicket]) {
+        let posted = state.withLock { state in
+            state.lanes[number].isBroken = true
+            defer { state.lanes[number].posted = [] }
+            return state.lanes[number].posted.compactMap(\.ticket)
+        }
+        for ticket in tickets + posted { ticket.end(false) }
+    }
+
+    private func giveUpAll() {
+        for lane in Lane.allCases { giveUp(lane.rawValue, []) }
+    }
+
+    /// Items that the writer has taken over, in order.
+    private struct ItemRun {
+        private var items: [Item] = []
+        /// The first item that is not done, and how much of it is written.
+        private var first = 0
+        private var offset = 0
+
+        var isEmpty: Bool { first == items.count }
+        /// Of the first item; the highest number when there is none.
+        var order: UInt64 { isEmpty ? .max : items[first].order }
+
+        mutating func append(_ more: [Item]) {
+            if isEmpty {
+                items.removeAll(keepingCapacity: true)
+                first = 0
+            }
+            items += more
+        }
+
+        func piece(before limit: UInt64) -> ArraySlice<UInt8> {
+            let start = items[first].bytes[offset...].prefix(OutputLimits.writeSize)
+            var piece = start
+            for item in items[(first + 1)...] {
+                guard item.order < limit, piece.count + item.bytes.count <= OutputLimits.writeSize else {
+                    break
+                }
+                piece += item.bytes
+            }
+            return piece
+        }
+
+        /// Takes bytes away that are written; returns the tickets of the items that are done.
+        mutating func remove(_ count: Int) -> [WriteTicket] {
+            var tickets: [WriteTicket] = []
+            offset += count
+            while !isEmpty, offset >= items[first].bytes.count {
+                offset -= items[first].bytes.count
+                if let ticket = items[first].ticket { tickets.append(ticket) }
+                items[first].bytes = []
+                first += 1
+            }
+            return tickets
+        }
+
+        mutating func removeAll() -> [WriteTicket] {
+            defer { self = ItemRun() }
+            return items[first...].compactMap(\.ticket)
+        }
+    }
+}

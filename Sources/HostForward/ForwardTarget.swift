@@ -1,0 +1,29 @@
+package import AgentChannel
+internal import Ports
+internal import Relay
+internal import Synchronization
+
+/// The agent that forwarded connections go to, and how it is spoken to.
+package final class ForwardTarget: Sendable {
+    private let address: AgentAddress
+    private let token: MachineToken
+    /// A `ForwardVersion`.
+    private let version: Atomic<UInt8>
+
+    /// - Parameter version: what to speak until the agent has told what it knows; every agent knows `raw`.
+    package init(address: AgentAddress, token: MachineToken, version: ForwardVersion = .raw) {
+        self.address = address
+        self.token = token
+        self.version = Atomic(version.rawValue)
+    }
+
+    /// Speaks this version on connections that begin from now on.
+    package func speak(_ new: ForwardVersion) { version.store(new.rawValue, ordering: .relaxed) }
+
+    /// The handshake of a new connection to a port of the guest.
+    func handshake(for port: PortNumber) -> HostHandshake {
+        let version = ForwardVersion(rawValue: version.load(ordering: .relaxed)) ?? .raw
+        return HostHandshake(
+            agent: address, preamble: ForwardPreamble(token: token, port: port, version: version))
+    }
+}

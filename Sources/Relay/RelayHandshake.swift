@@ -1,0 +1,56 @@
+package import Linux
+
+/// What two relays say to each other on a new tunnel before bytes flow, as a value: outcomes go in, the next step comes
+/// out. It does no I/O and never waits, so it is tested without a socket.
+///
+/// ```
+/// accepted -> dial -> connected | failed
+///             send -> sent
+///             receive -> received
+///             relay | refuse | fail      the last one
+/// ```
+package protocol RelayHandshake: Sendable {
+    /// Takes the outcome of the step before, `accepted` at first, and says what is to be done now.
+    mutating func next(_ event: HandshakeEvent) -> HandshakeStep
+}
+
+/// What has become of a step.
+package enum HandshakeEvent: Equatable, Sendable {
+    /// A connection has been accepted; the handshake begins.
+    case accepted
+    /// The dialled address has accepted.
+    case connected
+    /// The dialled address can't be reached.
+    case failed(SystemError)
+    /// All bytes of `send` are on their way.
+    case sent
+    /// At least one byte and at most as many as `receive` asked for.
+    case received([UInt8])
+}
+
+/// What is to be done next.
+package enum HandshakeStep: Equatable, Sendable {
+    /// Connect the connection's other end; an attempt that failed before is closed first.
+    case dial(SocketAddress)
+    /// Send bytes over the tunnel.
+    case send([UInt8])
+    /// Take at most so many of the tunnel's next bytes. With `meanwhile`, bytes that the client sends go ahead through the
+    /// tunnel in that form while the answer is awaited.
+    case receive(Int, meanwhile: TunnelForm? = nil)
+    /// The handshake is over: relay, the tunnel's bytes in this form, these bytes before all others.
+    case relay(TunnelForm, saying: [UInt8] = [])
+    /// Send these last bytes over the tunnel, wait until the peer has closed it, and end.
+    case refuse([UInt8])
+    /// Reset both ends.
+    case fail
+}
+
+/// How the bytes of a connection travel through its tunnel, and how the end of a direction is said.
+package enum TunnelForm: Equatable, Sendable {
+    /// As they are; a shutdown ends a direction. A unix or vsock socket can't tell a reset from an end any more once
+    /// this side has ended.
+    case raw
+    /// In records, the last of which says that the direction has ended in order. A tunnel that closes without it was
+    /// reset, on every transport. See `RecordReader`.
+    case records
+}

@@ -1,0 +1,162 @@
+internal import Glibc
+internal import Linux
+
+/// Carries out the steps of a connection's handshake on its sockets, as far as they go without waiting.
+final class RelayNegotiation {
+    private enum Step {
+        case begin
+        /// Waits for a connect, or for a free descriptor to begin one.
+        case dial(SocketAddress)
+        case send
+        case receive(Int, TunnelForm?)
+    }
+
+    private var handshake: any RelayHandshake
+    private var step = Step.begin
+
+    init(_ handshake: any RelayHandshake) { self.handshake = handshake }
+
+    /// One step of the handshake; nil when the next can follow at once.
+    func step(_ connection: RelayConnection, _ loop: RelayLoop) -> RelayConnection.Verdict? {
+        switch step {
+        case .begin: return take(.accepted, connection, loop)
+        case .dial(let address): return dial(address, connection, loop)
+        case .send:
+            switch connection.flush() {
+            case nil: return take(.sent, connection, loop)
+            case .failed: return connection.fail()
+            default: return .waiting
+            }
+        case .receive(let count, nil): return receive(count, connection, loop)
+        case .receive(let count, .some): return receiveMeanwhile(count, connection, loop)
+        }
+    }
+
+    /// Tells the handshake what has happened, and prepares what it wants next.
+    private func take(
+        _ event: HandshakeEvent, _ connection: RelayConnection, _ loop: RelayLoop
+    ) -> RelayConnection.Verdict? {
+        switch handshake.next(event) {
+        case .dial(let address):
+            // Whoever is to be connected somewhere has shown that it may.
+            if connection.isSilent { loop.admit(connection) }
+            step = .dial(address)
+        case .send(let bytes):
+            connection.outbox = bytes[...]
+            step = .send
+        case .receive(let count, let meanwhile):
+            if let meanwhile { connection.setForm(meanwhile) }
+            step = .receive(count, meanwhile)
+        case .relay(let form, let saying):
+            connection.setForm(form)
+            connection.outbox = saying[...]
+            connection.beginRelaying()
+            loop.disarm(connection)
+        case .refuse(let bytes):
+            connection.listener.tally.addFailure()
+            connection.outbox = bytes[...]
+            connection.stage = .refusing
+        case .fail: return connection.fail()
+        }
+        return nil
+    }
+
+    private func dial(
+        _ address: SocketAddress, _ connection: RelayConnection, _ loop: RelayLoop
+    ) -> RelayConnection.Verdict? {
+        let isAccepted = connection.listener.role.tunnel == .accepted
+        let progress =
+            isAccepted
+            ? Self.connect(&connection.local, to: address) : Self.connect(&connection.tunnel, to: address)
+        switch progress {
+        case .success(true): return take(.connected, connection, loop)
+        case .success(false):
+            guard isAccepted else { return .waiting }
+            // The peer may have given up: then nobody waits for this connect any more.
+            connection.tunnel.noteLoss()
+            return connection.tunnel.failed ? connection.fail() : .waiting
+        case .failure(let error):
+            if loop.retryLater(connection, after: error) { return .waiting }
+            return take(.failed(error), connection, loop)
+        }
+    }
+
+    /// Begins a connect, or looks how it goes: true when it has come through. A failed one is closed.
+    private static func connect(
+        _ end: inout RelayEnd, to address: SocketAddress
+    ) -> Result<Bool, SystemError> {
+        if !end.isOpen {
+            do throws(SystemError) {
+                end.open(try StreamSocket.connect(to: address), Transport(address))
+            } catch {
+                return .failure(error)
+            }
+        }
+        var code: Int32 = 0
+        switch end.connectProgress() {
+        case .wouldBlock: return .success(false)
+        case .failed(let reason): code = reason
+        case .moved: code = StreamSocket.isConnectedToItself(end.fd, at: address) ? ECONNREFUSED : 0
+        }
+        guard code != 0 else { return .success(true) }
+        end.reset()
+        return .failure(SystemError(code: code, operation: "connect"))
+    }
+
+    /// Hands the next bytes of the tunnel to the handshake. What comes behind them, most often the first bytes of the
+    /// stream, is read with them and kept.
+    private func receive(
+        _ count: Int, _ connection: RelayConnection, _ loop: RelayLoop
+    ) -> RelayConnection.Verdict? {
+        if connection.leftover == nil {
+            guard connection.tunnel.readable else { return .waiting }
+            guard let buffer = loop.resources.buffers.take() else {
+                return receiveExactly(count, connection, loop)
+            }
+            let result = connection.tunnel.receive(buffer.memory)
+            guard case .moved(let got) = result, got > 0 else {
+                loop.resources.buffers.give(buffer)
+                if case .wouldBlock = result { return .waiting }
+                return connection.fail()
+            }
+            buffer.fill(got)
+            connection.leftover = buffer
+        }
+        guard let buffer = connection.leftover else { return .waiting }
+        let bytes = Array(buffer.bytes.prefix(count))
+        buffer.consume(bytes.count)
+        if buffer.count == 0 {
+            loop.resources.buffers.give(buffer)
+            connection.leftover = nil
+        }
+        return take(.received(bytes), connection, loop)
+    }
+
+    /// As `receive`, where no buffer is to be had.
+    private func receiveExactly(
+        _ count: Int, _ connection: RelayConnection, _ loop: RelayLoop
+    ) -> RelayConnection.Verdict? {
+        var bytes: [UInt8] = []
+        let result = withUnsafeTemporaryAllocation(byteCount: count, alignment: 1) { memory in
+            let result = connection.tunnel.receive(memory)
+            if case .moved(let got) = result { bytes = Array(memory[..<got]) }
+            return result
+        }
+        switch result {
+        case .wouldBlock: return .waiting
+        case .failed, .moved(0): return connection.fail()
+        case .moved: return take(.received(bytes), connection, loop)
+        }
+    }
+
+    /// As `receive`, while what the client has said so far is sent ahead.
+    private func receiveMeanwhile(
+        _ count: Int, _ connection: RelayConnection, _ loop: RelayLoop
+    ) -> RelayConnection.Verdict? {
+        let ahead = connection.sendAhead(loop)
+        if ahead == .sourceFailed { return connection.fail() }
+        // An answer may still be on its way when only the sending side fails.
+        let verdict = receive(count, connection, loop)
+        return verdict == .waiting && ahead == .yielded ? .yielded : verdict
+    }
+}

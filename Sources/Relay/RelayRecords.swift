@@ -1,0 +1,84 @@
+/// The records in which bytes travel through a tunnel: 4 bytes of length, big-endian, then so many bytes of the stream.
+/// A length of 0 is the last record: the direction has ended in order, and nothing follows it.
+///
+/// A direction without its last record was cut off. So a reset, a killed program and an orderly end look different over
+/// every kind of socket, although unix and vsock sockets have no RST and hybrid ones only a close.
+enum RelayRecord {
+    static let headerSize = 4
+    /// Bytes; a longer record is an error of the peer.
+    static let longest = 1 << 24
+
+    /// Writes the header to the first 4 bytes of `memory`.
+    static func writeHeader(_ count: Int, to memory: UnsafeMutableRawBufferPointer) {
+        memory.storeBytes(of: UInt32(truncatingIfNeeded: count).bigEndian, as: UInt32.self)
+    }
+}
+
+/// Finds the records in the bytes of a tunnel, which come in pieces of any size.
+struct RecordReader {
+    enum Problem: Error { case tooLong, behindTheEnd }
+
+    private var bytesLeft: Int32 = 0
+    private var header: UInt32 = 0
+    private var headerBytes: UInt8 = 0
+    /// The last record has been read.
+    private(set) var hasEnded = false
+
+    /// Bytes of the present record still to come.
+    var left: Int { Int(bytesLeft) }
+
+    /// Bytes of a header that come before anything else.
+    var headerLeft: Int { left > 0 || hasEnded ? 0 : RelayRecord.headerSize - Int(headerBytes) }
+
+    /// Takes bytes of a header, as far as one is due; returns how many.
+    mutating func takeHeader(_ bytes: UnsafeRawBufferPointer) throws(Problem) -> Int {
+        guard !hasEnded else { throw .behindTheEnd }
+        let count = min(headerLeft, bytes.count)
+        for byte in bytes.prefix(count) { header = header << 8 | UInt32(byte) }
+        headerBytes += UInt8(count)
+        if headerBytes == RelayRecord.headerSize {
+            guard header <= RelayRecord.longest else { throw .tooLong }
+            bytesLeft = Int32(header)
+            hasEnded = header == 0
+            (header, headerBytes) = (0, 0)
+        }
+        return count
+    }
+
+    /// Notes that so many bytes of the present record have been taken.
+    mutating func consume(_ count: Int) { bytesLeft -= Int32(count) }
+}
+
+/// What a flow into a tunnel owes the record it has begun.
+struct RecordWriter {
+    private var bytesLeft: Int32 = 0
+    private var header: UInt32 = 0
+    private var headerBytes: UInt8 = 0
+
+    /// Bytes that the present record's header has announced and that have not been taken from the source.
+    var left: Int { Int(bytesLeft) }
+
+    /// Header bytes that the sink has not taken yet.
+    var headerLeft: Int { Int(headerBytes) }
+
+    /// Begins a record of this length; its header goes elsewhere.
+    mutating func begin(_ count: Int) { bytesLeft = Int32(count) }
+
+    /// Leaves the last `count` bytes of a record's header to be sent before anything else.
+    mutating func owe(headerOf length: Int, last count: Int = RelayRecord.headerSize) {
+        header = UInt32(truncatingIfNeeded: length)
+        headerBytes = UInt8(count)
+    }
+
+    /// Hands the header bytes that are owed to `send`, which returns how many it took.
+    mutating func payHeader(_ send: (UnsafeRawBufferPointer) -> Transfer) -> Transfer {
+        let result = withUnsafeBytes(of: header.bigEndian) { bytes in
+            send(UnsafeRawBufferPointer(rebasing: bytes.suffix(Int(headerBytes))))
+        }
+        if case .moved(let count) = result { headerBytes -= UInt8(count) }
+        return result
+    }
+
+    /// Notes that so many bytes of the present record have been taken from the source.
+    mutating func consume(_ count: Int) { bytesLeft -= Int32(count) }
+}

@@ -1,0 +1,118 @@
+import AgentChannel
+import Linux
+import Ports
+import Relay
+import TestSupport
+import Testing
+
+/// Both ends' handshakes as values: outcomes in, steps out.
+@Suite("Handshakes")
+struct HandshakeTests {
+    static let token = MachineToken.random()
+    static let place = SocketAddress.unix(path: "/run/a/2223.sock")
+    static let hybrid = SocketAddress.unix(path: "/run/v.sock")
+    static let targets: [SocketAddress] = [
+        .tcp(.loopbackV4, port: 5001), .tcp(.loopbackV6, port: 5001),
+    ]
+    static let refused = HandshakeEvent.failed(SystemError(code: 111, operation: "connect"))
+
+    static func preamble(_ version: ForwardVersion, _ token: MachineToken = token) -> ForwardPreamble {
+        ForwardPreamble(token: token, port: port(5001), version: version)
+    }
+
+    static func host(_ agent: AgentAddress, _ version: ForwardVersion = .raw) -> HostHandshake {
+        HostHandshake(agent: agent, preamble: preamble(version))
+    }
+
+    static func guest(_ targets: [SocketAddress] = targets) -> GuestHandshake {
+        GuestHandshake(token: token) { $0 == port(5001) ? targets : [] }
+    }
+
+    @Test("The host dials, shows its preamble, and relays on status 0", arguments: ForwardVersion.allCases)
+    func host(_ version: ForwardVersion) {
+        let form = version == .raw ? TunnelForm.raw : .records
+        var host = Self.host(.unix(directory: "/run/a"), version)
+        #expect(host.next(.accepted) == .dial(Self.place))
+        #expect(host.next(.connected) == .send(Self.preamble(version).bytes))
+        #expect(host.next(.sent) == .receive(1, meanwhile: form))
+        #expect(host.next(.received([0])) == .relay(form))
+    }
+
+    @Test(
+        "Any other status, and an agent that can't be reached, end the client's connection",
+        arguments: [1, 2, 3, 255])
+    func refused(_ status: UInt8) {
+        var host = Self.host(.unix(directory: "/run/a"))
+        _ = [HandshakeEvent.accepted, .connected, .sent].map { host.next($0) }
+        #expect(host.next(.received([status])) == .fail)
+        var other = Self.host(.unix(directory: "/run/a"))
+        #expect(other.next(.accepted) == .dial(Self.place))
+        #expect(other.next(Self.refused) == .fail)
+    }
+
+    @Test("On a hybrid socket CONNECT comes before the preamble, and the answer may come in pieces")
+    func connect() {
+        var host = Self.host(.hybrid(path: "/run/v.sock"))
+        #expect(host.next(.accepted) == .dial(Self.hybrid))
+        #expect(host.next(.connected) == .send(Array("CONNECT 2223\n".utf8)))
+        #expect(host.next(.sent) == .receive(1))
+        for byte in "OK 12".utf8 { #expect(host.next(.received([byte])) == .receive(1)) }
+        #expect(host.next(.received([UInt8(ascii: "\n")])) == .send(Self.preamble(.raw).bytes))
+    }
+
+    @Test("RPC is opened by the same steps, and a refusal says what was answered")
+    func rpc() {
+        var opening = AgentOpening(to: .rpc, of: .hybrid(path: "/run/v.sock"))
+        #expect(opening.next(.accepted) == .dial(Self.hybrid))
+        #expect(opening.next(.connected) == .send(Array("CONNECT 2222\n".utf8)))
+        #expect(opening.next(.sent) == .receive(1))
+        for byte in "NO".utf8 { #expect(opening.next(.received([byte])) == .receive(1)) }
+        #expect(opening.next(.received([10])) == .fail)
+        #expect(opening.failure == .greetingRefused("NO"))
+        var plain = AgentOpening(to: .rpc, of: .unix(directory: "/run/a"))
+        #expect(plain.next(.accepted) == .dial(.unix(path: "/run/a/2222.sock")))
+        #expect(plain.next(.connected) == .relay(.raw))
+    }
+
+    @Test(
+        "The guest reads a preamble in any pieces, tries its targets in turn, and says 0",
+        arguments: [1, 7, 34, 38])
+    func guest(_ piece: Int) {
+        for version in ForwardVersion.allCases {
+            var guest = Self.guest()
+            var rest = Self.preamble(version).bytes[...]
+            var step = guest.next(.accepted)
+            while case .receive(let count, nil) = step {
+                let bytes = Array(rest.prefix(min(count, piece)))
+                rest = rest.dropFirst(bytes.count)
+                step = guest.next(.received(bytes))
+            }
+            // What comes behind the preamble is the client's.
+            #expect(rest.isEmpty)
+            #expect(step == .dial(Self.targets[0]))
+            #expect(guest.next(Self.refused) == .dial(Self.targets[1]))
+            #expect(guest.next(.connected) == .relay(version == .raw ? .raw : .records, saying: [0]))
+        }
+    }
+
+    @Test("The guest says why not: 1 nobody accepts, 2 not allowed or not understood, 3 a wrong token")
+    func statuses() {
+        func answer(_ bytes: [UInt8], _ events: [HandshakeEvent] = []) -> HandshakeStep {
+            var guest = Self.guest([Self.targets[0]])
+            _ = guest.next(.accepted)
+            var step = guest.next(.received(Array(bytes.prefix(34))))
+            if bytes.count > 34 { step = guest.next(.received(Array(bytes.dropFirst(34)))) }
+            for event in events { step = guest.next(event) }
+            return step
+        }
+        #expect(answer(Self.preamble(.raw).bytes, [Self.refused]) == .refuse([1]))
+        var other = Self.preamble(.raw)
+        other.port = port(5002)
+        #expect(answer(other.bytes) == .refuse([2]))
+        var unknown = Self.preamble(.records).bytes
+        unknown[34] = 9
+        #expect(answer(unknown) == .refuse([2]))
+        #expect(answer(Self.token.bytes + [0, 0, 2, 0, 0, 0]) == .refuse([2]))
+        #expect(answer(Self.preamble(.raw, .random()).bytes) == .refuse([3]))
+    }
+}

@@ -1,0 +1,106 @@
+import Foundation
+import Glibc
+import Linux
+import LiveKernel
+import Ports
+import TestSupport
+import Testing
+
+/// The programs with a standard output or standard error that nobody reads: the pipe is full, so whatever waits for it
+/// waits for ever.
+@Suite("Output that nobody reads", .serialized, .timeLimit(.minutes(2)))
+struct UnreadTests {
+    static let ports: Range<UInt16> = 5500..<5900
+
+    static func openPorts(_ ports: Range<UInt16> = Self.ports) -> Int { ports.count { Client.reaches($0) } }
+
+    @Test(
+        "rum forward opens and closes every port, and Ctrl-C ends it",
+        arguments: [(STDOUT_FILENO, "--json"), (STDOUT_FILENO, "-v"), (STDERR_FILENO, "-v")])
+    func forward(unread: Int32, style: String) async throws {
+        let guest = try await Guest()
+        // First, so that it has to say that it waits.
+        let rum = try guest.startForward(["--auto", "5500-5899", style], unread: [unread])
+        try await eventually("rum waits") { rum.descriptors > 8 }
+        let agent = try await guest.startAgent()
+        var listeners = try await guest.listen(ports: Self.ports)
+        try await eventually("400 ports open, now \(Self.openPorts())") { Self.openPorts() == 400 }
+        withExtendedLifetime(listeners) {}
+        listeners = []
+        try await eventually("no port open, now \(Self.openPorts())") { Self.openPorts() == 0 }
+        rum.send(SIGINT)
+        try await eventually("rum ended", within: .seconds(5)) { rum.status == 130 }
+        _ = agent
+    }
+
+    @Test("rum-agent serves its tables, and ends on SIGTERM", arguments: [STDOUT_FILENO, STDERR_FILENO])
+    func agent(unread: Int32) async throws {
+        let guest = try await Guest()
+        let agent = try await guest.startAgent(unread: [unread])
+        let rum = try guest.startForward(["--auto", "5500-5899"])
+        var listeners = try await guest.listen(ports: Self.ports)
+        try await rum.waits(for: "Auto-forwarding", times: 400)
+        withExtendedLifetime(listeners) {}
+        listeners = []
+        try await rum.waits(for: "Stopped forwarding", times: 400)
+        agent.send(SIGTERM)
+        try await eventually("the agent ended", within: .seconds(5)) { agent.status == 0 }
+    }
+
+    @Test("rum-agent watch ends on Ctrl-C", arguments: [STDOUT_FILENO, STDERR_FILENO])
+    func watch(unread: Int32) async throws {
+        let guest = try await Guest()
+        let watch = try await guest.start("rum-agent", ["watch", "--json"], unread: [unread])
+        for round in 0..<20 {
+            let listener = try await guest.listen(port: 5500 + UInt16(round))
+            try await Task.sleep(for: .milliseconds(5))
+            withExtendedLifetime(listener) {}
+        }
+        watch.send(SIGINT)
+        try await eventually("it ended", within: .seconds(5)) { watch.status == 130 }
+    }
+
+    @Test("A reader that comes late gets what was queued, the number of lines it missed, and the whole state")
+    func lateReader() async throws {
+        let guest = try await Guest()
+        let agent = try await guest.startAgent()
+        let ports: Range<UInt16> = 5000..<5700
+        let rum = try guest.startForward(["--auto", "5000-5699", "--json"], unread: [STDOUT_FILENO])
+        var listeners: [TestListener] = []
+        // Some 200 bytes an event, of which 512 KiB are kept.
+        for _ in 0..<3 {
+            listeners = []
+            try await eventually("no port open") { Self.openPorts(ports) == 0 }
+            listeners = try await guest.listen(ports: ports)
+            try await eventually("700 ports open") { Self.openPorts(ports) == 700 }
+        }
+        // These close while nobody reads, so their `closed` is among the lines that are missing.
+        listeners.removeFirst(100)
+        try await eventually("600 ports open") { Self.openPorts(ports) == 600 }
+        try rum.readUnread()
+        try await rum.waits(for: #""event":"dropped""#)
+        let place = try #require(rum.lines.firstIndex { $0.contains(#""event":"dropped""#) })
+        let count = try #require(Dropped(json: rum.lines[place])?.count)
+        let told = rum.lines[1..<place].count
+        #expect(told > 1500 && told + count == 700 * 5 + 100)
+        try await eventually("the state") { rum.lines.count > place + 600 }
+        let state = rum.lines[(place + 1)...]
+        #expect(state.count == 600 && state.allSatisfy { $0.contains(#""event":"opened""#) })
+        // Business as usual from then on.
+        listeners.removeFirst()
+        try await eventually("the end of one more") {
+            rum.lines.last?.contains(#""event":"closed""#) == true
+        }
+        _ = (agent, listeners)
+    }
+
+    private struct Dropped: Decodable {
+        var event: String
+        var count: Int
+
+        init?(json: String) {
+            guard let value = try? JSONDecoder().decode(Self.self, from: Data(json.utf8)) else { return nil }
+            self = value
+        }
+    }
+}

@@ -1,0 +1,87 @@
+"""What vsock-test.py has beyond Tests/guest/harness.py: checks that print a line, and connections past rum."""
+import errno
+import os
+import socket
+import sys
+import threading
+import time
+
+from harness import TooLate
+
+REPLY_TIMEOUT = 60
+
+
+class Checks:
+    """Runs checks one after another; a failed one does not stop the next."""
+
+    def __init__(self, on_failure):
+        """on_failure(title) may collect what helps to find out why."""
+        self.on_failure = on_failure
+        self.failures = 0
+        self.started = time.monotonic()
+
+    def run(self, title, check, *arguments):
+        """Runs a check, once more if it was only too late; whether it held."""
+        started = time.monotonic()
+        error, note = self._try(title, check, arguments)
+        if isinstance(error, TooLate):
+            first = note
+            print(f"late {title}: {first}; once more", flush=True)
+            error, note = self._try(title, check, arguments)
+            if error:
+                note = f"first: {first}; second: {note}"
+            else:
+                print(f"flaky: {title}: first: {first}; second: {note or 'held'}", flush=True)
+        self.failures += error is not None
+        taken = time.monotonic() - started
+        print(("FAIL " if error else "ok   ") + title + (f": {note}" if note else "") + f" [{taken:.1f} s]", flush=True)
+        return error is None
+
+    def _try(self, title, check, arguments):
+        """(None, the check's note), or (the error, its words)."""
+        try:
+            return None, check(*arguments)
+        except Exception as error:  # whatever it is, it is this check's failure
+            self.on_failure(title)
+            return error, f"{type(error).__name__}: {error}"
+
+
+def connect(port, host="127.0.0.1"):
+    return socket.create_connection((host, port), timeout=REPLY_TIMEOUT)
+
+
+def rest(connection):
+    """Everything up to the end of file."""
+    parts = []
+    while part := connection.recv(1 << 20):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def vsock(cid, port):
+    """A connection to a guest, past rum."""
+    connection = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+    connection.settimeout(REPLY_TIMEOUT)
+    connection.connect((cid, port))
+    return connection
+
+
+def error_of(call, *arguments):
+    """The name of the error that a call ends with."""
+    try:
+        call(*arguments).close()
+        return "no error"
+    except OSError as error:
+        return errno.errorcode.get(error.errno, str(error))
+
+
+def watchdog(seconds, report):
+    """Ends this program as failed when it has not ended by itself."""
+    def bark():
+        print(f"FAIL everything within {seconds} s", flush=True)
+        report()
+        sys.stdout.flush()
+        os._exit(1)
+    timer = threading.Timer(seconds, bark)
+    timer.daemon = True
+    timer.start()
