@@ -7,12 +7,13 @@ import Testing
 /// One direction by itself, between two unix socket pairs.
 @Suite("Relay flow")
 struct RelayFlowTests {
-    /// A connected pair of non-blocking unix sockets: the flow's end, and the test's.
-    static func pair() throws -> (flow: OwnedDescriptor, test: Peer) {
+    /// Opens one end of a connected pair of non-blocking unix sockets for a flow; returns the other.
+    static func open(_ end: inout RelayEnd, isSource: Bool) throws -> Peer {
         var ends: [Int32] = [-1, -1]
         let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
         _ = try SystemError.check("socketpair", socketpair(AF_UNIX, kind, 0, &ends))
-        return (OwnedDescriptor(owning: ends[0]), Peer(OwnedDescriptor(owning: ends[1])))
+        end.open(OwnedDescriptor(owning: ends[0]), .unix, accepted: isSource)
+        return Peer(OwnedDescriptor(owning: ends[1]))
     }
 
     @Test(
@@ -23,21 +24,10 @@ struct RelayFlowTests {
         var options = RelayOptions()
         options.splice = splice
         let resources = RelayResources(options)
-        var (sourceEnd, sinkEnd): (OwnedDescriptor?, OwnedDescriptor?) = (nil, nil)
-        let writer: Peer
-        let reader: Peer
-        do {
-            var (flow, test) = try Self.pair()
-            sourceEnd = consume flow
-            writer = test
-            (flow, test) = try Self.pair()
-            sinkEnd = consume flow
-            reader = test
-        }
         var source = RelayEnd(isTunnel: false)
         var sink = RelayEnd(isTunnel: true)
-        if let end = sourceEnd.take() { source.open(end, .unix, accepted: true) }
-        if let end = sinkEnd.take() { sink.open(end, .unix) }
+        let writer = try Self.open(&source, isSource: true)
+        let reader = try Self.open(&sink, isSource: false)
         var flow = RelayFlow()
         if form == .records { flow.writeRecords() }
         var (moved, sent) = (UInt64(0), 0)
