@@ -3,7 +3,7 @@ import Linux
 import Synchronization
 import Testing
 
-@Suite("Sleep of the machine and of a thread")
+@Suite("Sleep of the machine")
 struct SuspendClockTests {
     @Test("A difference of the clocks that grew is a suspend, once; what two readings differ by is none")
     func suspended() throws {
@@ -24,33 +24,6 @@ struct SuspendClockTests {
         #expect(!clock.wasSuspended())
         var ready = pollfd(fd: clock.descriptor, events: Int16(POLLIN), revents: 0)
         #expect(poll(&ready, 1, 0) == 0)
-    }
-
-    @Test("An epoll instance reports what was added, as it was changed last, until it is removed")
-    func epoll() throws {
-        let epoll = try Epoll()
-        var ends: [Int32] = [0, 0]
-        #expect(pipe(&ends) == 0)
-        let (reader, writer) = (OwnedDescriptor(owning: ends[0]), OwnedDescriptor(owning: ends[1]))
-        func tokens() -> [UInt64] {
-            withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 4) { events in
-                events.prefix(epoll.wait(events, milliseconds: 0)).map(\.data.u64)
-            }
-        }
-        let readable: UInt32 = 1
-        try epoll.add(reader.rawValue, readable, token: 7)
-        #expect(tokens() == [])
-        var byte: UInt8 = 1
-        #expect(write(writer.rawValue, &byte, 1) == 1)
-        #expect(tokens() == [7])
-        try epoll.modify(reader.rawValue, readable, token: 8)
-        #expect(tokens() == [8])
-        #expect(throws: SystemError(code: EEXIST, operation: "epoll_ctl")) {
-            try epoll.add(reader.rawValue, readable, token: 9)
-        }
-        epoll.remove(reader.rawValue)
-        epoll.remove(reader.rawValue)
-        #expect(tokens() == [])
     }
 }
 
