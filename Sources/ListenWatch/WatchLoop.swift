@@ -163,7 +163,7 @@ final class WatchLoop {
         let (appeared, changed) = book.replace(rows, in: range) { schedule.dirty.hint(for: $0) }
         if appeared.contains(where: { book.entries[$0]?.socket.listenedAt != nil }) { sources.hintsWorked() }
         naming.name(appeared, in: &book, callers: schedule.dirty.callers)
-        schedule.dirty.answered(look, now: now) { book.shows($0) }
+        schedule.dirty.answered(look, now: now, isForeign: namespace.isForeign) { book.shows($0) }
         mark(batch.hints.lazy.filter { $0.kind == .closed }, now)
         return changed
     }

@@ -3,6 +3,8 @@ final class RelayBuffer {
     let memory: UnsafeMutableRawBufferPointer
     /// Belongs to a `BufferPool`, and goes back there.
     let isPooled: Bool
+    /// Holds bytes of the stream without the headers of their records, although its source speaks in records.
+    var isBare = false
     private(set) var start = 0
     private(set) var end = 0
 

@@ -100,6 +100,7 @@ struct RelayFlow {
                 got += read
             }
             own.fill(got)
+            own.isBare = true
             discard(resources)
             carrier = .buffer(own)
         }
@@ -208,7 +209,7 @@ struct RelayFlow {
 
     /// Takes the headers at the start of the buffer; false when they are none.
     private mutating func takeHeaders() -> Bool {
-        guard case .buffer(let buffer) = carrier, reader != nil else { return true }
+        guard case .buffer(let buffer) = carrier, reader != nil, !buffer.isBare else { return true }
         while buffer.count > 0, reader?.left == 0 {
             do throws(RecordReader.Problem) {
                 buffer.consume(try reader?.takeHeader(buffer.bytes) ?? 0)
@@ -226,11 +227,12 @@ struct RelayFlow {
         case .none: return .moved(0)
         case .buffer(let buffer):
             var bytes = buffer.bytes
-            if let reader { bytes = UnsafeRawBufferPointer(rebasing: bytes.prefix(reader.left)) }
+            let isFramed = reader != nil && !buffer.isBare
+            if isFramed { bytes = UnsafeRawBufferPointer(rebasing: bytes.prefix(reader?.left ?? 0)) }
             result = sink.transmit(bytes)
             if case .moved(let count) = result {
                 buffer.consume(count)
-                reader?.consume(count)
+                if isFramed { reader?.consume(count) }
             }
         case .pipe(let pipe):
             let fd = sink.fd
@@ -325,7 +327,8 @@ struct RelayFlow {
     }
 
     private mutating func buffer(_ resources: RelayResources) -> RelayBuffer? {
-        if case .buffer(let buffer) = carrier { return buffer }
+        // One that was made for what a paused reader left is too small to go on with.
+        if case .buffer(let buffer) = carrier, buffer.isPooled { return buffer }
         discard(resources)
         guard let buffer = resources.buffers.take() else {
             resources.isShort = true

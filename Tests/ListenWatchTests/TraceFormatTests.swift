@@ -118,5 +118,7 @@ struct WatchPartsTests {
     func costly() {
         var poll = PollSchedule.procfs
         #expect(poll.interval(changed: true, cost: .milliseconds(500)) == .seconds(10))
+        var procfs = PollSchedule.procfs
+        #expect(procfs.interval(changed: true, cost: .milliseconds(7)) == .milliseconds(1050))
     }
 }
