@@ -73,7 +73,7 @@ let package = Package(
         .target(
             name: "AgentService",
             dependencies: [
-                "AgentAPI", "AgentChannel", "Linux", "Ports",
+                "AgentAPI", "AgentChannel", "CLinux", "Linux", "Ports",
                 // To see the token of a call before gRPC does.
                 .product(name: "NIOHPACK", package: "swift-nio-http2"),
                 .product(name: "NIOHTTP2", package: "swift-nio-http2"),
@@ -96,6 +96,7 @@ let package = Package(
             ],
             resources: [
                 .embedInCode("Seed/scripts/install.sh"), .embedInCode("Seed/scripts/provision.sh"),
+                .embedInCode("Seed/scripts/provision-report.sh"),
             ],
             swiftSettings: rules),
 
@@ -133,7 +134,8 @@ let package = Package(
         .executableTarget(
             name: "bench-watch",
             dependencies: [
-                "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports", "ProcNet", "SockDiag",
+                "AgentSession", "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports", "ProcNet",
+                "SockDiag",
             ],
             path: "Benchmarks/watch/bench-watch", swiftSettings: rules),
 
@@ -145,7 +147,7 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Linux", "Ports"], path: "Tests/TestSupport",
             swiftSettings: rules),
-        .testTarget(name: "LinuxTests", dependencies: ["Linux"], swiftSettings: rules),
+        .testTarget(name: "LinuxTests", dependencies: ["CLinux", "Linux"], swiftSettings: rules),
         .testTarget(
             name: "CommandMainTests", dependencies: ["CommandMain", "Linux", "TestSupport"],
             swiftSettings: rules),
@@ -204,7 +206,7 @@ let package = Package(
             swiftSettings: rules),
         .testTarget(
             name: "RumConfigTests", dependencies: ["Linux", "Ports", "RumConfig", "TestSupport"],
-            swiftSettings: rules),
+            exclude: ["fixtures"], swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
             dependencies: ["AgentChannel", "Machine", "RumConfig", "TestSupport"],

@@ -7,8 +7,8 @@ extension ListenTable {
     /// without a listener counts as one on all addresses.
     package init(_ message: Rum_V1_ListeningPortsResponse) {
         var listeners = message.listeners.compactMap(ListeningSocket.init)
-        let told = Set(message.listeners.map(\.port))
-        listeners += message.ports.filter { !told.contains($0) }.compactMap {
+        let described = Set(message.listeners.map(\.port))
+        listeners += message.ports.filter { !described.contains($0) }.compactMap {
             UInt16(exactly: $0).flatMap(PortNumber.init).map { ListeningSocket(address: .anyV4, port: $0) }
         }
         self.init(

@@ -16,7 +16,7 @@ package struct AgentServer: Sendable {
     /// - Parameters:
     ///   - service: an `RumAgentService`, or what stands in for an agent of another version.
     ///   - token: what every call must carry. Without one every call is served but `Exec`.
-    ///   - peers: tells vsock peers other than the host, whose connections are dropped.
+    ///   - peers: finds out who a vsock peer is; connections of all but the host are closed.
     package init(service: any RegistrableRPCService, token: MachineToken?, peers: PeerLookup = .kernel) {
         self.service = service
         self.token = token
@@ -47,6 +47,7 @@ package struct AgentServer: Sendable {
         // In a task of its own, which is never cancelled: gRPC crashes when that happens while a connection is being
         // handed to it (NIOAsyncWriter). It ends by itself when the listener and all connections are closed.
         let serving = Task { try await server.serve() }
+        defer { gate.close() }
         try await withTaskCancellationHandler {
             try await serving.value
         } onCancel: {

@@ -3,17 +3,17 @@ internal import NIOCore
 internal import NIOHPACK
 internal import NIOHTTP2
 
-/// Tells the gate when a connection's first bytes come.
+/// Waits for a connection's first bytes; then what is to read them is added behind it.
 final class FirstBytesHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
 
-    private let gate: ConnectionGate
+    private let whenTheyCome: () -> Void
 
-    init(_ gate: ConnectionGate) { self.gate = gate }
+    init(_ whenTheyCome: @escaping () -> Void) { self.whenTheyCome = whenTheyCome }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        gate.heard(from: context.channel)
+        whenTheyCome()
         context.fireChannelRead(data)
         context.pipeline.syncOperations.removeHandler(self, promise: nil)
     }

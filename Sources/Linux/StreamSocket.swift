@@ -41,6 +41,16 @@ package enum StreamSocket {
         try setOption(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, Int32(1), "IPV6_V6ONLY")
     }
 
+    /// Has close(2) reset a TCP connection, so that a program that is killed resets its connections instead of ending them
+    /// as if all had been said; whoever ends one in order takes it back first. Urgent data stays in its place in the
+    /// stream, which a relay has no other for.
+    ///
+    /// Accepted sockets inherit both from their listener as it is when the handshake completes: set it before listen(2).
+    package static func resetUnlessEnded(_ fd: Int32) {
+        _ = clinux_reset_on_close(fd, 1)
+        try? setOption(fd, SOL_SOCKET, SO_OOBINLINE, Int32(1), "SO_OOBINLINE")
+    }
+
     /// Starts to connect. The socket is writable when the attempt has ended; `pendingError` then tells how.
     ///
     /// - Throws: an error that the kernel gave at once (ECONNREFUSED for unix, ENODEV for vsock).

@@ -92,7 +92,8 @@ final class WatchLoop {
                 deadline = min(deadline, due ?? deadline)
             }
         }
-        if !poller.wait(until: deadline, onlyTime: !rest.heedsHints) { refreshSources(unhealthy: true) }
+        let isHealthy = poller.wait(until: deadline, onlyTime: !rest.heedsHints)
+        if !isHealthy { mend(sources.hintsFailed(true), because: "a descriptor of theirs reports an error") }
         suspension.clear()
     }
 
@@ -104,7 +105,7 @@ final class WatchLoop {
         } catch {
             stepDown(because: error.description)
         }
-        if batch.needsRefresh { refreshSources(unhealthy: false) }
+        if batch.needsRefresh { refreshHints() }
         let now = MonotonicTime.now
         if batch.lost { schedule.dirty.lookAtAll(after: [.zero], now: now) }
         if batch.lost || batch.nearlyFull { schedule.dirty.lookAtAll(after: DirtyPorts.trailing, now: now) }
@@ -169,7 +170,7 @@ final class WatchLoop {
 
     /// The look that no hint asked for: the poll, or the correction of what hints missed.
     private func scheduledLook() {
-        refreshSources(unhealthy: false)
+        refreshHints()
         let hadHints = !schedule.dirty.isEmpty
         let start = SystemClock.threadCPU
         do {
@@ -186,27 +187,28 @@ final class WatchLoop {
             }
             if recovered { options.log("snapshots work again") }
             if changed || recovered || renamed { publish() }
-            switch sources.hintsMissed(changed && !hadHints && schedule.dirty.isEmpty) {
-            case .nothing: break
-            case .reopen: reopenHints(because: "sockets changed without an event")
-            case .giveUp: stepDown(because: "sockets changed without an event")
-            }
+            let wasMissed = changed && !hadHints && schedule.dirty.isEmpty
+            mend(sources.hintsFailed(wasMissed), because: "sockets changed without an event")
         } catch {
             failed(error)
         }
     }
 
-    /// Lets the hint source adapt; one that reports an error and has nothing to adapt to is lost.
-    private func refreshSources(unhealthy: Bool) {
+    /// Lets the hint source adapt to the machine.
+    private func refreshHints() {
         guard let hints = sources.hints else { return }
         do {
-            if try hints.refresh() {
-                hintsWereOpened()
-            } else if unhealthy {
-                stepDown(because: "its descriptor reports an error")
-            }
+            if try hints.refresh() { hintsWereOpened() }
         } catch {
             stepDown(because: error.description)
+        }
+    }
+
+    private func mend(_ remedy: WatchSources.Remedy, because reason: String) {
+        switch remedy {
+        case .nothing: break
+        case .reopen: reopenHints(because: reason)
+        case .giveUp: stepDown(because: reason)
         }
     }
 

@@ -57,13 +57,13 @@ struct WatchSources {
         fall(short: "no \(lost.rawValue) events: \(reason)")
     }
 
-    /// What to do about changes that no event had announced.
-    enum Missed { case nothing, reopen, giveUp }
+    /// What to do about a hint source that fails.
+    enum Remedy { case nothing, reopen, giveUp }
 
-    /// Notes whether a resync found changes that no event had announced. Once, a ring may be dead, and a new one
-    /// helps; again before any hint has led to a listener (`hintsWorked`), the kernel reports nothing.
-    mutating func hintsMissed(_ missed: Bool) -> Missed {
-        guard missed, hints != nil else { return .nothing }
+    /// Notes whether the hint source reports an error, or a resync found what no event had announced. Once, a ring may
+    /// be dead, and a new one helps; again before any hint has led to a listener (`hintsWorked`), there is no help.
+    mutating func hintsFailed(_ failed: Bool) -> Remedy {
+        guard failed, hints != nil else { return .nothing }
         misses += 1
         return misses == 1 ? .reopen : .giveUp
     }

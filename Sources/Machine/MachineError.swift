@@ -7,7 +7,7 @@ package struct MachineError: Error, Hashable, Sendable, CustomStringConvertible 
         case permission
         /// There is no such machine.
         case notCreated
-        /// The base image cannot be had, read or trusted.
+        /// The base image is missing, unreadable, or not fit for a machine.
         case image
         /// A program that is needed is not installed.
         case missingTool

@@ -113,6 +113,12 @@ extension MachineFiles {
         }
     }
 
+    /// Whether a regular file is at `path`, or at the end of the links there.
+    static func isRegular(_ path: String) -> Bool {
+        var info = stat()
+        return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG
+    }
+
     /// The size of the file at `path`; 0 when there is none.
     static func size(of path: String) -> UInt64 {
         var info = stat()

@@ -60,9 +60,15 @@ struct MachineStarter {
                 .files, "there is no agent bundle at \(machine.agentBundle)",
                 hint: "Make it with `make bundle`.")
         }
-        for path in [config.boot?.kernel, config.boot?.initrd].compactMap({ $0 })
-        where access(path, R_OK) != 0 {
-            throw MachineFiles.failure("read", path, .current("access"))
+        for path in [config.boot?.kernel, config.boot?.initrd].compactMap({ $0 }) {
+            guard access(path, R_OK) == 0 else {
+                throw MachineFiles.failure("read", path, .current("access"))
+            }
+            // A pipe or a device would never end.
+            guard MachineFiles.isRegular(path) else {
+                throw MachineError(
+                    .files, "\(path) is no regular file", hint: "Correct boot.kernel and boot.initrd.")
+            }
         }
     }
 

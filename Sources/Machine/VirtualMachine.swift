@@ -65,69 +65,6 @@ package struct VirtualMachine: Sendable {
 
     // MARK: - Commands
 
-    /// Creates and starts the machine as far as it is not, and opens the way to its agent.
-    ///
-    /// A machine that runs is left alone, whatever the configuration says by now. With `reset` it is stopped and
-    /// starts from a fresh disk. What fails on the way of creating a machine is undone.
-    package func up(
-        reset: Bool = false, progress: @escaping MachineProgress
-    ) async throws(MachineError) -> RunningMachine {
-        try files.checkSocketLength()
-        return try await exclusively(progress) { () async throws(MachineError) in
-            let known = try MachineRecord.load(files)
-            var record = known ?? MachineRecord(configFile: configFile)
-            do throws(MachineError) {
-                return try await bringUp(&record, reset: reset && known != nil, progress)
-            } catch {
-                if known == nil { await undo(record) }
-                throw error
-            }
-        }
-    }
-
-    private func bringUp(
-        _ record: inout MachineRecord, reset: Bool, _ progress: @escaping MachineProgress
-    ) async throws(MachineError) -> RunningMachine {
-        try await hypervisor.open()
-        try await checkOwnership(of: record)
-        let starter = MachineStarter(machine: self, progress: progress)
-        if reset {
-            // The new disk comes first: if it cannot be made, the machine keeps the old one, and runs on.
-            try await starter.disk.replace(&record)
-            progress(MachineStep("Turning off \(config.name) for its fresh disk"))
-            try await hypervisor.stopAndForget(domain)
-        }
-        let wasRunning = try await wake(progress)
-        record.configFile = configFile
-        record.libvirtURI = hypervisor.uri
-        if !wasRunning { try await starter.start(&record) }
-        let running = try await reach(record, wasRunning: wasRunning)
-        try tellChanges(&record, wasStarted: !wasRunning, progress)
-        return running
-    }
-
-    /// Says what of the configuration is not as the machine was made and started with, and notes what now is.
-    private func tellChanges(
-        _ record: inout MachineRecord, wasStarted: Bool, _ progress: MachineProgress
-    ) throws(MachineError) {
-        let wanted = AppliedSettings(config)
-        var applied = record.applied ?? wanted
-        for change in applied.changes(to: wanted) {
-            progress(MachineStep(change.sentence(wasStarted: wasStarted)))
-        }
-        applied.apply(wanted, at: wasStarted ? [.now, .start] : [.now])
-        record.applied = applied
-        try record.save(files)
-    }
-
-    /// Takes back a creation that failed. Whatever goes wrong here, the first error is the one that matters.
-    private func undo(_ record: MachineRecord) async {
-        if let uuid = try? await hypervisor.uuid(of: domain), uuid == record.uuid {
-            try? await hypervisor.stopAndForget(domain)
-        }
-        try? MachineFiles.remove(files.directory)
-    }
-
     /// Shuts the guest down, and turns it off when that takes longer than `timeout`.
     package func down(
         timeout: Duration = MachineLimits.shutdown, progress: @escaping MachineProgress
@@ -210,7 +147,7 @@ package struct VirtualMachine: Sendable {
     // MARK: - Pieces
 
     /// Takes the turn among the processes that change this machine.
-    private func exclusively<Result>(
+    func exclusively<Result>(
         _ progress: @escaping MachineProgress, _ body: () async throws(MachineError) -> Result
     ) async throws(MachineError) -> Result {
         try files.makeDirectory()
@@ -219,14 +156,14 @@ package struct VirtualMachine: Sendable {
             files.lock, waiting: { progress(MachineStep("Waiting for another command on \(name)")) }, body)
     }
 
-    private var configFile: String {
+    var configFile: String {
         guard let path = realpath(config.file, nil) else { return config.file }
         defer { free(path) }
         return String(cString: path)
     }
 
     /// Throws when the name belongs to another rum.toml, or to a domain that is not ours.
-    private func checkOwnership(of record: MachineRecord) async throws(MachineError) {
+    func checkOwnership(of record: MachineRecord) async throws(MachineError) {
         if record.configFile != configFile, MachineFiles.exists(record.configFile) {
             throw MachineError(
                 .conflict, "the machine \(config.name) belongs to \(record.configFile)",
@@ -240,31 +177,8 @@ package struct VirtualMachine: Sendable {
         }
     }
 
-    /// Makes a suspended machine run; false when it is stopped and must be started.
-    private func wake(_ progress: MachineProgress) async throws(MachineError) -> Bool {
-        switch try await hypervisor.state(of: domain) {
-        case .running: return true
-        case .absent, .stopped: return false
-        case .paused:
-            progress(MachineStep("Resuming \(config.name)"))
-            try await hypervisor.resume(domain)
-            return true
-        case .sleeping:
-            progress(MachineStep("Waking up \(config.name)"))
-            try await hypervisor.wakeUp(domain)
-            return true
-        case .shuttingDown:
-            progress(MachineStep("Waiting for \(config.name) to shut down"))
-            if try await !isStopped(within: MachineLimits.shutdown) {
-                try MachineError.checkInterruption()
-                try await hypervisor.forceOff(domain)
-            }
-            return false
-        }
-    }
-
     /// How to reach the agent of the running machine.
-    private func reach(
+    func reach(
         _ record: MachineRecord, wasRunning: Bool
     ) async throws(MachineError) -> RunningMachine {
         let token = try files.readToken()
@@ -302,7 +216,7 @@ package struct VirtualMachine: Sendable {
         return false
     }
 
-    private func isStopped(within timeout: Duration) async throws(MachineError) -> Bool {
+    func isStopped(within timeout: Duration) async throws(MachineError) -> Bool {
         let deadline = ContinuousClock.now + timeout
         repeat {
             if [.stopped, .absent].contains(try await hypervisor.state(of: domain)) { return true }

@@ -69,20 +69,12 @@ struct RelayEnd: ~Copyable {
 
     var isOpen: Bool { fd >= 0 }
 
-    /// A TCP client or server is reset by close(2) unless it is closed in order, so that a program that is killed resets
-    /// its connections instead of ending them as if all had been said. Accepted sockets inherit the setting.
-    static func resetUnlessEnded(_ fd: Int32) {
-        _ = clinux_reset_on_close(fd, 1)
-        // Urgent data stays in its place in the stream: a tunnel has no other for it.
-        try? StreamSocket.setOption(fd, SOL_SOCKET, SO_OOBINLINE, Int32(1), "SO_OOBINLINE")
-    }
-
     /// - Parameter accepted: the peer may have spoken already, so that reading is worth a try at once.
     mutating func open(_ new: consuming OwnedDescriptor, _ transport: Transport, accepted: Bool = false) {
         fd = new.rawValue
         self.transport = transport
         descriptor = consume new
-        if !accepted, !isTunnel, transport == .tcp { Self.resetUnlessEnded(fd) }
+        if !accepted, !isTunnel, transport == .tcp { StreamSocket.resetUnlessEnded(fd) }
         readable = accepted
         mayBeLost = false
         writable = true

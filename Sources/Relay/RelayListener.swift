@@ -40,7 +40,7 @@ package final class RelayListener: Sendable {
         if case .tcp = address {
             // Accepted sockets inherit these: calls here instead of for each connection.
             try StreamSocket.setOption(fd, Int32(IPPROTO_TCP), TCP_NODELAY, Int32(1), "TCP_NODELAY")
-            if role.tunnel == .dialled { RelayEnd.resetUnlessEnded(fd) }
+            if role.tunnel == .dialled { StreamSocket.resetUnlessEnded(fd) }
         }
         socket = Mutex(Socket(descriptor: consume descriptor))
         total.listeners.add(1, ordering: .relaxed)

@@ -5,6 +5,7 @@ import ArgumentParser
 import CommandMain
 import Foundation
 import GRPCCore
+import Linux
 import Machine
 import SwiftProtobuf
 
@@ -53,7 +54,7 @@ struct ExecCommand: AsyncParsableCommand {
             throw Self.unreachable(AgentProblem(error))
         }
         if !exit.failure.isEmpty {
-            StandardError.line("error: \(command.first ?? ""): \(exit.failure)")
+            StandardError.line("error: \(command.first ?? ""): \(exit.failure.printable())")
             StandardError.line(
                 "hint: `rum exec -- sh -c 'echo $PATH'` shows where the guest looks for programs")
         }

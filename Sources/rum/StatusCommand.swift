@@ -27,6 +27,10 @@ struct StatusCommand: AsyncParsableCommand {
             document.agent = await Self.agent(of: running)
             document.up = await UpReportSocket.report(of: machine)
             await document.fillStaticForwards(from: running)
+            if document.agent?.problem == nil {
+                let state = await Provisioning(machine: running).state(timeout: Self.answerTimeout)
+                document.provisioning = state.map(StatusDocument.Provision.init)
+            }
         }
         if talk.verbose { StandardError.line("rum: libvirt at \(status.libvirtURI)") }
         if json {
@@ -93,6 +97,31 @@ struct StatusDocument: Encodable {
         }
     }
 
+    struct Provision: Encodable {
+        var state: String
+        var script: String?
+        var code: Int
+        var seconds: Int
+        private let text: String
+
+        init(_ state: ProvisionState) {
+            self.state = state.progress.rawValue
+            script = state.script
+            code = state.code
+            seconds = state.seconds
+            text = state.text
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case state, script, code, seconds
+        }
+
+        /// nil when there is nothing to tell: no script was run.
+        var line: String? {
+            script == nil && state == ProvisionState.Progress.succeeded.rawValue ? nil : text
+        }
+    }
+
     var name: String
     var state: String
     var libvirtURI: String
@@ -100,10 +129,11 @@ struct StatusDocument: Encodable {
     var accelerator: String?
     var channel: String?
     var agent: Agent?
+    var provisioning: Provision?
     var up: UpReport?
 
     enum CodingKeys: String, CodingKey {
-        case name, state, directory, accelerator, channel, agent, up
+        case name, state, directory, accelerator, channel, agent, provisioning, up
         case libvirtURI = "libvirt_uri"
     }
 
@@ -122,6 +152,7 @@ struct StatusDocument: Encodable {
         if let accelerator { rows.append(("accelerator", accelerator)) }
         if let channel { rows.append(("channel", channel)) }
         if let agent { rows.append(("agent", agent.text)) }
+        if let line = provisioning?.line { rows.append(("provisioning", line)) }
         if let up {
             rows.append(
                 ("rum up", "runs (pid \(up.pid))" + (up.agentProblem.map { ", agent lost: \($0)" } ?? "")))

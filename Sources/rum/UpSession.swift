@@ -45,13 +45,19 @@ final class UpSession: Sendable {
             engine: engine,
             emit: output.print)
         let reports = try UpReportSocket(machine, forwards: forwards)
+        let ready = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingOldest(1))
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.watchMachine(forwards) }
-            group.addTask { await reports.serve() }
+            group.addTask {
+                async let provisioning: Void = self.tellProvisioning(running, once: ready.stream)
+                await reports.serve()
+                await provisioning
+            }
             progress.say("Waiting for the agent in the guest")
             group.addTask { [output] in
                 try await output.retelling(forwards) {
                     try await forwards.run(waiting: self.checkPatience) { [progress = self.progress] info in
+                        ready.continuation.finish()
                         let source = info.source
                         progress.say(
                             "The agent \(info.version) is ready (\(source.mode.rawValue), \(source.push.rawValue))"
@@ -88,6 +94,32 @@ final class UpSession: Sendable {
                     see what the guest says in \(machine.files.consoleLog); it keeps running, so `rum up` waits \
                     again (--timeout), and `rum down` stops it
                     """)
+        }
+    }
+
+    /// Shows what the scripts of rum.toml say while they run, and how they ended. Their failure ends nothing: the
+    /// machine runs, and somebody has to look.
+    private func tellProvisioning(_ running: RunningMachine, once ready: AsyncStream<Void>) async {
+        let scripts = machine.config.provision
+        guard scripts.system != nil || scripts.boot != nil else { return }
+        let provisioning = Provisioning(machine: running)
+        for await _ in ready { break }
+        guard !Task.isCancelled, let state = await provisioning.state(timeout: Provisioning.patience) else {
+            return
+        }
+        if !state.isOver || !running.wasRunning {
+            await provisioning.follow { [progress] in progress.say("provisioning: \($0)") }
+        }
+        guard let end = await provisioning.state(timeout: Provisioning.patience), end.isOver,
+            !Task.isCancelled
+        else { return }
+        // Of a machine that ran already, only a failure is news.
+        if end.progress == .failed {
+            progress.say(
+                "Provisioning \(end.text); `rum exec \(machine.config.name) -- cat \(ProvisionReport.log)` shows all"
+            )
+        } else if !running.wasRunning, end.script != nil {
+            progress.say("Provisioning \(end.text)")
         }
     }
 

@@ -43,7 +43,7 @@ struct MessageTests {
         #expect(ListenTable(message).listeners.map(\.port.rawValue) == [5002])
     }
 
-    @Test("A port that is told without its listener counts as one on all addresses")
+    @Test("A port that comes without its listener counts as one on all addresses")
     func portsAlone() {
         var message = Rum_V1_ListeningPortsResponse()
         message.ports = [0, 5001, 70_000]

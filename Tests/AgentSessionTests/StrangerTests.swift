@@ -167,6 +167,7 @@ struct StrangerTests {
 
     @Test("A server that ends while clients connect ends in order, again and again")
     func endsUnderConnects() async throws {
+        let before = try openDescriptors()
         for round in 0..<200 {
             let server = server()
             let directory = try TestFolder()
@@ -175,12 +176,17 @@ struct StrangerTests {
             let clients = (0..<8).compactMap { _ in
                 try? StreamSocket.connect(to: directory.rpcAddress).release()
             }
+            for client in clients {
+                let bytes = RawCall.ping(token: token.text)
+                _ = send(client, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+            }
             if round % 2 == 0 { try await Task.sleep(for: .microseconds(round * 10)) }
             serving.cancel()
             _ = await serving.result
             for client in clients { close(client) }
             try await eventually("every connection is closed") { server.connections.all == 0 }
         }
+        try await eventually("no descriptor is left") { try openDescriptors() < before + 10 }
     }
 }
 

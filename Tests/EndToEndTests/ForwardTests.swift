@@ -149,10 +149,11 @@ struct ForwardTests {
         "A static port that somebody holds is told, and opens on release, though no agent has ever answered")
     func blockedWithoutAgent() async throws {
         let guest = try await Guest()
-        let holder = try TestListener(.loopbackV4, port: 5467)
+        var holder: TestListener? = try TestListener(.loopbackV4, port: 5467)
         let rum = try guest.startForward(["--port", "5467:80"])
         try await rum.waits(for: "Blocked: 127.0.0.1:5467 is held by ")
-        shutdown(holder.descriptor.rawValue, Int32(SHUT_RDWR))
+        withExtendedLifetime(holder) {}
+        holder = nil
         try await rum.waits(for: "Forwarding 127.0.0.1:5467 → guest:80")
     }
 

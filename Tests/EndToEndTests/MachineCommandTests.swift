@@ -160,6 +160,11 @@ struct MachineCommandTests {
         let list = try await place.run("list", isNamed: true)
         #expect(
             list.lines.contains { $0.hasPrefix("fault ") && $0.contains("absent") }, "it said: \(list.lines)")
+        let rows = try await place.run("list", ["--json"], isNamed: true).lines.joined()
+        let row = (try JSONSerialization.jsonObject(with: Data(rows.utf8)) as? [[String: Any]])?.first
+        #expect(row?["name"] as? String == "fault")
+        #expect(row?["state"] as? String == "absent")
+        #expect(row?["forwards"] as? [String] == [])
         let status = try await place.run("status", ["fault"], isNamed: true)
         #expect(status.lines.contains { $0.hasSuffix("fault: absent") }, "it said: \(status.lines)")
         #expect(try await place.run("down", ["fault"], isNamed: true).status == 0)

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import RumConfig
 import TestSupport
 import Testing
@@ -55,6 +56,13 @@ struct FailedUpTests {
     func missingKernel() async throws {
         let machine = try machine("d", "[boot]\nkernel = \"k\"\ninitrd = \"i\"")
         #expect(await failure(machine)?.message == "cannot read \(folder.path)/k: No such file or directory")
+    }
+
+    @Test("A pipe in place of a kernel is refused at once", .timeLimit(.minutes(1)))
+    func pipeAsKernel() async throws {
+        #expect(mkfifo(folder.path + "/k", 0o600) == 0)
+        let machine = try machine("k", "[boot]\nkernel = \"k\"\ninitrd = \"k\"")
+        #expect(await failure(machine)?.message == "\(folder.path)/k is no regular file")
     }
 
     @Test("A missing agent bundle is named, with the way to make it")

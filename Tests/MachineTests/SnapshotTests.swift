@@ -74,7 +74,7 @@ struct SnapshotTests {
 
     @Test(
         "Every script of the seed is one that sh can read",
-        arguments: ["install", "provision", "provision-system"])
+        arguments: ["install", "provision", "provision-report", "provision-system"])
     func shellSyntax(name: String) async throws {
         let folder = try TestFolder()
         let script = try folder.file(name, try #require(Self.seed.files[name]))

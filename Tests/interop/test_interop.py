@@ -167,7 +167,7 @@ class ScriptedAgent(api.RumAgentServicer):
 
     def __init__(self, has_stream=True, failure=None):
         self.has_stream, self.failure = has_stream, failure
-        self.ports, self.revision = [], 0
+        self.ports, self.revision, self.degraded = [], 0, ""
         self.changed = threading.Condition()
         self.calls, self.tokens, self.open_streams = [], set(), 0
 
@@ -178,7 +178,7 @@ class ScriptedAgent(api.RumAgentServicer):
 
     def table(self):
         return pb.ListeningPortsResponse(
-            ports=self.ports, revision=self.revision, mode="netlink", push="tracepoint",
+            ports=self.ports, revision=self.revision, mode="netlink", push="tracepoint", degraded=self.degraded,
             listeners=[pb.Listener(address=bytes(4), port=port) for port in self.ports])
 
     def note(self, name, context):
@@ -255,9 +255,12 @@ class AgentOfAnotherKind(Case):
         agent.publish(range(20000, 22000))
         self.serve(agent)
         rum = self.forward()
-        eventually("all opened", lambda: rum.count("opened") == 2000)
+        # All of them have come, and as many as rum forwards at the most are open.
+        eventually("1024 opened", lambda: rum.count("opened") == 1024)
+        limited = next(one for one in rum.events if one["event"] == "limited")
+        self.assertIn("listens on 2000 ports", limited["reason"])
         agent.publish([])
-        eventually("all closed", lambda: rum.count("closed") == 2000)
+        eventually("all closed", lambda: rum.count("closed") == 1024)
 
     def test_poll(self):
         agent = ScriptedAgent(has_stream=False)
@@ -301,6 +304,17 @@ class AgentOfAnotherKind(Case):
         rum = self.forward("--token-file", wrong)
         rum.waits_for("refuses the token")
         eventually("it ended", lambda: rum.process.poll() == 1)
+
+    def test_too_large(self):
+        agent = ScriptedAgent()
+        agent.degraded = "x" * (32 << 20)
+        self.serve(agent)
+        rum = self.forward()
+        rum.waits_for("larger than the 32 MiB")
+        # It asks again after 5 to 10 s.
+        time.sleep(2)
+        self.assertEqual(agent.calls.count("WatchListeningPorts"), 1)
+        self.assertEqual(sum("32 MiB" in line for line in rum.lines), 1)
 
     def test_failure(self):
         agent = ScriptedAgent(failure=(grpc.StatusCode.INTERNAL, "nothing works here"))

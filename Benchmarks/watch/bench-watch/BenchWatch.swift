@@ -2,11 +2,10 @@
 import LiveKernel
 import Ports
 
-/// Measures the watcher beside what others do, and prints markdown tables.
+/// Measures the agent and its watcher beside what others do, and prints markdown tables.
 ///
-/// `bench-watch` alone runs everything that needs no other program; with `--rum PATH --agent PATH` it also measures
-/// `rum forward` end to end. `bench-watch candidate NAME` and
-/// `bench-watch hold COUNT` are the child processes that it starts for itself.
+/// `--rum PATH --agent PATH` name the programs; without them what needs them is left out. `candidate NAME`,
+/// `hold COUNT`, `churn RATE` and `follow FOLDER` are the child processes that it starts for itself.
 @main
 struct BenchWatch {
     static func main() async throws {
@@ -19,6 +18,12 @@ struct BenchWatch {
             raiseFileLimit()
             return try Connections.hold(count)
         }
+        if arguments.first == "churn", let rate = arguments.dropFirst().first.flatMap(Int.init) {
+            return try IdleBench.churn(rate)
+        }
+        if arguments.first == "follow", let directory = arguments.dropFirst().first {
+            return try await Product.follow(directory)
+        }
         raiseFileLimit()
         func value(_ option: String) -> String? {
             arguments.firstIndex(of: option).map { arguments.index(after: $0) }
@@ -29,15 +34,16 @@ struct BenchWatch {
             if only == nil || only == name { try await body() }
         }
         try await section("snapshot") { try await SnapshotBench.run() }
-        try await section("detection") { try await DetectionBench.run() }
+        guard let rum = value("--rum"), let agent = value("--agent") else { return }
+        try await section("detection") { try await DetectionBench.run(agent: agent) }
         try await section("idle") {
-            try await IdleBench.run(seconds: value("--idle-seconds").flatMap(Int.init) ?? 60)
+            try await IdleBench.run(
+                agent: agent, seconds: value("--idle-seconds").flatMap(Int.init) ?? 60,
+                repeats: value("--idle-runs").flatMap(Int.init) ?? 3)
         }
-        try await section("connections") { try await ConnectionBench.run() }
-        try await section("storm") { try await StormBench.run() }
-        if let rum = value("--rum"), let agent = value("--agent") {
-            try await section("forward") { try await ForwardBench(rum: rum, agent: agent).run() }
-        }
+        try await section("connections") { try await ConnectionBench.run(agent: agent) }
+        try await section("storm") { try await StormBench(agent: agent).run() }
+        try await section("forward") { try await ForwardBench(rum: rum, agent: agent).run() }
     }
 
     /// 10 000 listeners or connections are many descriptors; more than the hard limit needs CAP_SYS_RESOURCE.

@@ -7,14 +7,14 @@ import SockDiag
 
 /// One way to know of listeners, as a process: it prints `+PORT TIME` and `-PORT TIME` when it learns of a change.
 enum Candidate: String, CaseIterable {
-    /// The watcher of this project.
+    /// The watcher of this project, alone in its process.
     case rum
     /// Reads and parses /proc/net/tcp and tcp6 each second.
     case procfs
     /// Dumps LISTEN of both families each 100 ms.
     case netlink
-    /// Told at each bind(), dumps every state of both families and filters; does the same each 3 s. The telling is
-    /// free here: a byte on standard input, which the benchmark writes when bind() has returned.
+    /// Dumps every state of both families and filters, at each bind() and each 3 s. To learn of a bind() is free
+    /// here: the benchmark writes a byte into a pipe when it has returned.
     case bindHint = "bind-hint"
 
     var title: String {
@@ -64,7 +64,7 @@ enum Candidate: String, CaseIterable {
         }
     }
 
-    private static func report(_ ports: Set<UInt16>, _ known: inout Set<UInt16>) {
+    static func report(_ ports: Set<UInt16>, _ known: inout Set<UInt16>) {
         guard ports != known else { return }
         let now = Measure.now
         var text = ""
@@ -74,7 +74,7 @@ enum Candidate: String, CaseIterable {
         write(text)
     }
 
-    private static func say(_ line: String) { write(line + "\n") }
+    static func say(_ line: String) { write(line + "\n") }
 
     private static func write(_ text: String) {
         var rest = Array(text.utf8)[...]
@@ -86,7 +86,7 @@ enum Candidate: String, CaseIterable {
     }
 }
 
-/// The pipe by which the benchmark tells the bind-hint candidate of a bind().
+/// The pipe through which the bind-hint candidate learns of a bind().
 enum HintPipe {
     static let path = "/tmp/bench-watch-hint.\(getuid())"
 

@@ -7,6 +7,9 @@ import SockDiag
 /// `rum-agent` in one namespace, `rum forward` in another, a unix socket between: from listen() in the guest to
 /// a connection on the host.
 struct ForwardBench {
+    /// What counts for a port that does not open or close in time, in nanoseconds.
+    private static let longestWait: Int64 = 5_000_000_000
+
     let rum: String
     let agent: String
 
@@ -40,15 +43,13 @@ struct ForwardBench {
             var (held, start) = try await guest.run {
                 (try [TestListener(.loopbackV4, port: port)], Measure.now)
             }
-            if let reached = try await host.run({ Self.wait(port, open: true) }) {
-                opened.append(reached - start)
-            }
+            let reached = try await host.run { Self.wait(port, open: true) }
+            opened.append(reached.map { $0 - start } ?? Self.longestWait)
             withExtendedLifetime(held) {}
             held.removeAll()
             let end = Measure.now
-            if let refused = try await host.run({ Self.wait(port, open: false) }) {
-                closed.append(refused - end)
-            }
+            let refused = try await host.run { Self.wait(port, open: false) }
+            closed.append(refused.map { $0 - end } ?? Self.longestWait)
         }
         return (opened, closed)
     }
@@ -84,12 +85,12 @@ struct ForwardBench {
         ])
     }
 
-    /// When a connection to a host port first succeeded, or was first refused; nil after 5 s.
+    /// When a connection to a host port first succeeded, or was first refused; nil after `longestWait`.
     ///
     /// A connection to a port that is still open sets the relay to work at both ends, which would hold up what is
     /// measured. So the refusal is asked for once the kernel says that nobody listens.
     private static func wait(_ port: UInt16, open: Bool) -> Int64? {
-        let deadline = Measure.now + 5_000_000_000
+        let deadline = Measure.now + longestWait
         let target = SocketAddress.tcp(.loopbackV4, port: port)
         guard let number = PortNumber(port), let sockets = try? SockDiagSnapshotter() else { return nil }
         while Measure.now < deadline {

@@ -53,10 +53,10 @@ package nonisolated struct Rum_V1_PingResponse: Sendable {
   /// "netlink" or "procfs".
   package var mode: String = String()
 
-  /// "tracepoint", "destroy" or "poll".
+  /// "tracepoint" or "poll".
   package var push: String = String()
 
-  /// Why the newest snapshot failed; empty when all is well.
+  /// Why the newest snapshot failed, or why mode or push is not the best that was asked for; empty when all is well.
   package var degraded: String = String()
 
   /// CLOCK_MONOTONIC of the guest when it answered, in nanoseconds.

@@ -28,6 +28,7 @@ package struct GuestSeed: Hashable, Sendable {
             "user-data": userData,
             "install": Self.text(PackageResources.install_sh),
             "provision": Self.text(PackageResources.provision_sh),
+            "provision-report": Self.text(PackageResources.provision_report_sh),
             "rum-agent.service": agentUnit,
             "rum-provision.service": provisionUnit,
             "rum-agent.sha256": bundleDigest + "\n",
@@ -48,7 +49,6 @@ package struct GuestSeed: Hashable, Sendable {
         """
         #cloud-config
         ssh_pwauth: false
-        manage_etc_hosts: localhost
         \(account)
         bootcmd:
           - |
@@ -113,7 +113,7 @@ package struct GuestSeed: Hashable, Sendable {
         [Unit]
         Description=rum provisioning
         Wants=network-online.target
-        After=network-online.target rum-agent.service
+        After=network-online.target rum-agent.service cloud-final.service
 
         [Service]
         Type=oneshot

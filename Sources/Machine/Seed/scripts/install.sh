@@ -19,7 +19,7 @@ if ! cmp -s "$seed/rum-agent.sha256" /opt/rum/bundle.sha256; then
     mv /opt/rum.new /opt/rum
 fi
 
-for script in provision provision-system provision-boot; do
+for script in provision provision-report provision-system provision-boot; do
     rm -f "/var/lib/rum/$script"
     if [ -e "$seed/$script" ]; then install -m 0700 "$seed/$script" "/var/lib/rum/$script"; fi
 done
@@ -32,6 +32,10 @@ for unit in rum-agent.service rum-provision.service; do
         install -m 0644 "$seed/$unit" "/etc/systemd/system/$unit"
     fi
 done
+# sudo and others look the host's own name up.
+name=$(sed -n 's/^local-hostname: "\(.*\)"$/\1/p' "$seed/meta-data")
+if ! grep -qwF -- "$name" /etc/hosts; then echo "127.0.1.1 $name" >>/etc/hosts; fi
+
 mkdir -p /etc/systemd/system/multi-user.target.wants
 ln -sf ../rum-agent.service /etc/systemd/system/multi-user.target.wants/rum-agent.service
 if [ "$reload" ]; then systemctl daemon-reload; fi
