@@ -65,6 +65,7 @@ final class HostSocket {
     /// Has it listen. The kernel cuts the backlog to net.core.somaxconn, so the host's owner decides (listen(2)).
     func listen() throws(SystemError) {
         guard let fd = descriptor?.rawValue else { return }
+        StreamSocket.resetUnlessEnded(fd)
         _ = try SystemError.check("listen", Glibc.listen(fd, Int32.max))
     }
 

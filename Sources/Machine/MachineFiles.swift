@@ -134,12 +134,12 @@ extension MachineFiles {
         if rename(source, path) != 0 { throw failure("create", path, .current("rename")) }
     }
 
-    /// Copies the content of a file, sharing its blocks where the file system can.
+    /// Copies the content of a file; cp shares its blocks where the file system can.
     static func copy(_ source: String, to path: String) async throws(MachineError) {
         let temporary = path + ".new"
         try remove(temporary)
         try checkRoom(for: size(of: source), at: temporary)
-        try await Tool.cp.output(of: ["--reflink=auto", "--sparse=auto", "--", source, temporary])
+        try await Tool.cp.output(of: ["--", source, temporary])
         // QEMU's user may be another one.
         _ = chmod(temporary, 0o644)
         try move(temporary, to: path)

@@ -21,7 +21,7 @@ final class LoopInbox: Sendable {
         var stopped = false
     }
 
-    private let epoll: OwnedDescriptor
+    private let epoll: Epoll
     private let wake: OwnedDescriptor
     private let state = Mutex(State())
     /// Connections that the loop holds.
@@ -30,8 +30,7 @@ final class LoopInbox: Sendable {
     let lastBulk = Atomic<UInt64>(0)
 
     init() throws(SystemError) {
-        epoll = OwnedDescriptor(
-            owning: try SystemError.check("epoll_create1", epoll_create1(Int32(EPOLL_CLOEXEC))))
+        epoll = try Epoll()
         let flags = Int32(EFD_NONBLOCK | EFD_CLOEXEC)
         wake = OwnedDescriptor(owning: try SystemError.check("eventfd", eventfd(0, flags)))
         try watch(wake.rawValue, EPOLLIN.rawValue, .wake)
@@ -43,21 +42,18 @@ final class LoopInbox: Sendable {
     func watch(
         _ fd: Int32, _ events: UInt32, _ token: EventToken, isWatched: Bool = false
     ) throws(SystemError) {
-        var event = epoll_event()
-        event.events = events
-        event.data.u64 = token.rawValue
-        let operation = isWatched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD
-        _ = try SystemError.check("epoll_ctl", epoll_ctl(epoll.rawValue, operation, fd, &event))
+        if isWatched {
+            try epoll.modify(fd, events, token: token.rawValue)
+        } else {
+            try epoll.add(fd, events, token: token.rawValue)
+        }
     }
 
-    func ignore(_ fd: Int32) {
-        var event = epoll_event()
-        _ = epoll_ctl(epoll.rawValue, EPOLL_CTL_DEL, fd, &event)
-    }
+    func ignore(_ fd: Int32) { epoll.remove(fd) }
 
     /// epoll_wait(2): the number of events, 0 when interrupted.
     func wait(_ events: UnsafeMutableBufferPointer<epoll_event>, milliseconds: Int32) -> Int {
-        max(0, Int(epoll_wait(epoll.rawValue, events.baseAddress, Int32(events.count), milliseconds)))
+        epoll.wait(events, milliseconds: milliseconds)
     }
 
     /// Returns false when the loop has ended; nothing will happen to the command then.

@@ -1,11 +1,14 @@
 /// Memory that bytes are copied through, owned by one direction at a time.
 final class RelayBuffer {
     let memory: UnsafeMutableRawBufferPointer
+    /// Belongs to a `BufferPool`, and goes back there.
+    let isPooled: Bool
     private(set) var start = 0
     private(set) var end = 0
 
-    init(size: Int) {
+    init(size: Int, isPooled: Bool = true) {
         memory = .allocate(byteCount: size, alignment: 64)
+        self.isPooled = isPooled
     }
 
     deinit { memory.deallocate() }
@@ -25,15 +28,26 @@ final class RelayBuffer {
 /// The buffers of one loop: at most `limit` lent, a few kept for reuse.
 struct BufferPool {
     static let kept = 2
+    /// Bytes.
+    static let spillLimit = 64 << 20
 
     let limit: Int
     let bufferSize: Int
     private(set) var lent = 0
     private var idle: [RelayBuffer] = []
+    /// Bytes of the buffers that were made for flows that had to give theirs, or their pipes, away.
+    private(set) var spilled = 0
 
     init(limit: Int, bufferSize: Int) {
         self.limit = limit
         self.bufferSize = bufferSize
+    }
+
+    /// A buffer of just this size for what a flow holds that waits for a slow reader; nil when such flows hold enough.
+    mutating func spill(_ count: Int) -> RelayBuffer? {
+        guard spilled + count <= Self.spillLimit else { return nil }
+        spilled += count
+        return RelayBuffer(size: count, isPooled: false)
     }
 
     mutating func take() -> RelayBuffer? {
@@ -43,6 +57,10 @@ struct BufferPool {
     }
 
     mutating func give(_ buffer: RelayBuffer) {
+        guard buffer.isPooled else {
+            spilled -= buffer.memory.count
+            return
+        }
         lent -= 1
         guard idle.count < Self.kept else { return }
         buffer.fill(0)

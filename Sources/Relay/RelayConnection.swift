@@ -135,6 +135,12 @@ final class RelayConnection {
         return .waiting
     }
 
+    /// Gives up the pipes and buffers that hold bytes for an end that takes none.
+    func spill(_ resources: RelayResources) {
+        if !tunnel.writable { toTunnel.spill(resources) }
+        if !local.writable { fromTunnel.spill(resources) }
+    }
+
     // MARK: Relaying
 
     /// From now on bytes flow, beginning with those that came together with the handshake.

@@ -78,6 +78,33 @@ struct RelayFlow {
         carrier = .none
     }
 
+    /// Moves what is held into memory of just that size, where the sink takes nothing now: a pipe or a buffer of the loop's
+    /// few is of more use to others than to a reader who has paused.
+    mutating func spill(_ resources: RelayResources) {
+        let count = carrier.count
+        switch carrier {
+        case .none: return
+        case .buffer(let buffer):
+            guard buffer.isPooled, count > 0, let own = resources.buffers.spill(count) else { return }
+            own.memory.copyMemory(from: buffer.bytes)
+            own.fill(count)
+            discard(resources)
+            carrier = .buffer(own)
+        case .pipe(let pipe):
+            guard count > 0, let own = resources.buffers.spill(count) else { return }
+            // The pipe is this process's own, and holds so many bytes: they come at once.
+            var got = 0
+            while got < count {
+                let part = UnsafeMutableRawBufferPointer(rebasing: own.memory[got..<count])
+                guard case .moved(let read) = pipe.read(into: part), read > 0 else { break }
+                got += read
+            }
+            own.fill(got)
+            discard(resources)
+            carrier = .buffer(own)
+        }
+    }
+
     /// Moves bytes until either end blocks, ends or fails, or the turn's share is used up; `moved` grows by what the
     /// sink took. When this is the last flow to end, closing a raw sink passes its end on as well.
     mutating func run(
@@ -289,7 +316,10 @@ struct RelayFlow {
     private mutating func pipe(_ resources: RelayResources) -> RelayPipe? {
         if case .pipe(let pipe) = carrier { return pipe }
         discard(resources)
-        guard let pipe = resources.pipes.take() else { return nil }
+        guard let pipe = resources.pipes.take() else {
+            resources.isShort = true
+            return nil
+        }
         carrier = .pipe(pipe)
         return pipe
     }
@@ -297,7 +327,10 @@ struct RelayFlow {
     private mutating func buffer(_ resources: RelayResources) -> RelayBuffer? {
         if case .buffer(let buffer) = carrier { return buffer }
         discard(resources)
-        guard let buffer = resources.buffers.take() else { return nil }
+        guard let buffer = resources.buffers.take() else {
+            resources.isShort = true
+            return nil
+        }
         carrier = .buffer(buffer)
         return buffer
     }

@@ -13,6 +13,8 @@ final class RelayLoop {
     private static let bulkMemory: UInt64 = 10_000_000
     private static let retryInterval: UInt64 = 2_000_000
     private static let pauseInterval: UInt64 = 20_000_000
+    /// A walk over all connections; nanoseconds.
+    private static let reclaimInterval: UInt64 = 50_000_000
 
     let resources: RelayResources
     let halfClosedTimeout: UInt64
@@ -33,6 +35,8 @@ final class RelayLoop {
     private var retryAt = UInt64.max
     private var paused: [RelayListener] = []
     private var resumeAt = UInt64.max
+    /// Not before this are pipes and buffers taken back again.
+    private var reclaimAt: UInt64 = 0
     private var saidExhausted = false
     /// Connections that may still be accepted in this turn.
     private var acceptsLeft = 0
@@ -296,6 +300,14 @@ final class RelayLoop {
             for listener in turn { resume(listener) }
         }
         if now >= nextDeadline { expire() }
+        if resources.isShort, now >= reclaimAt { reclaim() }
+    }
+
+    /// Takes pipes and buffers back from connections whose readers have paused, so that they can't slow others down.
+    private func reclaim() {
+        resources.isShort = false
+        reclaimAt = now &+ Self.reclaimInterval
+        for connection in connections.all where connection.isRelaying { connection.spill(resources) }
     }
 
     /// Deadlines are few and far off, so a walk over all connections when the first is due costs less than a

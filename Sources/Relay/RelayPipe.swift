@@ -19,6 +19,14 @@ final class RelayPipe {
         let got = clinux_set_pipe_size(ends[1], Int32(size))
         capacity = got > 0 ? Int(got) : 64 << 10
     }
+
+    /// Takes bytes out.
+    func read(into memory: UnsafeMutableRawBufferPointer) -> Transfer {
+        let fd = reader.rawValue
+        let result = Transfer { Glibc.read(fd, memory.baseAddress, memory.count) }
+        if case .moved(let taken) = result { count -= taken }
+        return result
+    }
 }
 
 /// The pipes of one loop: at most `limit`, none while the loop has no connections.

@@ -5,6 +5,8 @@ final class RelayResources {
     var buffers: BufferPool
     /// For directions that found no buffer; holds nothing between calls.
     let scratch: RelayBuffer
+    /// A flow has lately found no pipe or no buffer.
+    var isShort = false
     private var trials: [SpliceTrial]
 
     init(_ options: RelayOptions) {

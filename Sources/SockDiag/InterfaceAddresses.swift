@@ -40,33 +40,11 @@ package final class InterfaceAddresses {
         throw SystemError(code: EINTR, operation: "RTM_GETADDR")
     }
 
-    /// Whether a packet to this address stays on this machine (route type RTN_LOCAL). False for an address that a
-    /// program could bind only because of `ip_nonlocal_bind`, and where the kernel knows no route.
-    ///
-    /// - Parameter interface: the index of the interface, which a link-local IPv6 address needs; else 0.
-    package func isLocal(_ address: IPAddress, interface: UInt32 = 0) throws(SystemError) -> Bool {
-        var type: UInt8?
-        do throws(SystemError) {
-            try ask(RouteRequest.route(to: address, interface: interface)) { message in
-                if Int(message.type) == RTM_NEWROUTE, message.payload.count >= MemoryLayout<rtmsg>.size {
-                    type = message.payload.loadUnaligned(as: rtmsg.self).rtm_type
-                }
-                // A look-up is answered by one message, whatever it says.
-                return true
-            }
-        } catch {
-            // ENETUNREACH, EHOSTUNREACH, or the error of a route that forbids: no way to it is an answer.
-            guard error.operation == Self.answer else { throw error }
-            return false
-        }
-        return type == UInt8(RTN_LOCAL)
-    }
-
     /// nil when the addresses changed meanwhile (NLM_F_DUMP_INTR): some may be missing or come twice.
     private func dump(ofInterface index: UInt32, v6: Bool) throws(SystemError) -> [IPAddress]? {
         var found: [IPAddress] = []
         var isTorn = false
-        try ask(RouteRequest.addresses(v6: v6)) { message throws(SockDiagError) in
+        try ask({ Self.request(v6: v6, sequence: $0) }) { message throws(SockDiagError) in
             isTorn = isTorn || message.flags & UInt16(NLM_F_DUMP_INTR) != 0
             if Int(message.type) == RTM_NEWADDR,
                 let address = try Self.address(message.payload, ofInterface: index)
@@ -78,19 +56,16 @@ package final class InterfaceAddresses {
         return isTorn ? nil : found
     }
 
-    /// The operation of an error that the kernel answered with, unlike one of the socket.
-    private static let answer = "NETLINK_ROUTE"
-
     /// Asks, and reads messages until `isLast` says so or one carries an error.
     private func ask(
-        _ request: RouteRequest, _ isLast: (NetlinkMessage) throws(SockDiagError) -> Bool
+        _ request: (_ sequence: UInt32) -> [UInt8], _ isLast: (NetlinkMessage) throws(SockDiagError) -> Bool
     ) throws(SystemError) {
         let transport =
             if let open = self.transport { open } else { try connect().get() }
         // Only an answer that was read to its end leaves the socket fit for the next question.
         self.transport = nil
         sequence &+= 1
-        try transport.send(request.bytes(sequence: sequence))
+        try transport.send(request(sequence))
         while true {
             let count = try transport.receive(into: buffer)
             var messages = NetlinkMessages(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
@@ -99,7 +74,7 @@ package final class InterfaceAddresses {
                     guard message.sequence == sequence else { continue }
                     if let code = try message.errorCode(), code != 0 {
                         self.transport = transport
-                        throw .failed(SystemError(code: code, operation: Self.answer))
+                        throw .failed(SystemError(code: code, operation: "NETLINK_ROUTE"))
                     }
                     guard try isLast(message) else { continue }
                     self.transport = transport
@@ -109,6 +84,20 @@ package final class InterfaceAddresses {
                 if case .failed(let answer) = error { throw answer }
                 throw SystemError(code: EBADMSG, operation: "NETLINK_ROUTE message")
             }
+        }
+    }
+
+    private static func request(v6: Bool, sequence: UInt32) -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: 64) { buffer, count in
+            guard let base = buffer.baseAddress, let header = mnl_nlmsg_put_header(base) else { return }
+            header.pointee.nlmsg_type = UInt16(RTM_GETADDR)
+            header.pointee.nlmsg_flags = UInt16(NLM_F_REQUEST | NLM_F_DUMP)
+            header.pointee.nlmsg_seq = sequence
+            let place = mnl_nlmsg_put_extra_header(header, MemoryLayout<ifaddrmsg>.size)
+            var message = ifaddrmsg()
+            message.ifa_family = UInt8(v6 ? AF_INET6 : AF_INET)
+            place?.storeBytes(of: message, as: ifaddrmsg.self)
+            count = Int(header.pointee.nlmsg_len)
         }
     }
 

@@ -57,13 +57,6 @@ package final class SockDiagSnapshotter {
         try ask(.owner(address, port, interfaceIndex: interfaceIndex), Self.owner)
     }
 
-    /// The listener that `lookUp` names; nil when there is none, whatever the reason.
-    package func owner(
-        of address: IPAddress, port: PortNumber, interfaceIndex: UInt32
-    ) throws(SockDiagError) -> ObservedListener? {
-        try lookUp(address, port: port, interfaceIndex: interfaceIndex).listener
-    }
-
     /// Reads an answer: takes the next datagram and how the question was numbered.
     private typealias Reader<Answer> = (
         _ next: () throws(SockDiagError) -> UnsafeRawBufferPointer, _ sequence: UInt32

@@ -202,6 +202,28 @@ struct RelayLimitTests {
         }
     }
 
+    @Test("Paused downloads give their pipes and buffers to those that go on, and lose nothing")
+    func pausedDownloads() async {
+        await #expect(processExitsWith: .success) {
+            var options = RelayOptions()
+            (options.loops, options.pipesPerLoop, options.buffersPerLoop, options.splice) = (1, 2, 2, .always)
+            let rig = try RelayRig(.unix, hostOptions: options, guestOptions: options)
+            // Each holds a pipe or a buffer of both engines until its client reads on.
+            let paused = try (0..<8).map { _ in try rig.pair() }
+            let sent = try paused.map { try $0.server.fill(3, settle: 50) }
+            let pair = try rig.pair()
+            async let gone = onThread { try TestStream(seed: 1).send(16 << 20, over: pair.server) }
+            #expect(try await onThread { try TestStream(seed: 1).check(from: pair.client) } == 16 << 20)
+            _ = try await gone
+            for (pair, count) in zip(paused, sent) {
+                pair.server.shutdownWriting()
+                let all = try await onThread { try pair.client.readToEnd() }
+                #expect(all.count == count && all.allSatisfy { $0 == 3 })
+            }
+            await rig.end()
+        }
+    }
+
     @Test("A half-closed connection without a byte ends at its time limit")
     func halfClosedLimit() async {
         await #expect(processExitsWith: .success) {
@@ -216,7 +238,7 @@ struct RelayLimitTests {
         }
     }
 
-    @Test("A small stream is served beside bulk")
+    @Test("A small stream beside bulk waits for a few turns of it, not for its end", .tags(.timed))
     func fairness() async {
         await #expect(processExitsWith: .success) {
             var options = RelayOptions()
@@ -232,10 +254,15 @@ struct RelayLimitTests {
                 writer.shutdownWriting()
             }
             async let read = onThread { try reader.countToEnd() }
+            var times: [Duration] = []
             for round in 0..<200 {
+                let start = ContinuousClock.now
                 try small.client.write([UInt8(round)])
                 #expect(try small.server.read(exactly: 1) == [UInt8(round)])
+                times.append(start.duration(to: .now))
             }
+            // A turn of bulk takes some 0.1 ms. Were the queue of bulk served to its end first, a byte would wait for ever.
+            #expect(times.sorted()[100] < .milliseconds(20), "\(times.sorted()[100])")
             stop.set()
             try await written
             #expect(try await read > 1 << 20)

@@ -118,8 +118,16 @@ struct RelayTableTests {
         }
     }
 
+    /// CPU time of this process so far, all threads.
+    static var processTime: Duration {
+        var time = timespec()
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
+    }
+
     @Test(
-        "A side that never reads costs nothing after the other has gone", arguments: Tunnel.allCases,
+        "A side that never reads costs no time while the other waits, and nothing after it has gone",
+        arguments: Tunnel.allCases,
         Way.allCases)
     func neverReads(_ tunnel: Tunnel, _ way: Way) async {
         await #expect(processExitsWith: .success) { [tunnel, way] in
@@ -127,6 +135,10 @@ struct RelayTableTests {
                 let (writing, silent) = way.order(try rig.pair())
                 #expect(try writing.fill() > 0)
                 #expect(rig.host.activeConnections == 1)
+                // Blocked, neither engine does anything: what a poll of the sockets in vain would cost is seconds.
+                let used = Self.processTime
+                usleep(300_000)
+                #expect(Self.processTime - used < .milliseconds(30))
                 _ = silent
             }
         }

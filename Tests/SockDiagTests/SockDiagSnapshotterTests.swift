@@ -69,8 +69,9 @@ struct SockDiagSnapshotterTests {
         let snapshotter = try replaying([found + absent])
         let port = try #require(PortNumber(5001))
         #expect(
-            try snapshotter.owner(of: .loopbackV4, port: port, interfaceIndex: 1)?.socket.address == .anyV4)
-        #expect(try snapshotter.owner(of: .loopbackV4, port: port, interfaceIndex: 1) == nil)
+            try snapshotter.lookUp(.loopbackV4, port: port, interfaceIndex: 1).listener?.socket.address
+                == .anyV4)
+        #expect(try snapshotter.lookUp(.loopbackV4, port: port, interfaceIndex: 1).listener == nil)
     }
 
     @Test("A look-up that meets a socket that has ceased to listen, or an error, ends with nobody")
@@ -98,8 +99,8 @@ struct SockDiagSnapshotterTests {
         let found = try Capture("owner-found").datagrams[0]
         let snapshotter = try replaying([[.datagram(refused), .datagram(found)]])
         let port = try #require(PortNumber(5001))
-        #expect(try snapshotter.owner(of: .loopbackV6, port: port, interfaceIndex: 1) == nil)
-        #expect(try snapshotter.owner(of: .loopbackV4, port: port, interfaceIndex: 1) != nil)
+        #expect(try snapshotter.lookUp(.loopbackV6, port: port, interfaceIndex: 1).listener == nil)
+        #expect(try snapshotter.lookUp(.loopbackV4, port: port, interfaceIndex: 1).listener != nil)
     }
 
     @Test("A look-up that the kernel leaves out is no answer, and the next one asks on a fresh socket")

@@ -27,6 +27,8 @@ enum ConnectionBench {
             // Short rounds, each beside its twin, so that the machine's other work falls on both alike.
             without.append(try await cost(scene))
             let product = try await Product(agent: agent, in: scene.namespace)
+            // The agent's own start, such as the scan for the processes of older listeners, is no connection's.
+            try await Task.sleep(for: .milliseconds(800))
             let (wakes, cpu) = (product.agent.wakeUps(ofThreads: "listen-watch"), product.agent.cpuTime)
             with.append(try await cost(scene))
             wakeUps += product.agent.wakeUps(ofThreads: "listen-watch") - wakes

@@ -94,7 +94,7 @@ struct ForwardBench {
         let target = SocketAddress.tcp(.loopbackV4, port: port)
         guard let number = PortNumber(port), let sockets = try? SockDiagSnapshotter() else { return nil }
         while Measure.now < deadline {
-            if !open, (try? sockets.owner(of: .loopbackV4, port: number, interfaceIndex: 1)) != nil {
+            if !open, (try? sockets.lookUp(.loopbackV4, port: number, interfaceIndex: 1))?.listener != nil {
                 usleep(20)
                 continue
             }

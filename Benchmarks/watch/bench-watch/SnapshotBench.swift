@@ -54,7 +54,7 @@ enum SnapshotBench {
         let one = Measure.quantile(try Measure.times(few * 10) { _ = try diag.listeners() }, 0.5)
         let part = Measure.quantile(try Measure.times(100) { _ = try diag.listeners(in: range) }, 0.5)
         let exact = Measure.quantile(
-            try Measure.times(200) { _ = try diag.owner(of: .loopbackV4, port: port, interfaceIndex: 1) }, 0.5
+            try Measure.times(200) { _ = try diag.lookUp(.loopbackV4, port: port, interfaceIndex: 1) }, 0.5
         )
         Measure.row(
             ["\(connections)", "\(listeners)"]
