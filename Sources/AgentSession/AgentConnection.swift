@@ -36,6 +36,8 @@ package struct AgentConnection: Sendable {
         config.http2.authority = authority
         // As on the agent's side: every message is one that somebody waits for.
         config.connection.flushCoalescing = nil
+        // What an agent may send ahead of its reader: as small messages, the default of 8 MiB is hundreds in memory.
+        config.http2.targetWindowSize = 128 << 10
         let number = try await dial().release()
         let transport = try await HTTP2ClientTransport.WrappedChannel.wrapping(config: config) { configure in
             try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)

@@ -20,13 +20,10 @@ final class HostSocket {
             descriptor = consume socket
             return
         }
-        do throws(SystemError) {
-            descriptor = try Self.bind(address, port)
-        } catch {
-            guard error.isAddressInUse else { throw error }
-            // A connection that explained it may have ended before it was looked for.
-            descriptor = try Self.bind(address, port)
-        }
+        descriptor = try Self.bind(address, port)
+        // A connection that explains the refusal may have ended before it was looked for.
+        if descriptor == nil { descriptor = try Self.bind(address, port) }
+        if descriptor == nil { throw SystemError(code: EADDRINUSE, operation: "bind") }
     }
 
     private static func bindAgain(
@@ -39,8 +36,10 @@ final class HostSocket {
         return socket
     }
 
-    private static func bind(_ address: IPAddress, _ port: PortNumber) throws(SystemError) -> OwnedDescriptor
-    {
+    /// nil when somebody seems to have bound the port who does not listen yet.
+    private static func bind(
+        _ address: IPAddress, _ port: PortNumber
+    ) throws(SystemError) -> OwnedDescriptor? {
         let target = SocketAddress.tcp(address, port: port.rawValue)
         let socket = try open(target)
         do throws(SystemError) {
@@ -51,14 +50,15 @@ final class HostSocket {
             guard error.isAddressInUse else { throw error }
             try StreamSocket.reuseAddress(socket.rawValue)
             try target.bind(socket.rawValue)
-            guard LocalPortProbe().hasConnection(on: port) else { throw error }
+            guard LocalPortProbe().hasConnection(on: port) else { return nil }
         }
-        return socket
+        return consume socket
     }
 
     private static func open(_ target: SocketAddress) throws(SystemError) -> OwnedDescriptor {
         let socket = try StreamSocket.open(for: target)
         if case .tcp(let address, _, _) = target, address.isV6 { try StreamSocket.onlyV6(socket.rawValue) }
+        StreamSocket.resetUnlessEnded(socket.rawValue)
         return socket
     }
 

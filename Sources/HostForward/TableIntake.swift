@@ -11,6 +11,8 @@ internal import Synchronization
 final class TableIntake: Sendable {
     /// What a table costs besides its rows, in rows.
     private static let rowsOfTable: UInt64 = 16
+    /// Bytes of process names that cost as much as a row.
+    private static let nameBytesOfRow = 8
     private static let rowsAtOnce: UInt64 = 20_000
     private static let rowInterval = Duration.microseconds(20)
 
@@ -19,8 +21,10 @@ final class TableIntake: Sendable {
     /// Pays for a table, and returns when the next one may be taken; at once when the task is cancelled.
     func take(_ table: ListenTable) async {
         let now = SystemClock.monotonic
+        let names = table.listeners.reduce(0) { $0 + ($1.process?.name.utf8.count ?? 0) }
         let next = limit.withLock { limit in
-            limit.spend(Self.rowsOfTable + UInt64(table.listeners.count), at: now)
+            let rows = table.listeners.count + names / Self.nameBytesOfRow
+            limit.spend(Self.rowsOfTable + UInt64(rows), at: now)
             return limit.nextAt
         }
         if next > now { try? await Task.sleep(for: .nanoseconds(next - now)) }

@@ -145,7 +145,7 @@ struct HostSocketTests {
             try await onThread {
                 defer { tally.end() }
                 var closes = 0
-                while closes < 2_000 {
+                while closes < 12_000 {
                     // A client may hold the port for a moment, as its own.
                     guard let bound = try? binder.bind(HostListenerTests.key(port, .loopback)) else {
                         continue
