@@ -53,4 +53,45 @@ struct RelayFlowTests {
         if form == .raw { #expect(got == sent) } else { #expect(got > sent) }
         source.close()
     }
+
+    @Test("What a flow out of a tunnel of records has taken in stays what it is when it gives its pipe up")
+    func spillOfRecords() throws {
+        signal(SIGPIPE, SIG_IGN)
+        for splice in [RelayOptions.SpliceUse.always, .never] {
+            var options = RelayOptions()
+            options.splice = splice
+            let resources = RelayResources(options)
+            var source = RelayEnd(isTunnel: true)
+            var sink = RelayEnd(isTunnel: false)
+            let writer = try Self.open(&source, isSource: true)
+            let reader = try Self.open(&sink, isSource: false)
+            var flow = RelayFlow()
+            flow.readRecords()
+            let record = (0..<(48 << 10)).map { UInt8(truncatingIfNeeded: $0 % 251) }
+            var (moved, sent, got) = (UInt64(0), 0, [UInt8]())
+            func turn(isReading: Bool) throws {
+                (source.readable, sink.writable) = (true, true)
+                _ = flow.run(from: &source, to: &sink, using: resources, isLast: false, moved: &moved)
+                flow.spill(resources)
+                if isReading { while let more = try? reader.readNow(), !more.isEmpty { got += more } }
+            }
+            // More than the sockets hold, so that the flow is left with bytes again and again.
+            for round in 0..<40 {
+                try writer.write([0, 0, 0xc0, 0])
+                var rest = record[...]
+                while !rest.isEmpty {
+                    rest = rest.dropFirst(try writer.writeNow(rest))
+                    try turn(isReading: round > 8)
+                }
+                sent += record.count
+            }
+            try writer.write([0, 0, 0, 0])
+            while flow.state != .ended { try turn(isReading: true) }
+            while got.count < sent { got += try reader.readSome() }
+            #expect(got == (0..<40).flatMap { _ in record })
+            #expect(resources.pipes.lent + resources.buffers.lent == 0 && resources.buffers.spilled == 0)
+            source.close()
+            sink.close()
+        }
+    }
 }

@@ -140,6 +140,23 @@ final class Peer: Sendable {
         }
     }
 
+    /// Writes what the socket takes now; the number of bytes, 0 when it takes none.
+    func writeNow(_ bytes: ArraySlice<UInt8>) throws -> Int {
+        let count = bytes.withUnsafeBytes { send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+        if count >= 0 { return count }
+        let error = SystemError.current("send")
+        guard error.code == EAGAIN else { throw error }
+        return 0
+    }
+
+    /// What can be read now; empty at the end of file.
+    ///
+    /// - Throws: EAGAIN when there is nothing.
+    func readNow() throws -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: 64 << 10)
+        return Array(bytes[..<(try SystemError.check("recv", recv(fd, &bytes, bytes.count, 0)))])
+    }
+
     /// Sends one byte as urgent data (MSG_OOB, tcp(7)).
     func writeUrgent(_ byte: UInt8) throws {
         var byte = byte
