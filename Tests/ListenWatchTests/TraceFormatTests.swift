@@ -116,7 +116,7 @@ struct WatchPartsTests {
 
     @Test("A look that takes long comes less often: never more than a twentieth of the time")
     func costly() {
-        var poll = PollSchedule.procfs
+        var poll = PollSchedule.netlink
         #expect(poll.interval(changed: true, cost: .milliseconds(500)) == .seconds(10))
         var procfs = PollSchedule.procfs
         #expect(procfs.interval(changed: true, cost: .milliseconds(7)) == .milliseconds(1050))
