@@ -89,15 +89,18 @@ package enum GuestCommand {
                 executable: .path(FilePath(OrdinaryProcess.shell)),
                 arguments: Arguments(OrdinaryProcess.shellArguments(for: start.arguments)),
                 environment: environment, workingDirectory: FilePath(directory), platformOptions: options)
-            let result = try await Subprocess.run(
-                configuration, input: .inputWriter, output: .sequence, error: .sequence
-            ) { execution in
-                let input = CommandInput()
-                defer { input.end() }
-                running.yield(RunningCommand(group: execution.processIdentifier, input: input))
-                try await relay(execution, input: input, to: output)
+            let status = try await StartGate.run { gate in
+                try await Subprocess.run(
+                    configuration, input: .inputWriter, output: .sequence, error: .sequence
+                ) { execution in
+                    gate.started()
+                    let input = CommandInput()
+                    defer { input.end() }
+                    running.yield(RunningCommand(group: execution.processIdentifier, input: input))
+                    try await relay(execution, input: input, to: output)
+                }.terminationStatus
             }
-            return .with { $0.code = code(of: result.terminationStatus) }
+            return .with { $0.code = code(of: status) }
         } catch let error as SubprocessError {
             return .with {
                 // The shell's convention: 127 not found, 126 found but not started.

@@ -1,3 +1,4 @@
+internal import Linux
 internal import Subprocess
 internal import SystemPackage
 
@@ -51,10 +52,13 @@ package struct Tool: Hashable, Sendable {
     /// `input` is its standard input. Throws only when it cannot be started.
     func outcome(of arguments: [String], input: String = "") async throws(MachineError) -> Outcome {
         do {
-            let result = try await run(
-                .name(name), arguments: Arguments(arguments), input: .string(input),
-                output: .string(limit: MachineLimits.toolOutput),
-                error: .string(limit: MachineLimits.toolOutput))
+            let result = try await StartGate.run { [name] gate in
+                try await run(
+                    .name(name), arguments: Arguments(arguments), input: .string(input),
+                    output: .string(limit: MachineLimits.toolOutput),
+                    error: .string(limit: MachineLimits.toolOutput)
+                ) { _ in gate.started() }
+            }
             let errors = result.standardError.split(separator: "\n")
             var exitCode: Int32?
             if case .exited(let code) = result.terminationStatus { exitCode = code }
@@ -71,13 +75,16 @@ package struct Tool: Hashable, Sendable {
     func write(output arguments: [String], to path: String) async throws(MachineError) {
         try MachineFiles.remove(path)
         do {
-            let file = try FileDescriptor.open(
-                FilePath(path), .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec],
-                permissions: [.ownerReadWrite])
-            let result = try await run(
-                .name(name), arguments: Arguments(arguments),
-                output: .fileDescriptor(file, closeAfterSpawningProcess: true),
-                error: .string(limit: MachineLimits.toolOutput))
+            let result = try await StartGate.run { [name] gate in
+                let file = try FileDescriptor.open(
+                    FilePath(path), .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec],
+                    permissions: [.ownerReadWrite])
+                return try await run(
+                    .name(name), arguments: Arguments(arguments), input: .none,
+                    output: .fileDescriptor(file, closeAfterSpawningProcess: true),
+                    error: .string(limit: MachineLimits.toolOutput)
+                ) { _ in gate.started() }
+            }
             if result.terminationStatus.isSuccess { return }
             let complaint = result.standardError.split(separator: "\n").last.map(String.init)
             throw MachineError(
