@@ -152,7 +152,7 @@ final class OutputQueue: Sendable {
             do throws(SystemError) {
                 try DedicatedThread.start(name: "output") { self.run() }
             } catch {
-                // No thread to be had: nothing can be said any more, and whoever waits must not do so for ever.
+                // The kernel gives no thread: nothing can be said any more, and whoever waits must not do so for ever.
                 giveUpAll()
             }
         }

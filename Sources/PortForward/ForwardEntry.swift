@@ -8,7 +8,7 @@ internal import Ports
 ///                            └──────────retry──────────┴──▶ open
 ///
 /// One that is blocked and not told yet goes without a word. When a retry fails for another reason than the one told,
-/// it is told again.
+/// the user hears of it again.
 struct ForwardEntry {
     enum State {
         case open(any BoundForward, latencyMicroseconds: UInt64?)

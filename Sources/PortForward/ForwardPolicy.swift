@@ -4,7 +4,7 @@ package import Ports
 package struct ForwardPolicy: Hashable, Sendable {
     package var staticPorts: [StaticPort]
     package var autoPorts: AutoPorts?
-    /// How many automatic forwards there may be at once; further ports of the guest are left out, which is told.
+    /// How many automatic forwards there may be at once; further ports of the guest are left out, and an event says so.
     package var maxAutoPorts = 1024
 
     package init(staticPorts: [StaticPort] = [], autoPorts: AutoPorts? = nil) {

@@ -48,7 +48,7 @@ struct RelayEnd: ~Copyable {
     private(set) var fd: Int32 = -1
     private var descriptor: OwnedDescriptor?
 
-    /// Reading may give something; false only after EAGAIN or a short read, for edges are reported once.
+    /// Reading may give something; false only after EAGAIN or a short read, since epoll reports each edge once.
     var readable = false
     /// Writing may take something; false only after EAGAIN, and while a connect is on its way.
     var writable = false

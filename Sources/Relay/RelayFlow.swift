@@ -34,7 +34,7 @@ struct RelayFlow {
     private static let smallTurn = 4 << 10
 
     /// What holds the bytes on their way.
-    private enum Carrier {
+    enum Carrier {
         case none
         case pipe(RelayPipe)
         case buffer(RelayBuffer)
@@ -49,13 +49,13 @@ struct RelayFlow {
     }
 
     private(set) var state = State.open
-    private var carrier = Carrier.none
+    var carrier = Carrier.none
     private(set) var isBulk = false
     private var smallTurns = 0
     /// Where the source speaks in records.
-    private var reader: RecordReader?
+    var reader: RecordReader?
     /// Where the sink is spoken to in records.
-    private var writer: RecordWriter?
+    var writer: RecordWriter?
     /// Header bytes at the start of the carrier, which count as nothing moved.
     private var headerInCarrier: UInt8 = 0
 
@@ -76,34 +76,6 @@ struct RelayFlow {
         case .buffer(let buffer): resources.buffers.give(buffer)
         }
         carrier = .none
-    }
-
-    /// Moves what is held into memory of just that size, where the sink takes nothing now: a pipe or a buffer of the loop's
-    /// few is of more use to others than to a reader who has paused.
-    mutating func spill(_ resources: RelayResources) {
-        let count = carrier.count
-        switch carrier {
-        case .none: return
-        case .buffer(let buffer):
-            guard buffer.isPooled, count > 0, let own = resources.buffers.spill(count) else { return }
-            own.memory.copyMemory(from: buffer.bytes)
-            own.fill(count)
-            discard(resources)
-            carrier = .buffer(own)
-        case .pipe(let pipe):
-            guard count > 0, let own = resources.buffers.spill(count) else { return }
-            // The pipe is this process's own, and holds so many bytes: they come at once.
-            var got = 0
-            while got < count {
-                let part = UnsafeMutableRawBufferPointer(rebasing: own.memory[got..<count])
-                guard case .moved(let read) = pipe.read(into: part), read > 0 else { break }
-                got += read
-            }
-            own.fill(got)
-            own.isBare = true
-            discard(resources)
-            carrier = .buffer(own)
-        }
     }
 
     /// Moves bytes until either end blocks, ends or fails, or the turn's share is used up; `moved` grows by what the
@@ -138,7 +110,7 @@ struct RelayFlow {
     }
 
     /// One turn: what it may use, and what it has done so far.
-    private struct Pass {
+    struct Pass {
         let resources: RelayResources
         var share: Int
         let isLast: Bool
@@ -314,7 +286,7 @@ struct RelayFlow {
         }
     }
 
-    /// Makes a pipe the carrier; nil when there is none to be had.
+    /// Makes a pipe the carrier; nil when the loop has none left.
     private mutating func pipe(_ resources: RelayResources) -> RelayPipe? {
         if case .pipe(let pipe) = carrier { return pipe }
         discard(resources)
@@ -381,7 +353,7 @@ struct RelayFlow {
     }
 
     /// Takes an end of file, which from a lost peer is a reset and must not look like an orderly end.
-    private mutating func end(_ source: inout RelayEnd) -> Turn? {
+    mutating func end(_ source: inout RelayEnd) -> Turn? {
         // A tunnel of records says so when a direction ends; and what was announced must come.
         guard reader == nil, writer?.left ?? 0 == 0 else { return .sourceFailed }
         source.noteLoss(atEnd: true)
@@ -398,53 +370,5 @@ struct RelayFlow {
         }
         discard(pass.resources)
         pass.method = .copy
-    }
-
-    // MARK: Without pipe and buffer
-
-    /// Moves bytes without holding any: peeks, sends, and takes from the source what the sink has taken.
-    private mutating func passOn(
-        from source: inout RelayEnd, to sink: inout RelayEnd, _ pass: inout Pass
-    ) -> Turn? {
-        let memory = pass.resources.scratch.memory
-        let owed = writer?.left ?? reader?.left ?? .max
-        let headroom = writer != nil && owed == 0 ? RelayRecord.headerSize : 0
-        let room = UnsafeMutableRawBufferPointer(
-            rebasing: memory[headroom...].prefix(owed == 0 ? .max : owed))
-        switch source.receive(room, flags: Int32(MSG_PEEK)) {
-        case .moved(0): return end(&source)
-        case .wouldBlock: return nil
-        case .failed: return .sourceFailed
-        case .moved(let peeked):
-            if headroom > 0 {
-                RelayRecord.writeHeader(peeked, to: memory)
-                writer?.begin(peeked)
-            }
-            switch sink.transmit(UnsafeRawBufferPointer(rebasing: memory[..<(headroom + peeked)])) {
-            case .wouldBlock:
-                if headroom > 0 { writer?.begin(0) }
-                return nil
-            case .failed: return .sinkFailed
-            case .moved(let sent):
-                if sent < headroom { writer?.owe(headerOf: peeked, last: headroom - sent) }
-                let taken = max(0, sent - headroom)
-                pass.note(taken)
-                if writer != nil { writer?.consume(taken) } else { reader?.consume(taken) }
-                return drop(taken, from: &source, pass.resources.scratch)
-            }
-        }
-    }
-
-    /// Takes bytes that have been peeked at out of the source.
-    private func drop(_ count: Int, from source: inout RelayEnd, _ scratch: RelayBuffer) -> Turn? {
-        var left = count
-        while left > 0 {
-            let part = UnsafeMutableRawBufferPointer(rebasing: scratch.memory[..<left])
-            switch source.receive(part) {
-            case .moved(let taken) where taken > 0: left -= taken
-            default: return .sourceFailed
-            }
-        }
-        return nil
     }
 }

@@ -172,7 +172,7 @@ final class RelayLoop {
         queue.append(connection.token)
     }
 
-    /// Gives one connection its turn; then new events are looked at again, for small streams go first.
+    /// Gives one connection its turn; then new events are looked at again, since small streams go first.
     private func resumeQueued() {
         guard !queue.isEmpty else { return }
         guard let connection = connections[queue.removeFirst()] else { return }

@@ -132,7 +132,7 @@ final class RelayNegotiation {
         return take(.received(bytes), connection, loop)
     }
 
-    /// As `receive`, where no buffer is to be had.
+    /// As `receive`, where the loop has no buffer left: reads no more than is asked for.
     private func receiveExactly(
         _ count: Int, _ connection: RelayConnection, _ loop: RelayLoop
     ) -> RelayConnection.Verdict? {

@@ -146,7 +146,7 @@ struct StatusDocument: Encodable {
         channel = status.running?.channel
     }
 
-    /// One line a fact, then one a forward.
+    /// A line for each fact, then a line for each forward.
     var text: String {
         var rows = [("machine", "\(name): \(state)")]
         if let accelerator { rows.append(("accelerator", accelerator)) }

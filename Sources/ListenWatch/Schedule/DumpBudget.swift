@@ -1,6 +1,6 @@
 internal import Linux
 
-/// When the next dump may be made: a few at once after a quiet time, one a millisecond in the long run.
+/// When the next dump may be made: a few at once after a quiet time, one each millisecond in the long run.
 ///
 /// A close would otherwise wait for the gap behind the second look that the close before it had asked for.
 struct DumpBudget {
