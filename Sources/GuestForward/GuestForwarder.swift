@@ -17,9 +17,9 @@ package final class GuestForwarder: Sendable {
     ///   - token: what every tunnel must show.
     package init(engine: RelayEngine, token: MachineToken, targets: DialTargets) {
         self.engine = engine
-        role = RelayRole(tunnel: .accepted, admitsVsockPeer: { $0 == Self.hostCID }) {
-            GuestHandshake(token: token) { targets.addresses(for: $0) }
-        }
+        role = RelayRole(
+            tunnel: .accepted, admitsVsockPeer: { $0 == Self.hostCID },
+            handshake: { GuestHandshake(token: token) { targets.addresses(for: $0) } })
     }
 
     deinit { close() }

@@ -44,7 +44,8 @@ package final class InterfaceAddresses {
     private func dump(ofInterface index: UInt32, v6: Bool) throws(SystemError) -> [IPAddress]? {
         var found: [IPAddress] = []
         var isTorn = false
-        try ask({ Self.request(v6: v6, sequence: $0) }) { message throws(SockDiagError) in
+        let request = { (sequence: UInt32) in Self.request(v6: v6, sequence: sequence) }
+        try ask(request) { message throws(SockDiagError) in
             isTorn = isTorn || message.flags & UInt16(NLM_F_DUMP_INTR) != 0
             if Int(message.type) == RTM_NEWADDR,
                 let address = try Self.address(message.payload, ofInterface: index)

@@ -66,7 +66,7 @@ private struct TableDocument: Encodable {
     struct Listener: Encodable {
         var address: String
         var port: UInt16
-        var ipv6_only: Bool
+        var ipv6Only: Bool
         var ifindex: UInt32
         var pid: Int32?
         var process: String?
@@ -75,15 +75,16 @@ private struct TableDocument: Encodable {
             var container = encoder.container(keyedBy: Key.self)
             try container.encode(address, forKey: .address)
             try container.encode(port, forKey: .port)
-            try container.encode(ipv6_only, forKey: .ipv6_only)
+            try container.encode(ipv6Only, forKey: .ipv6Only)
             try container.encode(ifindex, forKey: .ifindex)
             // null, not absent, when nobody knows.
             try container.encode(pid, forKey: .pid)
             try container.encode(process, forKey: .process)
         }
 
-        enum Key: CodingKey {
-            case address, port, ipv6_only, ifindex, pid, process
+        enum Key: String, CodingKey {
+            case address, port, ifindex, pid, process
+            case ipv6Only = "ipv6_only"
         }
     }
 
@@ -100,7 +101,7 @@ private struct TableDocument: Encodable {
         degraded = table.source.degraded
         listeners = table.listeners.map {
             Listener(
-                address: $0.address.description, port: $0.port.rawValue, ipv6_only: $0.ipv6Only,
+                address: $0.address.description, port: $0.port.rawValue, ipv6Only: $0.ipv6Only,
                 ifindex: $0.interfaceIndex, pid: $0.process?.pid, process: $0.process?.name)
         }
     }

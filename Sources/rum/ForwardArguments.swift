@@ -20,13 +20,9 @@ extension BindAddress: ExpressibleByArgument {
     package init?(argument: String) { self.init(text: argument) }
 }
 
-/// `[BIND:]HOST:GUEST`; an IPv6 BIND is in brackets.
-struct StaticForward: ExpressibleByArgument {
-    let bind: BindAddress
-    let host: PortNumber
-    let guest: PortNumber
-
-    init?(argument: String) {
+extension StaticPort: ExpressibleByArgument {
+    /// Reads `[BIND:]HOST:GUEST`; an IPv6 BIND is in brackets.
+    package init?(argument: String) {
         var parts = argument.split(separator: ":", omittingEmptySubsequences: false)
         guard parts.count >= 2, let guest = PortNumber(text: parts.removeLast()),
             let host = PortNumber(text: parts.removeLast())
@@ -41,8 +37,6 @@ struct StaticForward: ExpressibleByArgument {
             guard let given = BindAddress(argument: text) else { return nil }
             bind = given
         }
-        self.bind = bind
-        self.host = host
-        self.guest = guest
+        self.init(bind: bind, host: host, guest: guest)
     }
 }

@@ -28,7 +28,7 @@ struct ForwardCommand: AsyncParsableCommand {
     var ignore: [PortNumber] = []
 
     @Option(help: ArgumentHelp("Always forward this port; may be repeated.", valueName: "[bind:]host:guest"))
-    var port: [StaticForward] = []
+    var port: [StaticPort] = []
 
     @Option(help: ArgumentHelp("Where --auto binds: an address, or localhost for 127.0.0.1 and ::1."))
     var bind = BindAddress.loopback
@@ -69,7 +69,7 @@ struct ForwardCommand: AsyncParsableCommand {
         let signals = TerminationSignals.stream()
         let token = try tokenFile.map(TokenFile.read)
         let policy = ForwardPolicy(
-            staticPorts: port.map { .init(bind: $0.bind, host: $0.host, guest: $0.guest) },
+            staticPorts: port,
             autoPorts: auto.map { .init(range: $0, bind: bind, ignore: Set(ignore)) })
         let engine = try RelayEngine.forHost(output)
         let session = ForwardSession(

@@ -47,7 +47,7 @@ struct DirtyPortsTests {
             delays.append(due - start)
             let look = try #require(dirty.look(now: due, mayDump: true, lookups: 4))
             // Only a single question finds out whose thread it was.
-            dirty.answered(look, now: due, isForeign: { _ in delays.count == 1 }) { _ in false }
+            dirty.answered(look, now: due, isForeign: { _ in delays.count == 1 }, isVisible: { _ in false })
         }
         #expect(delays == [.zero, .milliseconds(50)])
     }
@@ -60,7 +60,7 @@ struct DirtyPortsTests {
         dirty.mark(hint(.opened, 80), now: start)
         dirty.mark(foreign, now: start)
         let look = try #require(dirty.look(now: start, mayDump: true, lookups: 4))
-        dirty.answered(look, now: start, isForeign: { $0 == foreign }) { _ in false }
+        dirty.answered(look, now: start, isForeign: { $0 == foreign }, isVisible: { _ in false })
         #expect(dirty.nextDue == start)
     }
 
@@ -166,7 +166,7 @@ struct DirtyPortsTests {
             let now = start + .milliseconds(1 + 2 * Int(index))
             dirty.mark(hint(.opened, 80 + index), now: now)
             let look = try #require(dirty.look(now: now, mayDump: true, lookups: 4))
-            dirty.answered(look, now: now, isForeign: { _ in true }) { _ in false }
+            dirty.answered(look, now: now, isForeign: { _ in true }, isVisible: { _ in false })
         }
         #expect(dirty.nextDue == start + .milliseconds(100))
         let look = try #require(dirty.look(now: start + .milliseconds(100), mayDump: true, lookups: 4))
