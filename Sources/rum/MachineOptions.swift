@@ -36,7 +36,10 @@ struct MachineOptions: ParsableArguments {
             config = try MachineConfig.load(path: path)
         } catch {
             var hint = error.hint
-            if name == nil { hint += "; a machine that exists can be named too: `rum list`, `rum down NAME`" }
+            if name == nil {
+                if !hint.hasSuffix(".") { hint += "." }
+                hint += " A machine that exists can also be named: `rum list`, `rum down NAME`."
+            }
             throw CommandFailure(error.description, hint: hint, status: .usage)
         }
         if let name, config.name != name {
