@@ -36,7 +36,7 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
         AgentInfo(
             version: rumVersion, hostname: hostname, instanceID: instanceID, bootID: bootID,
             source: tables.source, monotonicTime: SystemClock.monotonic, startedAt: startedAt,
-            forwardVersion: forwardVersion
+            forwardVersion: forwardVersion, execVersion: GuestCommand.version
         ).message
     }
 
