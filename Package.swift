@@ -114,8 +114,8 @@ let package = Package(
         .executableTarget(
             name: "rum",
             dependencies: [
-                "AgentAPI", "AgentChannel", "AgentSession", "CLinux", "CommandMain", "HostForward", "Linux",
-                "Machine", "PortForward", "Ports", "Relay", "RumConfig",
+                "AgentAPI", "AgentChannel", "AgentSession", "CLinux", "CommandMain", "Control", "HostForward",
+                "Linux", "Machine", "PortForward", "Ports", "Relay", "RumConfig",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
@@ -207,7 +207,8 @@ let package = Package(
         .testTarget(
             name: "ControlTests", dependencies: ["Control", "Linux", "TestSupport"], swiftSettings: rules),
         .testTarget(
-            name: "RumTests", dependencies: ["Linux", "PortForward", "Ports", "TestSupport", "rum"],
+            name: "RumTests",
+            dependencies: ["Control", "Linux", "PortForward", "Ports", "TestSupport", "rum"],
             swiftSettings: rules),
         .testTarget(
             name: "RumConfigTests", dependencies: ["Linux", "Ports", "RumConfig", "TestSupport"],
@@ -220,8 +221,8 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "AgentAPI", "AgentService", "AgentSession", "Linux", "LiveKernel", "Ports", "ProcNet", "rum",
-                "rum-agent", "TestSupport",
+                "AgentAPI", "AgentChannel", "AgentService", "AgentSession", "Control", "HostForward", "Linux",
+                "LiveKernel", "PortForward", "Ports", "ProcNet", "Relay", "rum", "rum-agent", "TestSupport",
             ],
             swiftSettings: rules),
     ]

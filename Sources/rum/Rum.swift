@@ -14,9 +14,12 @@ struct Rum: AsyncParsableCommand {
         version: rumVersion,
         subcommands: [
             UpCommand.self, DownCommand.self, DestroyCommand.self, StatusCommand.self, ListCommand.self,
+            PortsCommand.self, LogsCommand.self,
             ExecCommand.self, ShellCommand.self,
-            ForwardCommand.self,
+            ForwardCommand.self, BackgroundCommand.self,
         ])
 
-    static func main() async { await runToExit() }
+    static func main() async {
+        await runToExit(CommandWords.ordered(Array(CommandLine.arguments.dropFirst())))
+    }
 }
