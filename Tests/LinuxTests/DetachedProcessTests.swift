@@ -17,8 +17,11 @@ struct DetachedProcessTests {
         // As a script leaves it to its children.
         let inherited = dup(output)
         defer { close(inherited) }
-        let script = "pwd; cat /proc/self/stat | cut -d' ' -f6; readlink /proc/$$/fd/0; ls /proc/$$/fd | tr '\\n' ' '"
-        var words: [UnsafeMutablePointer<CChar>?] = ["sh", "-c", script].map { strdup($0) } + [nil]
+        let script = """
+            pwd; cut -d' ' -f6 /proc/$$/stat; readlink /proc/$$/fd/0; ls /proc/$$/fd | tr '\\n' ' '
+            """
+        let arguments: [String] = ["sh", "-c", script]
+        var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
         var variables: [UnsafeMutablePointer<CChar>?] = [strdup("PATH=/usr/bin:/bin"), nil]
         defer { for text in words + variables { free(text) } }
         var pid = pid_t()
