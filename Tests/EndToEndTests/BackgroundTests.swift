@@ -113,7 +113,7 @@ struct BackgroundTests {
 
         let ports = try await place.run(["-c", place.folder.path + "/rum.toml", "ports"])
         #expect(ports.status == 0)
-        #expect(ports.lines.contains { $0.hasPrefix("127.0.0.1:5692  guest:80  idle") }, "\(ports.lines)")
+        #expect(ports.lines.contains { $0.hasPrefix("127.0.0.1:5692  guest:80  open") }, "\(ports.lines)")
         let why = try await place.run(["ports", "why", "5791", "bg"])
         #expect(why.lines.first?.hasPrefix("the guest's agent has not answered yet") == true, "\(why.lines)")
         #expect(try await place.run(["ports", "wait", "5692", "bg"]).status == 0)
