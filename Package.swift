@@ -209,7 +209,7 @@ let package = Package(
             exclude: ["fixtures"], swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
-            dependencies: ["AgentChannel", "Machine", "RumConfig", "TestSupport"],
+            dependencies: ["AgentChannel", "Linux", "Machine", "RumConfig", "TestSupport"],
             exclude: ["Snapshots"],
             swiftSettings: rules),
         .testTarget(

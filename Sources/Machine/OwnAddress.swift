@@ -28,21 +28,27 @@ extension VirtualMachine {
     /// The same, chosen now if there is none yet. It is the machine's until it is destroyed.
     package func reserveOwnAddress() async throws(MachineError) -> IPAddress {
         try files.makeDirectory()
-        return try await FileLock.holding(files.addressLock, waiting: {}) { () async throws(MachineError) in
-            let taken = Set(
-                MachineFiles.folders(environment: environment).filter { $0 != config.name }.compactMap {
-                    Self.ownAddress(in: MachineFiles(machine: $0, environment: environment))
-                })
-            // A folder that was copied by hand has another machine's.
-            if let address = ownAddress, !taken.contains(address) { return address }
-            let free = OwnAddress.candidates(for: config.name, uid: geteuid()).first { !taken.contains($0) }
-            guard let free else {
-                throw MachineError(
-                    .conflict, "every address is taken", hint: "Remove some machines: `rum list`.")
-            }
-            try MachineFiles.write(Array("\(free)\n".utf8), to: files.ownAddress)
-            return free
+        return try await FileLock.holding(
+            files.addressLock, waiting: {},
+            { () async throws(MachineError) in
+                try chooseOwnAddress()
+            })
+    }
+
+    private func chooseOwnAddress() throws(MachineError) -> IPAddress {
+        let taken = Set(
+            MachineFiles.folders(environment: environment).filter { $0 != config.name }.compactMap {
+                Self.ownAddress(in: MachineFiles(machine: $0, environment: environment))
+            })
+        // A folder that was copied by hand has another machine's.
+        if let address = ownAddress, !taken.contains(address) { return address }
+        let free = OwnAddress.candidates(for: config.name, uid: geteuid()).first { !taken.contains($0) }
+        guard let free else {
+            throw MachineError(
+                .conflict, "every address is taken", hint: "Remove some machines: `rum list`.")
         }
+        try MachineFiles.write(Array("\(free)\n".utf8), to: files.ownAddress)
+        return free
     }
 
     private static func ownAddress(in files: MachineFiles) -> IPAddress? {
