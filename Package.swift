@@ -134,8 +134,8 @@ let package = Package(
         .executableTarget(
             name: "bench-watch",
             dependencies: [
-                "AgentSession", "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports", "ProcNet",
-                "SockDiag",
+                "AgentAPI", "AgentSession", "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports",
+                "ProcNet", "SockDiag", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             path: "Benchmarks/watch/bench-watch", swiftSettings: rules),
 
