@@ -14,7 +14,7 @@ struct Rum: AsyncParsableCommand {
         version: rumVersion,
         subcommands: [
             UpCommand.self, DownCommand.self, DestroyCommand.self, StatusCommand.self, ListCommand.self,
-            ExecCommand.self,
+            ExecCommand.self, ShellCommand.self,
             ForwardCommand.self,
         ])
 
