@@ -134,8 +134,8 @@ let package = Package(
         .executableTarget(
             name: "bench-watch",
             dependencies: [
-                "AgentSession", "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports", "ProcNet",
-                "SockDiag",
+                "AgentAPI", "AgentSession", "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports",
+                "ProcNet", "SockDiag", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             path: "Benchmarks/watch/bench-watch", swiftSettings: rules),
 
@@ -209,7 +209,7 @@ let package = Package(
             exclude: ["fixtures"], swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
-            dependencies: ["AgentChannel", "Machine", "RumConfig", "TestSupport"],
+            dependencies: ["AgentChannel", "Linux", "Machine", "RumConfig", "TestSupport"],
             exclude: ["Snapshots"],
             swiftSettings: rules),
         .testTarget(
