@@ -73,7 +73,7 @@ let package = Package(
         .target(
             name: "AgentService",
             dependencies: [
-                "AgentAPI", "AgentChannel", "CLinux", "Linux", "Ports",
+                "AgentAPI", "AgentChannel", "CLinux", "Linux", "Ports", "ProcNet", "SockDiag",
                 // To see the token of a call before gRPC does.
                 .product(name: "NIOHPACK", package: "swift-nio-http2"),
                 .product(name: "NIOHTTP2", package: "swift-nio-http2"),
@@ -215,7 +215,8 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "AgentService", "Linux", "LiveKernel", "Ports", "ProcNet", "rum", "rum-agent", "TestSupport",
+                "AgentAPI", "AgentService", "AgentSession", "Linux", "LiveKernel", "Ports", "ProcNet", "rum",
+                "rum-agent", "TestSupport",
             ],
             swiftSettings: rules),
     ]

@@ -106,6 +106,25 @@ package struct AgentConnection: Sendable {
         }
     }
 
+    /// What the guest knows about a port, in every network namespace that it can see; nil from an older agent, which
+    /// can't tell.
+    ///
+    /// - Throws: `RPCError`.
+    package func explainPort(
+        _ port: PortNumber, timeout: Duration = AgentLimits.onlyAnswer
+    ) async throws -> PortExplanation? {
+        var options = CallOptions.defaults
+        options.timeout = timeout
+        do {
+            var request = Rum_V1_ExplainPortRequest()
+            request.port = UInt32(port.rawValue)
+            return PortExplanation(
+                try await agent.explainPort(request, metadata: metadata, options: options))
+        } catch let error as RPCError where error.code == .unimplemented {
+            return nil
+        }
+    }
+
     /// Runs a command in the guest: `input` feeds it, `output` gets what it says, and the exit comes back.
     package func exec(
         input: @escaping @Sendable (RPCWriter<Rum_V1_ExecInput>) async throws -> Void,

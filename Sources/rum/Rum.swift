@@ -14,7 +14,8 @@ struct Rum: AsyncParsableCommand {
         version: rumVersion,
         subcommands: [
             UpCommand.self, DownCommand.self, DestroyCommand.self, StatusCommand.self, ListCommand.self,
-            ExecCommand.self,
+            ExecCommand.self, ShellCommand.self, SshCommand.self, SshConfigCommand.self, SshProxyCommand.self,
+            CpCommand.self,
             ForwardCommand.self,
         ])
 
