@@ -214,7 +214,7 @@ let package = Package(
             exclude: ["fixtures"], swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
-            dependencies: ["AgentChannel", "Machine", "Ports", "RumConfig", "TestSupport"],
+            dependencies: ["AgentChannel", "Linux", "Machine", "Ports", "RumConfig", "TestSupport"],
             exclude: ["Snapshots"],
             swiftSettings: rules),
         .testTarget(

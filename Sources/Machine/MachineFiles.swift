@@ -12,9 +12,15 @@ package struct MachineFiles: Hashable, Sendable {
 
     /// The names of the folders in which machines are, sorted.
     static func names(environment: [String: String]) -> [String] {
+        folders(environment: environment).filter {
+            MachineFiles(machine: $0, environment: environment).exists
+        }.sorted()
+    }
+
+    /// The same with folders of machines that are being made.
+    static func folders(environment: [String: String]) -> [String] {
         let folder = MachineFiles(machine: "", environment: environment).directory
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        return names.filter { MachineFiles(machine: $0, environment: environment).exists }.sorted()
+        return (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     }
 
     /// `machine` names the folder under `$RUM_HOME/machines`, or `${XDG_DATA_HOME:-~/.local/share}/rum/machines`;
@@ -34,6 +40,10 @@ package struct MachineFiles: Hashable, Sendable {
     /// The private key that the guest's user accepts.
     package var sshKey: String { directory + "/id_ed25519" }
     var lock: String { directory + "/lock" }
+    /// The loopback address that the machine has to itself.
+    var ownAddress: String { directory + "/address" }
+    /// Taken by whoever chooses such an address; of all machines.
+    var addressLock: String { Self.directory(of: Self.directory(of: directory)) + "/addresses.lock" }
     var record: String { directory + "/machine.json" }
     var disk: String { directory + "/disk.qcow2" }
     var seed: String { directory + "/seed.iso" }

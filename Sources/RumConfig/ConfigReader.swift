@@ -96,6 +96,9 @@ struct ConfigReader {
         return nil
     }
 
+    /// The value of `key` as messages show it.
+    func shown(_ key: String, in section: Section) -> String { section.entries[key]?.shown ?? "" }
+
     /// The whole number of `key` within `bounds`, which are part of the message.
     mutating func integer(_ key: String, in section: Section, _ bounds: ClosedRange<Int>) -> Int? {
         guard let node = section.entries[key] else { return nil }

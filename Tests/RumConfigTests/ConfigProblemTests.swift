@@ -27,7 +27,9 @@ private func problems(_ text: String, file: String = "/w/app/rum.toml") -> [Stri
 struct ConfigProblemTests {
     private static let f = "/w/app/rum.toml"
     private static let number = "expected a whole number from 1 to 65535"
-    private static let bind = "is not an IP address such as 127.0.0.1 or ::1, or localhost for both of them"
+    private static let bind =
+        "is not an IP address such as 127.0.0.1 or ::1, localhost for both of them, or machine for the machine's own "
+        + "address"
     private static let range =
         "is not min-max such as \"5000-6000\", two ports from 1 to 65535 with min <= max"
     private static let image = "a URL (http or https) or the path of a qcow2 or raw file"
