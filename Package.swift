@@ -149,7 +149,11 @@ let package = Package(
             swiftSettings: rules),
         .testTarget(name: "LinuxTests", dependencies: ["CLinux", "Linux"], swiftSettings: rules),
         .testTarget(
-            name: "CommandMainTests", dependencies: ["CommandMain", "Linux", "TestSupport"],
+            name: "CommandMainTests",
+            dependencies: [
+                "CommandMain", "Linux", "TestSupport",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: rules),
         .testTarget(
             name: "PortsTests", dependencies: ["Linux", "Ports"], swiftSettings: rules),
@@ -202,14 +206,15 @@ let package = Package(
             ] + grpc,
             swiftSettings: rules),
         .testTarget(
-            name: "RumTests", dependencies: ["Linux", "PortForward", "Ports", "TestSupport", "rum"],
+            name: "RumTests",
+            dependencies: ["Linux", "PortForward", "Ports", "RumConfig", "TestSupport", "rum"],
             swiftSettings: rules),
         .testTarget(
             name: "RumConfigTests", dependencies: ["Linux", "Ports", "RumConfig", "TestSupport"],
             exclude: ["fixtures"], swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
-            dependencies: ["AgentChannel", "Linux", "Machine", "RumConfig", "TestSupport"],
+            dependencies: ["AgentChannel", "Linux", "Machine", "Ports", "RumConfig", "TestSupport"],
             exclude: ["Snapshots"],
             swiftSettings: rules),
         .testTarget(

@@ -34,6 +34,10 @@ struct ConfigReader {
     /// Notes every key of `section` that is not among `known`, with the one that was probably meant.
     mutating func checkKeys(of section: Section, known: [String]) {
         for key in section.entries.keys.sorted() where !known.contains(key) {
+            if let advice = OtherRum.advice(for: section.name(of: key)) {
+                fail(key, in: section, advice)
+                continue
+            }
             let guess = Suggestion.closest(to: key, among: known).map { "did you mean \($0)?" }
             fail(key, in: section, "unknown key; \(guess ?? "expected \(Self.list(known))")")
         }

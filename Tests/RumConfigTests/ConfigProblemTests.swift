@@ -55,6 +55,19 @@ struct ConfigProblemTests {
         BadInput(
             "provision = { system = { scrip = \"\", script = \"\" } }",
             "\(f):1: provision.system.scrip: unknown key; did you mean script?"),
+        // Keys of the rum written in Rust.
+        BadInput(
+            "[user]\nname = \"me\"",
+            "\(f):1: user: a key of the rum written in Rust; here the user's name is ssh.user; groups are given by a "
+                + "script, in [provision.system]"),
+        BadInput(
+            "[advanced]\nautologin = true",
+            "\(f):2: advanced.autologin: a key of the rum written in Rust; here the console is only recorded; "
+                + "`rum exec` needs no login"),
+        BadInput(
+            "[[fs.zfs]]\ntarget = \"/data\"",
+            "\(f):1: fs: a key of the rum written in Rust; here file systems are made by a script, in "
+                + "[provision.system]"),
         // Wrong types.
         BadInput("name = 3", "\(f):1: name: expected \(nameRule), in quotes, not 3"),
         BadInput(
