@@ -39,7 +39,7 @@ struct AppliedSettings: Codable, Hashable, Sendable {
             "ports": Self.fingerprint("\(config.ports)"),
             "auto_ports": Self.fingerprint(
                 config.autoPorts.map { ports in
-                    "\(ports.range) \(ports.bind) \(ports.ignore.sorted())"
+                    "\(ports.range) \(ports.bind) \(ports.ignore.sorted()) \(ports.allow)"
                 }),
             "provision.system.script": Self.fingerprint(config.provision.system),
             "provision.boot.script": Self.fingerprint(config.provision.boot),
