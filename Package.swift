@@ -216,7 +216,9 @@ let package = Package(
             exclude: ["fixtures"], swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
-            dependencies: ["AgentChannel", "Linux", "LiveKernel", "Machine", "Ports", "RumConfig", "TestSupport"],
+            dependencies: [
+                "AgentChannel", "Linux", "LiveKernel", "Machine", "Ports", "RumConfig", "TestSupport",
+            ],
             exclude: ["Snapshots"],
             swiftSettings: rules),
         .testTarget(
