@@ -61,10 +61,12 @@ let package = Package(
             name: "GuestForward", dependencies: ["AgentChannel", "Linux", "Ports", "Relay", "SockDiag"],
             swiftSettings: rules),
         .target(name: "PortForward", dependencies: ["Linux", "Ports"], swiftSettings: rules),
+        .target(name: "ClientOwner", dependencies: ["Linux"], swiftSettings: rules),
         .target(
             name: "HostForward",
             dependencies: [
-                "AgentAPI", "AgentChannel", "AgentSession", "Linux", "PortForward", "Ports", "ProcNet",
+                "AgentAPI", "AgentChannel", "AgentSession", "ClientOwner", "Linux", "PortForward", "Ports",
+                "ProcNet",
                 "Relay",
             ], swiftSettings: rules),
 
@@ -73,7 +75,7 @@ let package = Package(
         .target(
             name: "AgentService",
             dependencies: [
-                "AgentAPI", "AgentChannel", "CLinux", "Linux", "Ports",
+                "AgentAPI", "AgentChannel", "CLinux", "Linux", "Ports", "ProcNet", "SockDiag",
                 // To see the token of a call before gRPC does.
                 .product(name: "NIOHPACK", package: "swift-nio-http2"),
                 .product(name: "NIOHTTP2", package: "swift-nio-http2"),
@@ -129,13 +131,13 @@ let package = Package(
         // Benchmarks; see `make bench-watch` and `make bench-relay`.
         .executableTarget(
             name: "bench-relay",
-            dependencies: ["AgentChannel", "GuestForward", "Linux", "Ports", "Relay"],
+            dependencies: ["AgentChannel", "ClientOwner", "GuestForward", "Linux", "Ports", "Relay"],
             path: "Benchmarks/relay/bench-relay", swiftSettings: rules),
         .executableTarget(
             name: "bench-watch",
             dependencies: [
-                "AgentSession", "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports", "ProcNet",
-                "SockDiag",
+                "AgentAPI", "AgentSession", "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports",
+                "ProcNet", "SockDiag", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             path: "Benchmarks/watch/bench-watch", swiftSettings: rules),
 
@@ -192,8 +194,8 @@ let package = Package(
         .testTarget(
             name: "HostForwardTests",
             dependencies: [
-                "AgentChannel", "HostForward", "Linux", "LiveKernel", "PortForward", "Ports", "ProcNet",
-                "Relay", "TestSupport",
+                "AgentChannel", "ClientOwner", "HostForward", "Linux", "LiveKernel", "PortForward", "Ports",
+                "ProcNet", "Relay", "TestSupport",
             ],
             swiftSettings: rules),
         .testTarget(
@@ -214,13 +216,14 @@ let package = Package(
             exclude: ["fixtures"], swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
-            dependencies: ["AgentChannel", "Linux", "Machine", "Ports", "RumConfig", "TestSupport"],
+            dependencies: ["AgentChannel", "Linux", "LiveKernel", "Machine", "Ports", "RumConfig", "TestSupport"],
             exclude: ["Snapshots"],
             swiftSettings: rules),
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "AgentService", "Linux", "LiveKernel", "Ports", "ProcNet", "rum", "rum-agent", "TestSupport",
+                "AgentAPI", "AgentService", "AgentSession", "Linux", "LiveKernel", "Ports", "ProcNet", "rum",
+                "rum-agent", "TestSupport",
             ],
             swiftSettings: rules),
     ]

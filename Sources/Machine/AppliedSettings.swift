@@ -39,7 +39,7 @@ struct AppliedSettings: Codable, Hashable, Sendable {
             "ports": Self.fingerprint("\(config.ports)"),
             "auto_ports": Self.fingerprint(
                 config.autoPorts.map { ports in
-                    "\(ports.range) \(ports.bind) \(ports.ignore.sorted())"
+                    "\(ports.range) \(ports.bind) \(ports.ignore.sorted()) \(ports.allow)"
                 }),
             "provision.system.script": Self.fingerprint(config.provision.system),
             "provision.boot.script": Self.fingerprint(config.provision.boot),
@@ -50,6 +50,9 @@ struct AppliedSettings: Codable, Hashable, Sendable {
             "advanced.channel": config.advanced.channel.rawValue,
         ]
     }
+
+    /// The guest's user.
+    var user: String? { values["ssh.user"] }
 
     /// What cloud-init does once, on a fresh disk, can only be done again on another.
     private static let onReset: Set<String> = [

@@ -39,6 +39,10 @@ package struct MachineFiles: Hashable, Sendable {
     package var lastConsoleLog: String { directory + "/console.last.log" }
     /// The private key that the guest's user accepts.
     package var sshKey: String { directory + "/id_ed25519" }
+    /// The private key of the guest's sshd.
+    var sshHostKey: String { directory + "/ssh_host_ed25519_key" }
+    /// What ssh compares the guest's key with.
+    package var knownHosts: String { directory + "/known_hosts" }
     var lock: String { directory + "/lock" }
     /// The loopback address that the machine has to itself.
     var ownAddress: String { directory + "/address" }

@@ -24,14 +24,14 @@ struct MachineStarter {
         try await makeDisk(&record)
         let kernel = try await kernel(isCopied: facts.isSystemDaemon)
         let token = try makeToken()
-        let keys = config.ssh.authorizedKeys + [try await machineKey()].compactMap { $0 }
+        let keys = try await SSHKeys.complete(files, machine: config.name)
         let bundleDigest = try await DiskImage.digest(machine.agentBundle)
         // The token and the record exist before the guest can: whoever finds the domain finds them too.
         try record.save(files)
         try keepLastConsole()
         let attempt = StartAttempt(
             machine: machine, progress: progress, record: record, kernel: kernel, token: token,
-            authorizedKeys: keys, bundleDigest: bundleDigest)
+            keys: keys, bundleDigest: bundleDigest)
         let chosen = try await attempt.run(accelerator, channel)
         record.accelerator = chosen.accelerator.reason
         record.channel = chosen.channel.reason
@@ -147,21 +147,5 @@ struct MachineStarter {
         let token = MachineToken.random()
         try MachineFiles.write(Array((token.text + "\n").utf8), to: files.token)
         return token
-    }
-
-    /// The public half of the machine's own ssh key, made at the first start; nil where ssh is not installed.
-    private func machineKey() async throws(MachineError) -> String? {
-        if !MachineFiles.exists(files.sshKey) {
-            do throws(MachineError) {
-                try await Tool.sshKeygen.output(of: [
-                    "-q", "-t", "ed25519", "-N", "", "-C", "rum", "-f", files.sshKey,
-                ])
-            } catch {
-                if error.kind == .missingTool { return nil }
-                throw error
-            }
-        }
-        let line = try MachineFiles.read(files.sshKey + ".pub")
-        return line.split(whereSeparator: \.isNewline).first.map(String.init)
     }
 }

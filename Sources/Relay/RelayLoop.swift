@@ -193,6 +193,7 @@ final class RelayLoop {
                 saidExhausted = false
                 return
             case .exhausted(let error): return pause(listener, "\(error)")
+            case .refused: acceptsLeft -= 1
             case .connection(let descriptor):
                 acceptsLeft -= 1
                 give(descriptor, listener)

@@ -115,15 +115,17 @@ struct ConfigParser {
 
     private mutating func parsePorts() -> [StaticPort] {
         var ports: [(port: StaticPort, section: Section)] = []
-        for section in reader.tables("ports", in: root, known: ["host", "guest", "bind"]) {
+        for section in reader.tables("ports", in: root, known: ["host", "guest", "bind", "allow"]) {
             reader.require("host", in: section, expected: "a host port")
             reader.require("guest", in: section, expected: "a guest port")
             let host = port("host", in: section)
             let guest = port("guest", in: section)
             let bind = reader.value(
                 "bind", in: section, expected: Self.bindExpectation, Self.bindAddress)
+            let allow = allow(in: section)
             guard let host, let guest else { continue }
-            let new = StaticPort(bind: bind ?? .loopback, host: host, guest: guest)
+            let new = StaticPort(
+                bind: bind ?? .loopback, host: host, guest: guest, allow: allow ?? .me)
             if let old = ports.first(where: { $0.port.host == host && $0.port.bind.collides(with: new.bind) })
             {
                 let place = Self.place(of: "host", in: old.section)
@@ -153,7 +155,7 @@ struct ConfigParser {
     }
 
     private mutating func parseAutoPorts() -> AutoPorts? {
-        let keys = ["range", "bind", "ignore"]
+        let keys = ["range", "bind", "ignore", "allow"]
         guard let section = reader.table("auto_ports", in: root, known: keys) else { return nil }
         let expected = "min-max such as \"5000-6000\", two ports from 1 to 65535 with min <= max"
         reader.require("range", in: section, expected: expected)
@@ -162,8 +164,9 @@ struct ConfigParser {
         }
         let bind = reader.value("bind", in: section, expected: Self.bindExpectation, Self.bindAddress)
         let ignore = reader.integers("ignore", in: section, Self.ports)
+        let allow = allow(in: section)
         guard let range else { return nil }
-        var autoPorts = AutoPorts(range: range)
+        var autoPorts = AutoPorts(range: range, allow: allow ?? .me)
         autoPorts.bind = bind ?? .loopback
         autoPorts.ignore = Set((ignore ?? []).compactMap { UInt16(exactly: $0).flatMap(PortNumber.init) })
         return autoPorts
@@ -171,6 +174,12 @@ struct ConfigParser {
 
     private static func bindAddress(_ text: String) -> BindAddress? {
         text == BindAddress.machine.text ? .machine : BindAddress(text: text)
+    }
+
+    private mutating func allow(in section: Section) -> AllowedClients? {
+        reader.value(
+            "allow", in: section, expected: "me, or host for every user of it", AllowedClients.init(rawValue:)
+        )
     }
 
     private mutating func port(_ key: String, in section: Section) -> PortNumber? {

@@ -15,6 +15,7 @@ extension ForwardEvent {
         case .blocked: return "Blocked: \(reason ?? hostText); \(outlook)"
         case .agentLost: return "Lost the guest's agent\(because)"
         case .agentBack: return "The guest's agent is back\(because)"
+        case .refused: return "Refused a client of \(hostText)\(because)"
         case .limited: return forward == nil ? "Limited\(because)" : "Limited: port \(portText)\(because)"
         }
     }

@@ -34,6 +34,12 @@ struct ForwardCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Where --auto binds: an address, or localhost for 127.0.0.1 and ::1."))
     var bind = BindAddress.loopback
 
+    @Option(
+        help: ArgumentHelp(
+            "Who on this host may connect to forwards on loopback: me, which is you and root, or host, which is every user.",
+            valueName: "me|host"))
+    var allow = AllowedClients.me
+
     @Flag(help: "Ask for the ports each second even where the agent offers a stream.")
     var poll = false
 
@@ -71,8 +77,8 @@ struct ForwardCommand: AsyncParsableCommand {
         let signals = TerminationSignals.stream()
         let token = try tokenFile.map(TokenFile.read)
         let policy = ForwardPolicy(
-            staticPorts: port,
-            autoPorts: auto.map { .init(range: $0, bind: bind, ignore: Set(ignore)) })
+            staticPorts: port.map { .init(bind: $0.bind, host: $0.host, guest: $0.guest, allow: allow) },
+            autoPorts: auto.map { .init(range: $0, bind: bind, ignore: Set(ignore), allow: allow) })
         let engine = try RelayEngine.forHost(output)
         let session = ForwardSession(
             agent: agent, token: token, policy: policy, alwaysPoll: poll, engine: engine, emit: output.print)

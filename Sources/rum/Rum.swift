@@ -14,9 +14,8 @@ struct Rum: AsyncParsableCommand {
         version: rumVersion,
         subcommands: [
             InitCommand.self, UpCommand.self, DownCommand.self, DestroyCommand.self, StatusCommand.self,
-            ListCommand.self,
-            ExecCommand.self,
-            ForwardCommand.self, DoctorCommand.self,
+            ListCommand.self, ExecCommand.self, ShellCommand.self, SshCommand.self, SshConfigCommand.self,
+            SshProxyCommand.self, CpCommand.self, ForwardCommand.self, DoctorCommand.self,
         ])
 
     static func main() async { await runToExit(leading: leading) }

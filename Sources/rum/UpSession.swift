@@ -118,7 +118,7 @@ final class UpSession: Sendable {
         // Of a machine that ran already, only a failure is news.
         if end.progress == .failed {
             progress.say(
-                "Provisioning \(end.text); `rum exec \(machine.config.name) -- cat \(ProvisionReport.log)` shows all"
+                "Provisioning \(end.text); `rum exec --root \(machine.config.name) -- cat \(ProvisionReport.log)` shows all"
             )
         } else if !running.wasRunning, end.script != nil {
             progress.say("Provisioning \(end.text)")

@@ -334,7 +334,7 @@ struct ForwardReconcilerTests {
             case .opened: #expect(open.insert(number).inserted)
             case .closed: #expect(open.remove(number) != nil || event.failure != nil)
             case .blocked: #expect(!open.contains(number))
-            case .limited: break
+            case .limited, .refused: break
             case .agentLost, .agentBack: Issue.record("an agent's event names a forward")
             }
         }

@@ -77,7 +77,8 @@ struct ConfigProblemTests {
             "[ports]\nhost = 1",
             "\(f):1: ports: expected a list of tables, each headed [[ports]], not a table"),
         BadInput(
-            "ports = [\n  8080,\n]", "\(f):2: ports[0]: expected a table with host, guest or bind, not 8080"),
+            "ports = [\n  8080,\n]",
+            "\(f):2: ports[0]: expected a table with host, guest, bind or allow, not 8080"),
         BadInput(
             "[resources]\ncpus = \"2\"",
             "\(f):2: resources.cpus: expected a whole number from 1 to 288, without quotes"),
@@ -113,6 +114,9 @@ struct ConfigProblemTests {
             "[[ports]]\nhost = 5000\nguest = 80\n[auto_ports]\nrange = \"5000-6000\"",
             "\(f):2: ports[0].host: host port 5000 lies in auto_ports.range 5000-6000 (line 5); "
                 + "expected one outside it"),
+        BadInput(
+            "[auto_ports]\nrange = \"1-2\"\nallow = \"root\"",
+            "\(f):3: auto_ports.allow: \"root\" is not me, or host for every user of it"),
         // The automatic range.
         BadInput("[auto_ports]\nrange = \"6000-5000\"", "\(f):2: auto_ports.range: \"6000-5000\" \(range)"),
         BadInput("[auto_ports]\nrange = \"0-5000\"", "\(f):2: auto_ports.range: \"0-5000\" \(range)"),

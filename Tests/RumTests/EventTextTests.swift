@@ -28,6 +28,9 @@ struct ForwardEventTests {
         #expect(
             line(.limited, Self.auto, "it changes too often") == "Limited: port 5001: it changes too often")
         #expect(line(.limited, nil, "too many") == "Limited: too many")
+        #expect(
+            line(.refused, Self.auto, "it is user 7's")
+                == "Refused a client of 127.0.0.1:5001: it is user 7's")
         #expect(line(.agentLost, nil, "no answer") == "Lost the guest's agent: no answer")
         #expect(line(.agentBack, nil) == "The guest's agent is back")
     }
