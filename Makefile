@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-.PHONY: help build test test-vsock test-faults test-faults-vsock demo lint graph format protos bundle clean bench-watch bench-relay install uninstall deb test-deb test-errors test-examples
+.PHONY: help build test test-vsock test-faults test-faults-vsock demo lint graph format protos bundle clean bench-watch bench-relay install uninstall deb test-deb docs test-errors test-examples
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,7 @@ test: ## Run all tests: unit, live kernel, and a real guest end to end
 	scripts/test
 	Tests/interop/run
 	Tests/errors/run .build/release
+	Tests/terminal/run .build/release
 	Tests/examples/run .build/release
 	scripts/demo
 	scripts/check-bundle
@@ -48,6 +49,11 @@ deb: ## Build a Debian package of rum, with the agent's bundle in it: .build/rum
 test-deb: ## Build the package twice, install it in a clean Debian, use it, and remove it
 	scripts/setup-packages build package
 	bin=$$(scripts/build-release) && Tests/package/test "$$bin"
+
+docs: ## Write docs/commands.md and docs/errors.md anew from what the programs say
+	scripts/setup-packages build test
+	bin=$$(scripts/build-release) && Tests/errors/run "$$bin" --write && packaging/man-pages "$$bin" .build/man && \
+		cp .build/man/commands.md docs/
 
 test-errors: ## Provoke everything in docs/errors.md and read what is said
 	scripts/setup-packages build test

@@ -197,6 +197,13 @@ struct ConfigProblemTests {
         #expect(problems(bad.text) == [bad.expected])
     }
 
+    @Test("A byte order mark, as some editors write it, is accepted")
+    func byteOrderMark() throws {
+        let config = try MachineConfig.parse(
+            "\u{feff}name = \"dev\"\n[image]\nbase = \"x.img\"\n", file: "/work/rum.toml")
+        #expect(config.name == "dev")
+    }
+
     @Test("All problems are listed at once, in the order of their lines")
     func allAtOnce() {
         let text = """

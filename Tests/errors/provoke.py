@@ -128,7 +128,8 @@ def said(lines, row, place):
     if not row.until:
         first = next((number for number, line in enumerate(lines) if line.startswith("error: ")), 0)
         lines = lines[first:]
-    text = "\n".join(lines)
+    # The parser's own lines change with every option, and `--help` has them.
+    text = "\n".join(line for line in lines if not line.startswith(("Usage: ", "Help: ")))
     for pattern, word in row.replace:
         text = re.sub(pattern, word, text)
     return text.replace(place.folder + "/app/", "/home/ann/app/").replace(place.folder, "/home/ann")
