@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-.PHONY: help build test test-vsock test-faults test-faults-vsock demo lint graph format protos bundle clean bench-watch bench-relay
+.PHONY: help build test test-vsock test-faults test-faults-vsock soak demo lint graph format protos bundle clean bench-watch bench-relay
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,8 +15,13 @@ test: ## Run all tests: unit, live kernel, and a real guest end to end
 	scripts/setup-packages build test demo
 	scripts/test
 	Tests/interop/run
+	Tests/soak/run --seconds 40
 	scripts/demo
 	scripts/check-bundle
+
+soak: ## Random listens, transfers, resets and kills against a model for MINUTES=10
+	scripts/setup-packages build test
+	Tests/soak/run --seconds $$(( $${MINUTES:-10} * 60 ))
 
 test-vsock: ## Prove rum over a real AF_VSOCK, on a host kernel of its own
 	scripts/setup-packages build vsock
