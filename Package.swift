@@ -202,8 +202,11 @@ let package = Package(
             ] + grpc,
             swiftSettings: rules),
         .testTarget(
-            name: "RumTests", dependencies: ["Linux", "PortForward", "Ports", "TestSupport", "rum"],
-            swiftSettings: rules),
+            name: "RumTests",
+            dependencies: [
+                "Linux", "PortForward", "Ports", "TestSupport", "rum",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: rules),
         .testTarget(
             name: "RumConfigTests", dependencies: ["Linux", "Ports", "RumConfig", "TestSupport"],
             exclude: ["fixtures"], swiftSettings: rules),
