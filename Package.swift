@@ -209,8 +209,10 @@ let package = Package(
             swiftSettings: rules),
         .testTarget(
             name: "RumTests",
-            dependencies: ["Linux", "PortForward", "Ports", "RumConfig", "TestSupport", "rum"],
-            swiftSettings: rules),
+            dependencies: [
+                "Linux", "PortForward", "Ports", "RumConfig", "TestSupport", "rum",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: rules),
         .testTarget(
             name: "RumConfigTests", dependencies: ["Linux", "Ports", "RumConfig", "TestSupport"],
             exclude: ["fixtures"], swiftSettings: rules),
