@@ -75,7 +75,7 @@ let package = Package(
         .target(
             name: "AgentService",
             dependencies: [
-                "AgentAPI", "AgentChannel", "CLinux", "Linux", "Ports",
+                "AgentAPI", "AgentChannel", "CLinux", "Linux", "Ports", "ProcNet", "SockDiag",
                 // To see the token of a call before gRPC does.
                 .product(name: "NIOHPACK", package: "swift-nio-http2"),
                 .product(name: "NIOHTTP2", package: "swift-nio-http2"),
@@ -136,8 +136,8 @@ let package = Package(
         .executableTarget(
             name: "bench-watch",
             dependencies: [
-                "AgentSession", "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports", "ProcNet",
-                "SockDiag",
+                "AgentAPI", "AgentSession", "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports",
+                "ProcNet", "SockDiag", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             path: "Benchmarks/watch/bench-watch", swiftSettings: rules),
 
@@ -151,7 +151,11 @@ let package = Package(
             swiftSettings: rules),
         .testTarget(name: "LinuxTests", dependencies: ["CLinux", "Linux"], swiftSettings: rules),
         .testTarget(
-            name: "CommandMainTests", dependencies: ["CommandMain", "Linux", "TestSupport"],
+            name: "CommandMainTests",
+            dependencies: [
+                "CommandMain", "Linux", "TestSupport",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: rules),
         .testTarget(
             name: "PortsTests", dependencies: ["Linux", "Ports"], swiftSettings: rules),
@@ -204,20 +208,24 @@ let package = Package(
             ] + grpc,
             swiftSettings: rules),
         .testTarget(
-            name: "RumTests", dependencies: ["Linux", "PortForward", "Ports", "TestSupport", "rum"],
+            name: "RumTests",
+            dependencies: ["Linux", "PortForward", "Ports", "RumConfig", "TestSupport", "rum"],
             swiftSettings: rules),
         .testTarget(
             name: "RumConfigTests", dependencies: ["Linux", "Ports", "RumConfig", "TestSupport"],
             exclude: ["fixtures"], swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
-            dependencies: ["AgentChannel", "Linux", "LiveKernel", "Machine", "RumConfig", "TestSupport"],
+            dependencies: [
+                "AgentChannel", "Linux", "LiveKernel", "Machine", "Ports", "RumConfig", "TestSupport",
+            ],
             exclude: ["Snapshots"],
             swiftSettings: rules),
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "AgentService", "Linux", "LiveKernel", "Ports", "ProcNet", "rum", "rum-agent", "TestSupport",
+                "AgentAPI", "AgentService", "AgentSession", "Linux", "LiveKernel", "Ports", "ProcNet", "rum",
+                "rum-agent", "TestSupport",
             ],
             swiftSettings: rules),
     ]

@@ -15,10 +15,12 @@ package struct AgentInfo: Hashable, Sendable {
     package var startedAt: UInt64?
     /// The newest version of the forward port's protocol that the agent speaks.
     package var forwardVersion: UInt32
+    /// What the agent's `Exec` can do: 0 runs commands as the agent's own user, with pipes; 1 knows users and terminals.
+    package var execVersion: UInt32
 
     package init(
         version: String, hostname: String, instanceID: String, bootID: String, source: ListenSource,
-        monotonicTime: UInt64, startedAt: UInt64?, forwardVersion: UInt32
+        monotonicTime: UInt64, startedAt: UInt64?, forwardVersion: UInt32, execVersion: UInt32 = 0
     ) {
         self.version = version
         self.hostname = hostname
@@ -28,6 +30,7 @@ package struct AgentInfo: Hashable, Sendable {
         self.monotonicTime = monotonicTime
         self.startedAt = startedAt
         self.forwardVersion = forwardVersion
+        self.execVersion = execVersion
     }
 
     package init(_ message: Rum_V1_PingResponse) {
@@ -37,7 +40,7 @@ package struct AgentInfo: Hashable, Sendable {
             source: ListenSource(mode: message.mode, push: message.push, degraded: message.degraded),
             monotonicTime: message.monotonicNs,
             startedAt: message.agentStartedNs == 0 ? nil : message.agentStartedNs,
-            forwardVersion: max(1, message.forwardVersion))
+            forwardVersion: max(1, message.forwardVersion), execVersion: message.execVersion)
     }
 
     package var message: Rum_V1_PingResponse {
@@ -52,6 +55,7 @@ package struct AgentInfo: Hashable, Sendable {
         message.monotonicNs = monotonicTime
         message.agentStartedNs = startedAt ?? 0
         message.forwardVersion = forwardVersion
+        message.execVersion = execVersion
         return message
     }
 }

@@ -1,4 +1,3 @@
-internal import Subprocess
 internal import Synchronization
 
 /// Standard input on its way to a command that may not read it: a queue, so that a signal behind it gets through.
@@ -33,16 +32,15 @@ final class CommandInput: Sendable {
     /// Ends the input behind what is queued.
     func end() { chunks.continuation.finish() }
 
-    /// Writes what is queued until the input ends, the command no longer reads, or the task is cancelled.
-    func feed(to writer: StandardInputWriter) async {
+    /// Hands what is queued to `write` until the input ends, `write` says that the command no longer reads, or the task
+    /// is cancelled.
+    func feed(to write: ([UInt8]) async -> Bool) async {
         for await bytes in chunks.stream {
-            // The command has closed its input or ended: no error, its exit is on its way to the caller.
-            guard (try? await writer.write(bytes)) != nil else { break }
+            guard await write(bytes) else { break }
             release { $0.queued -= bytes.count }
         }
         end()
         release { $0.isDead = true }
-        _ = try? await writer.finish()
     }
 
     private func release(_ change: (inout sending State) -> Void) {

@@ -1,5 +1,4 @@
 package import AgentAPI
-internal import FoundationEssentials
 package import GRPCCore
 internal import Glibc
 internal import Linux
@@ -9,15 +8,18 @@ internal import SystemPackage
 
 /// One command that runs in the guest on behalf of `rum exec`.
 ///
-/// The caller's first input names the command; then come standard input, its end, and signals, in any number. What
-/// the command writes goes back as it comes, and its end is the last output. Three tasks share the work: one reads the
-/// caller's inputs, one feeds standard input to the command at the command's pace, one runs the command. So a signal
-/// passes input that the command has not read yet.
+/// The caller's first input names the command; then come standard input, its end, signals and sizes of its terminal, in
+/// any number. What the command writes goes back as it comes, and its end is the last output. Three tasks share the
+/// work: one reads the caller's inputs, one feeds standard input to the command at the command's pace, one runs the
+/// command. So a signal passes input that the command has not read yet.
 package enum GuestCommand {
+    /// What this agent tells as `exec_version`.
+    package static let version: UInt32 = 1
+
     /// Runs the command that the first input names, relays its streams and reports how it ended.
     ///
-    /// The command leads a process group of its own. When the caller goes away the group gets SIGTERM, then
-    /// SIGKILL two seconds later.
+    /// The command leads a process group of its own, on a terminal a session. When the caller goes away the group gets
+    /// SIGTERM, or SIGHUP on a terminal, and SIGKILL two seconds later.
     package static func run(
         input: RPCAsyncSequence<Rum_V1_ExecInput, any Error>, output: RPCWriter<Rum_V1_ExecOutput>
     ) async throws {
@@ -67,8 +69,8 @@ package enum GuestCommand {
             switch message.input {
             case .stdin(let data): await command.input.put(Array(data))
             case .stdinClosed: command.input.end()
-            // A command that has ended is no error: its exit is on its way to the caller.
-            case .signal(let number): _ = kill(-command.group.value, number)
+            case .signal(let number): command.signal(number)
+            case .resize(let size): command.terminal?.resize(to: GuestTerminal.Size(size))
             case .start, nil: break
             }
         }
@@ -78,28 +80,38 @@ package enum GuestCommand {
         of start: Rum_V1_ExecStart, running: AsyncStream<RunningCommand>.Continuation,
         output: RPCWriter<Rum_V1_ExecOutput>
     ) async throws -> Rum_V1_ExecExit {
-        guard let program = start.arguments.first, !program.isEmpty else {
+        var user: GuestUser?
+        if !start.user.isEmpty {
+            guard let found = try await awaited(start.user) else {
+                return .with {
+                    $0.code = 126
+                    $0.failure = "the guest has no user \(start.user)"
+                }
+            }
+            user = found
+        }
+        let arguments = start.loginShell ? [(user ?? .numbered(getuid())).shell, "-l"] : start.arguments
+        guard let program = arguments.first, !program.isEmpty else {
             throw invalid("a command needs at least one argument")
         }
-        let directory = start.directory.isEmpty ? "/" : start.directory
-        let environment = OrdinaryProcess.environment(adding: start.environment)
+        let directory = start.directory.isEmpty ? existing(user?.home) ?? "/" : start.directory
+        let environment = OrdinaryProcess.environment(of: user, adding: start.environment)
         do {
             if let exit = try await obstacle(to: program, in: directory, environment) { return exit }
+            let terminal =
+                start.hasTerminal
+                ? try GuestTerminal(GuestTerminal.Size(start.terminal), owner: user?.uid) : nil
             let configuration = Configuration(
                 executable: .path(FilePath(OrdinaryProcess.shell)),
-                arguments: Arguments(OrdinaryProcess.shellArguments(for: start.arguments)),
-                environment: environment, workingDirectory: FilePath(directory), platformOptions: options)
-            let status = try await StartGate.run { gate in
-                try await Subprocess.run(
-                    configuration, input: .inputWriter, output: .sequence, error: .sequence
-                ) { execution in
-                    gate.started()
-                    let input = CommandInput()
-                    defer { input.end() }
-                    running.yield(RunningCommand(group: execution.processIdentifier, input: input))
-                    try await relay(execution, input: input, to: output)
-                }.terminationStatus
+                arguments: Arguments(
+                    OrdinaryProcess.shellArguments(for: arguments, terminal: terminal?.path)),
+                environment: environment, workingDirectory: FilePath(directory),
+                platformOptions: options(user, hasTerminal: terminal != nil))
+            let relay = CommandRelay(configuration: configuration, output: output) { command in
+                running.yield(command)
+                try await output.write(.with { $0.started = true })
             }
+            let status = if let terminal { try await relay.run(on: terminal) } else { try await relay.run() }
             return .with { $0.code = code(of: status) }
         } catch let error as SubprocessError {
             return .with {
@@ -107,7 +119,28 @@ package enum GuestCommand {
                 $0.code = error.code == .executableNotFound ? 127 : 126
                 $0.failure = "\(error)"
             }
+        } catch let error as SystemError {
+            return .with {
+                $0.code = 126
+                $0.failure = "\(error)"
+            }
         }
+    }
+
+    /// The user called `name`. In a guest that boots it may be about to be made.
+    private static func awaited(_ name: String) async throws -> GuestUser? {
+        let deadline = ContinuousClock.now + CommandLimits.userPatience
+        while true {
+            if let user = GuestUser.named(name) { return user }
+            // CLOCK_MONOTONIC begins at boot.
+            let boots = Duration.nanoseconds(SystemClock.monotonic) < CommandLimits.boot
+            guard boots, ContinuousClock.now < deadline else { return nil }
+            try await Task.sleep(for: .milliseconds(200))
+        }
+    }
+
+    private static func existing(_ folder: String?) -> String? {
+        folder.flatMap { access($0, X_OK) == 0 ? $0 : nil }
     }
 
     /// Why the program can't be started, in the shell's codes; nil when it is there. The shell that starts it would
@@ -128,42 +161,26 @@ package enum GuestCommand {
         }
     }
 
-    private static var options: PlatformOptions {
+    private static func options(_ user: GuestUser?, hasTerminal: Bool) -> PlatformOptions {
         var options = PlatformOptions()
-        options.processGroupID = 0
+        // Only root may become another user, or itself anew.
+        if let user, geteuid() == 0 {
+            options.userID = user.uid
+            options.groupID = user.gid
+            options.supplementaryGroups = user.groups
+        }
+        if hasTerminal {
+            options.createSession = true
+        } else {
+            options.processGroupID = 0
+        }
         options.teardownSequence = [
-            .send(signal: .terminate, toProcessGroup: true, allowedDurationToNextStep: .seconds(2)),
+            .send(
+                signal: hasTerminal ? .terminalClosed : .terminate, toProcessGroup: true,
+                allowedDurationToNextStep: .seconds(2)),
             .send(signal: .kill, toProcessGroup: true, allowedDurationToNextStep: .zero),
         ]
         return options
-    }
-
-    /// Passes both outputs on and feeds the input until the outputs have ended.
-    private static func relay(
-        _ execution: Execution<CustomWriteInput, SequenceOutput, SequenceOutput>, input: CommandInput,
-        to output: RPCWriter<Rum_V1_ExecOutput>
-    ) async throws {
-        let writer = execution.standardInputWriter
-        let (standardOutput, standardError) = (execution.standardOutput, execution.standardError)
-        try await withThrowingTaskGroup(of: Void.self) { outer in
-            outer.addTask { await input.feed(to: writer) }
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask {
-                    for try await buffer in standardOutput {
-                        let data = buffer.withUnsafeBytes { Data($0) }
-                        try await output.write(.with { $0.stdout = data })
-                    }
-                }
-                group.addTask {
-                    for try await buffer in standardError {
-                        let data = buffer.withUnsafeBytes { Data($0) }
-                        try await output.write(.with { $0.stderr = data })
-                    }
-                }
-                while try await group.next() != nil {}
-            }
-            outer.cancelAll()
-        }
     }
 
     private static func code(of status: TerminationStatus) -> Int32 {
@@ -178,8 +195,16 @@ package enum GuestCommand {
     }
 }
 
-/// What reaches a started command.
-private struct RunningCommand: Sendable {
-    let group: ProcessIdentifier
-    let input: CommandInput
+/// Times of commands.
+enum CommandLimits {
+    /// A guest that booted this recently may be about to make its user.
+    static let boot = Duration.seconds(600)
+    /// How long a command waits for that.
+    static let userPatience = Duration.seconds(60)
+}
+
+extension GuestTerminal.Size {
+    init(_ message: Rum_V1_TerminalSize) {
+        self.init(columns: UInt16(clamping: message.columns), rows: UInt16(clamping: message.rows))
+    }
 }

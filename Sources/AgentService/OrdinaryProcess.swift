@@ -1,5 +1,4 @@
 internal import Glibc
-internal import Linux
 internal import Subprocess
 
 /// Makes a command of `rum exec` an ordinary process, though the agent is not one: the agent's unit protects it from
@@ -16,37 +15,42 @@ enum OrdinaryProcess {
         { echo 0 >/proc/self/oom_score_adj; } 2>/dev/null
         exec "$@"
         """
+    /// The first terminal that the leader of a session opens becomes the session's own (tty_ioctl(4), TIOCSCTTY).
+    private static let terminalScript = """
+        exec <>"$1" >&0 2>&0
+        shift
 
-    static func shellArguments(for command: [String]) -> [String] { ["-c", script, "sh"] + command }
+        """
 
-    /// The agent's environment with what a login would add where it is missing, then with `additions`.
-    static func environment(adding additions: [String: String]) -> Environment {
-        var environment: [Environment.Key: String?] = [:]
-        for (name, value) in login where getenv(name) == nil {
-            environment[Environment.Key(stringLiteral: name)] = value
-        }
-        for (name, value) in additions { environment[Environment.Key(stringLiteral: name)] = value }
-        return .inherit.updating(environment)
+    /// - Parameter terminal: the path of the terminal to run it on.
+    static func shellArguments(for command: [String], terminal: String?) -> [String] {
+        guard let terminal else { return ["-c", script, "sh"] + command }
+        return ["-c", terminalScript + script, "sh", terminal] + command
     }
 
-    private static var login: [String: String] {
-        let user = user(getuid(), in: (try? SmallFile.text(of: "/etc/passwd")) ?? "")
-        return [
+    /// The agent's environment with what a login would add where it is missing, then with `additions`; for a `user` that
+    /// of a login alone.
+    static func environment(of user: GuestUser?, adding additions: [String: String]) -> Environment {
+        if let user { return .custom(keyed(login(user).merging(additions) { $1 })) }
+        var changes = login(GuestUser.numbered(getuid())).filter { getenv($0.key) == nil }
+        changes.merge(additions) { $1 }
+        return .inherit.updating(keyed(changes).mapValues { $0 })
+    }
+
+    private static func keyed(_ variables: [String: String]) -> [Environment.Key: String] {
+        var result: [Environment.Key: String] = [:]
+        for (name, value) in variables { result[Environment.Key(stringLiteral: name)] = value }
+        return result
+    }
+
+    private static func login(_ user: GuestUser) -> [String: String] {
+        var variables = [
             "HOME": user.home, "USER": user.name, "LOGNAME": user.name, "SHELL": user.shell,
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         ]
-    }
-
-    /// Reads passwd(5): name, password, uid, gid, comment, home, shell.
-    static func user(_ uid: UInt32, in passwd: String) -> (name: String, home: String, shell: String) {
-        for line in passwd.split(separator: "\n") {
-            let fields = line.split(separator: ":", omittingEmptySubsequences: false)
-            guard fields.count == 7, UInt32(fields[2]) == uid else { continue }
-            return (
-                String(fields[0]), fields[5].isEmpty ? "/" : String(fields[5]),
-                fields[6].isEmpty ? shell : String(fields[6])
-            )
-        }
-        return uid == 0 ? ("root", "/root", shell) : ("\(uid)", "/", shell)
+        // Where systemd's manager of this user runs, its tools look here for it.
+        let runtime = "/run/user/\(user.uid)"
+        if access(runtime, F_OK) == 0 { variables["XDG_RUNTIME_DIR"] = runtime }
+        return variables
     }
 }

@@ -11,6 +11,7 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
     private let bootID: String
     private let startedAt: UInt64
     private let forwardVersion: UInt32
+    private let explainer = PortExplainer()
 
     /// - Parameters:
     ///   - instanceID: new at every start of the agent.
@@ -35,7 +36,7 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
         AgentInfo(
             version: rumVersion, hostname: hostname, instanceID: instanceID, bootID: bootID,
             source: tables.source, monotonicTime: SystemClock.monotonic, startedAt: startedAt,
-            forwardVersion: forwardVersion
+            forwardVersion: forwardVersion, execVersion: GuestCommand.version
         ).message
     }
 
@@ -59,9 +60,22 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
         response: RPCWriter<Rum_V1_ExecOutput>,
         context: ServerContext
     ) async throws {
-        try await untilCancelled(context) {
-            try await GuestCommand.run(input: request, output: response)
+        // Off the event loop's thread, which the other calls run on: it starts processes and moves data in bulk.
+        try await withTaskExecutorPreference(globalConcurrentExecutor) {
+            try await untilCancelled(context) {
+                try await GuestCommand.run(input: request, output: response)
+            }
         }
+    }
+
+    package func explainPort(
+        request: Rum_V1_ExplainPortRequest, context: ServerContext
+    ) async throws -> Rum_V1_ExplainPortResponse {
+        guard let port = UInt16(exactly: request.port).flatMap(PortNumber.init) else {
+            throw RPCError(
+                code: .invalidArgument, message: "port must be 1 to 65535, got \(request.port)")
+        }
+        return await explainer.explanation(of: port).message
     }
 
     private static func send(

@@ -22,7 +22,8 @@ package struct AgentConnection: Sendable {
     /// that: an agent has no host name.
     private static let authority = "rum-agent"
 
-    /// Dials, asks who answers, and keeps the connection while `body` runs.
+    /// Dials, asks who answers, and keeps the connection while `body` runs, on the connection's own thread: it must not
+    /// block, nor work for long.
     ///
     /// - Parameters:
     ///   - timeout: for the first answer, after the dial.
@@ -40,18 +41,21 @@ package struct AgentConnection: Sendable {
         // What an agent may send ahead of its reader: as small messages, the default of 8 MiB is hundreds in memory.
         config.http2.targetWindowSize = 128 << 10
         let number = try await dial().release()
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
         let transport = try await HTTP2ClientTransport.WrappedChannel.wrapping(config: config) { configure in
-            try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            try await ClientBootstrap(group: loop)
                 .withConnectedSocket(number) { configure($0) }
         }
         var metadata = Metadata()
         if let token { metadata.addString(token.text, forKey: AgentMetadata.tokenKey) }
         let calls = metadata
-        return try await withGRPCClient(transport: transport) { client in
-            let agent = Rum_V1_RumAgent.Client(wrapping: client)
-            let (info, clock) = try await ping(agent, calls, timeout)
-            return try await body(
-                AgentConnection(agent: agent, metadata: calls, info: info, clock: clock))
+        return try await withTaskExecutorPreference(LoopExecutor(loop)) {
+            try await withGRPCClient(transport: transport) { client in
+                let agent = Rum_V1_RumAgent.Client(wrapping: client)
+                let (info, clock) = try await ping(agent, calls, timeout)
+                return try await body(
+                    AgentConnection(agent: agent, metadata: calls, info: info, clock: clock))
+            }
         }
     }
 
@@ -107,17 +111,40 @@ package struct AgentConnection: Sendable {
         }
     }
 
+    /// What the guest knows about a port, in every network namespace that it can see; nil from an older agent, which
+    /// can't tell.
+    ///
+    /// - Throws: `RPCError`.
+    package func explainPort(
+        _ port: PortNumber, timeout: Duration = AgentLimits.onlyAnswer
+    ) async throws -> PortExplanation? {
+        var options = CallOptions.defaults
+        options.timeout = timeout
+        do {
+            var request = Rum_V1_ExplainPortRequest()
+            request.port = UInt32(port.rawValue)
+            return PortExplanation(
+                try await agent.explainPort(request, metadata: metadata, options: options))
+        } catch let error as RPCError where error.code == .unimplemented {
+            return nil
+        }
+    }
+
     /// Runs a command in the guest: `input` feeds it, `output` gets what it says, and the exit comes back.
     package func exec(
         input: @escaping @Sendable (RPCWriter<Rum_V1_ExecInput>) async throws -> Void,
         output: @escaping @Sendable (Rum_V1_ExecOutput) async throws -> Void
     ) async throws -> Rum_V1_ExecExit {
-        try await agent.exec(metadata: metadata, requestProducer: input) { response in
-            for try await message in response.messages {
-                if case .exited(let exit) = message.output { return exit }
-                try await output(message)
+        // Data in bulk is better moved by two threads than by one.
+        try await withTaskExecutorPreference(globalConcurrentExecutor) {
+            try await agent.exec(metadata: metadata, requestProducer: input) { response in
+                for try await message in response.messages {
+                    if case .exited(let exit) = message.output { return exit }
+                    try await output(message)
+                }
+                throw RPCError(
+                    code: .unavailable, message: "the agent ended the call without an exit code")
             }
-            throw RPCError(code: .unavailable, message: "the agent ended the call without an exit code")
         }
     }
 

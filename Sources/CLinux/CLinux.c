@@ -1,12 +1,15 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <linux/sched/types.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,6 +41,47 @@ int clinux_set_nonblocking(int fd, int on) {
     return fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
 }
 
+int clinux_open_terminal(int ends[2], char *path, size_t length) {
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    if (master < 0) return -1;
+    int slave = -1;
+    if (grantpt(master) == 0 && unlockpt(master) == 0 && ptsname_r(master, path, length) == 0)
+        slave = open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (slave < 0) {
+        int code = errno;
+        close(master);
+        errno = code;
+        return -1;
+    }
+    struct termios settings;
+    if (tcgetattr(slave, &settings) == 0) {
+        // So that erasing takes a whole character away.
+        settings.c_iflag |= IUTF8;
+        tcsetattr(slave, TCSANOW, &settings);
+    }
+    ends[0] = master;
+    ends[1] = slave;
+    return 0;
+}
+
+int clinux_set_terminal_size(int fd, uint16_t rows, uint16_t columns) {
+    struct winsize size = {.ws_row = rows, .ws_col = columns};
+    return ioctl(fd, TIOCSWINSZ, &size);
+}
+
+int clinux_terminal_size(int fd, uint16_t *rows, uint16_t *columns) {
+    struct winsize size;
+    if (ioctl(fd, TIOCGWINSZ, &size) < 0) return -1;
+    *rows = size.ws_row;
+    *columns = size.ws_col;
+    return 0;
+}
+
+int clinux_foreground_group(int fd) {
+    pid_t group = -1;
+    return ioctl(fd, TIOCGPGRP, &group) < 0 ? -1 : group;
+}
+
 int clinux_set_slice(uint64_t nanoseconds) {
     struct sched_attr attributes;
     if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) < 0) return -1;
@@ -49,7 +93,7 @@ int clinux_name_thread(const char *name) { return prctl(PR_SET_NAME, name, 0, 0,
 
 int clinux_set_timer_slack(unsigned long nanoseconds) { return prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0); }
 
-int clinux_perf_open(uint64_t id, int cpu) {
+int clinux_perf_open(uint64_t id, int cpu, int wakes) {
     struct perf_event_attr attr = {
         .type = PERF_TYPE_TRACEPOINT,
         .size = sizeof attr,
@@ -57,7 +101,9 @@ int clinux_perf_open(uint64_t id, int cpu) {
         .sample_period = 1,
         .sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_RAW,
         .disabled = 1,
-        .wakeup_events = 1,
+        // In bytes, more than a ring has: never.
+        .watermark = !wakes,
+        .wakeup_events = wakes ? 1 : 1u << 30,
         .use_clockid = 1,
         .clockid = CLOCK_MONOTONIC,
     };

@@ -51,6 +51,9 @@ struct AppliedSettings: Codable, Hashable, Sendable {
         ]
     }
 
+    /// The guest's user.
+    var user: String? { values["ssh.user"] }
+
     /// What cloud-init does once, on a fresh disk, can only be done again on another.
     private static let onReset: Set<String> = [
         "image.base", "image.sha256", "provision.system.script", "ssh.user", "ssh.authorized_keys",

@@ -12,12 +12,16 @@ package struct MachineFiles: Hashable, Sendable {
 
     /// The names of the folders in which machines of this user are, sorted.
     static func names(environment: [String: String]) -> [String] {
-        let folder = MachineFiles(machine: "", environment: environment).directory
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        return names.filter {
+        folders(environment: environment).filter {
             let files = MachineFiles(machine: $0, environment: environment)
             return files.exists && (try? files.checkOwner()) != nil
         }.sorted()
+    }
+
+    /// The same with folders of machines that are being made.
+    static func folders(environment: [String: String]) -> [String] {
+        let folder = MachineFiles(machine: "", environment: environment).directory
+        return (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     }
 
     /// `machine` names the folder under `$RUM_HOME/machines`, or `${XDG_DATA_HOME:-~/.local/share}/rum/machines`;
@@ -36,7 +40,15 @@ package struct MachineFiles: Hashable, Sendable {
     package var lastConsoleLog: String { directory + "/console.last.log" }
     /// The private key that the guest's user accepts.
     package var sshKey: String { directory + "/id_ed25519" }
+    /// The private key of the guest's sshd.
+    var sshHostKey: String { directory + "/ssh_host_ed25519_key" }
+    /// What ssh compares the guest's key with.
+    package var knownHosts: String { directory + "/known_hosts" }
     var lock: String { directory + "/lock" }
+    /// The loopback address that the machine has to itself.
+    var ownAddress: String { directory + "/address" }
+    /// Taken by whoever chooses such an address; of all machines.
+    var addressLock: String { Self.directory(of: Self.directory(of: directory)) + "/addresses.lock" }
     var record: String { directory + "/machine.json" }
     var disk: String { directory + "/disk.qcow2" }
     var seed: String { directory + "/seed.iso" }

@@ -24,14 +24,14 @@ struct MachineStarter {
         try await makeDisk(&record)
         let kernel = try await kernel(isCopied: facts.isSystemDaemon)
         let token = try makeToken()
-        let keys = config.ssh.authorizedKeys + [try await machineKey()].compactMap { $0 }
+        let keys = try await SSHKeys.complete(files, machine: config.name)
         let bundleDigest = try await DiskImage.digest(machine.agentBundle)
         // The token and the record exist before the guest can: whoever finds the domain finds them too.
         try record.save(files)
         try keepLastConsole()
         let attempt = StartAttempt(
             machine: machine, progress: progress, record: record, kernel: kernel, token: token,
-            authorizedKeys: keys, bundleDigest: bundleDigest)
+            keys: keys, bundleDigest: bundleDigest)
         let chosen = try await attempt.run(accelerator, channel)
         record.accelerator = chosen.accelerator.reason
         record.channel = chosen.channel.reason
@@ -40,7 +40,7 @@ struct MachineStarter {
 
     // MARK: - Decisions
 
-    private func wantedDomainType() throws(MachineError) -> MachineConfig.DomainType {
+    func wantedDomainType() throws(MachineError) -> MachineConfig.DomainType {
         guard let text = machine.environment["RUM_DOMAIN_TYPE"], !text.isEmpty else {
             return config.advanced.domainType
         }
@@ -54,15 +54,19 @@ struct MachineStarter {
 
     // MARK: - Files
 
+    static let bundleHint =
+        "Install it beside rum (`make install` does), make it with `make bundle`, or name one with RUM_AGENT_BUNDLE."
+
     private func checkInputs() throws(MachineError) {
         guard MachineFiles.exists(machine.agentBundle) else {
             throw MachineError(
                 .files, "there is no agent bundle at \(machine.agentBundle)",
-                hint: "Make it with `make bundle`.")
+                hint: Self.bundleHint)
         }
         for path in [config.boot?.kernel, config.boot?.initrd].compactMap({ $0 }) {
             guard access(path, R_OK) == 0 else {
-                throw MachineFiles.failure("read", path, .current("access"))
+                let error = MachineFiles.failure("read", path, .current("access"))
+                throw MachineError(error.kind, error.message, hint: "Correct boot.kernel and boot.initrd.")
             }
             // A pipe or a device would never end.
             guard MachineFiles.isRegular(path) else {
@@ -74,10 +78,7 @@ struct MachineStarter {
 
     /// Throws with all programs that are missing, before a download that would be in vain without them.
     private func checkTools() async throws(MachineError) {
-        var needed = [Tool.sha256sum]
-        if config.image != nil { needed.append(.qemuImg) }
-        if case .url? = config.image?.base { needed.append(.curl) }
-        let missing = await Tool.missing(of: needed)
+        let missing = await Tool.missing(of: Tool.needed(for: config))
         guard let first = missing.first else { return }
         let names = missing.map(\.name).joined(separator: ", ")
         throw MachineError(
@@ -146,21 +147,5 @@ struct MachineStarter {
         let token = MachineToken.random()
         try MachineFiles.write(Array((token.text + "\n").utf8), to: files.token)
         return token
-    }
-
-    /// The public half of the machine's own ssh key, made at the first start; nil where ssh is not installed.
-    private func machineKey() async throws(MachineError) -> String? {
-        if !MachineFiles.exists(files.sshKey) {
-            do throws(MachineError) {
-                try await Tool.sshKeygen.output(of: [
-                    "-q", "-t", "ed25519", "-N", "", "-C", "rum", "-f", files.sshKey,
-                ])
-            } catch {
-                if error.kind == .missingTool { return nil }
-                throw error
-            }
-        }
-        let line = try MachineFiles.read(files.sshKey + ".pub")
-        return line.split(whereSeparator: \.isNewline).first.map(String.init)
     }
 }

@@ -9,7 +9,8 @@ struct StartAttempt {
     let record: MachineRecord
     let kernel: DomainXML.Kernel?
     let token: MachineToken
-    let authorizedKeys: [String]
+    /// nil where OpenSSH is not installed.
+    let keys: SSHKeys?
     let bundleDigest: String
 
     private var config: MachineConfig { machine.config }
@@ -56,7 +57,8 @@ struct StartAttempt {
     private func seed(_ channel: ChannelChoice) -> GuestSeed {
         GuestSeed(
             instanceID: record.instanceID, hostname: GuestSeed.hostname(for: config.name),
-            user: config.ssh.user, authorizedKeys: authorizedKeys,
+            user: config.ssh.user,
+            authorizedKeys: config.ssh.authorizedKeys + [keys?.client].compactMap { $0 }, hostKey: keys?.host,
             listen: [channel.kind == .vsock ? "vsock" : "tcp:0.0.0.0:\(AgentPort.rpc.rawValue)"],
             token: token.text, bundleDigest: bundleDigest,
             systemScript: config.provision.system, bootScript: config.provision.boot)

@@ -36,11 +36,7 @@ struct ConfigParser {
     }
 
     private mutating func parseName() -> String {
-        if root.entries["name"] != nil {
-            return reader.value("name", in: root, expected: MachineName.rule) { name in
-                MachineName.isValid(name) ? name : nil
-            } ?? ""
-        }
+        if root.entries["name"] != nil { return parseGivenName() }
         let name = MachineName.derive(fromPath: paths.file)
         if !MachineName.isValid(name) {
             let found = name.isEmpty ? "none can be derived from the file's place" : "\"\(name)\" is no name"
@@ -48,6 +44,18 @@ struct ConfigParser {
                 "name", in: root, "\(found); expected a key name with \(MachineName.rule)")
         }
         return name
+    }
+
+    private mutating func parseGivenName() -> String {
+        guard let text = reader.string("name", in: root, expected: MachineName.rule) else { return "" }
+        do {
+            let name = try NameTemplate.filled(text, for: paths.file)
+            if MachineName.isValid(name) { return name }
+            reader.fail("name", in: root, "\(reader.shown("name", in: root)) is not \(MachineName.rule)")
+        } catch {
+            reader.fail("name", in: root, error.message)
+        }
+        return ""
     }
 
     // MARK: - What boots
@@ -102,7 +110,7 @@ struct ConfigParser {
     // MARK: - Ports
 
     private static let bindExpectation =
-        "an IP address such as 127.0.0.1 or ::1, or localhost for both of them"
+        "an IP address such as 127.0.0.1 or ::1, localhost for both of them, or machine for the machine's own address"
     private static let ports = 1...65535
 
     private mutating func parsePorts() -> [StaticPort] {
@@ -113,7 +121,7 @@ struct ConfigParser {
             let host = port("host", in: section)
             let guest = port("guest", in: section)
             let bind = reader.value(
-                "bind", in: section, expected: Self.bindExpectation, BindAddress.init(text:))
+                "bind", in: section, expected: Self.bindExpectation, Self.bindAddress)
             let allow = allow(in: section)
             guard let host, let guest else { continue }
             let new = StaticPort(
@@ -154,7 +162,7 @@ struct ConfigParser {
         let range = reader.value("range", in: section, expected: expected) { text in
             text.contains("-") ? PortRange(text: text) : nil
         }
-        let bind = reader.value("bind", in: section, expected: Self.bindExpectation, BindAddress.init(text:))
+        let bind = reader.value("bind", in: section, expected: Self.bindExpectation, Self.bindAddress)
         let ignore = reader.integers("ignore", in: section, Self.ports)
         let allow = allow(in: section)
         guard let range else { return nil }
@@ -162,6 +170,10 @@ struct ConfigParser {
         autoPorts.bind = bind ?? .loopback
         autoPorts.ignore = Set((ignore ?? []).compactMap { UInt16(exactly: $0).flatMap(PortNumber.init) })
         return autoPorts
+    }
+
+    private static func bindAddress(_ text: String) -> BindAddress? {
+        text == BindAddress.machine.text ? .machine : BindAddress(text: text)
     }
 
     private mutating func allow(in section: Section) -> AllowedClients? {

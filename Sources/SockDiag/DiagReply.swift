@@ -62,7 +62,7 @@ package enum DiagReply {
     }
 
     /// nil for a socket that does not listen: a look-up may find a connection.
-    private static func row(_ payload: UnsafeRawBufferPointer) throws(SockDiagError) -> ObservedListener? {
+    static func row(_ payload: UnsafeRawBufferPointer) throws(SockDiagError) -> ObservedListener? {
         guard payload.count >= MemoryLayout<inet_diag_msg>.size else { throw .cutMessage }
         let message = payload.loadUnaligned(as: inet_diag_msg.self)
         guard message.idiag_state == UInt8(TCP_LISTEN),

@@ -1,104 +1,153 @@
-import AgentAPI
-import AgentChannel
-import AgentSession
 import ArgumentParser
 import CommandMain
 import Foundation
-import GRPCCore
-import Linux
 import Machine
-import SwiftProtobuf
 
 struct ExecCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "exec",
-        abstract: "Run a command in the guest, as root.",
-        usage: "rum exec [<name>] [-c <file>] [-v] -- <command> [<argument> ...]",
+        abstract: "Run a command in the guest, as the machine's user.",
+        usage: "rum exec [<name>] [<options>] [--] <command> [<argument> ...]",
         discussion: """
-            Standard input, both outputs and the exit code pass through, and so does Ctrl-C. The exit code is 127 \
-            when the guest has no such program, and 255 when the guest cannot be reached.
+            The command gets a terminal of its own when both standard input and standard output are terminals; else \
+            its streams pass through as they are. Its exit code is that of `rum exec`: 127 when the guest has no such \
+            program, 126 when it cannot be started, and 255 when the guest cannot be reached.
+
+            The first word is the machine's name if a machine of that name exists, or if `--` follows it; else the \
+            command begins with it. A command that is called like a machine is written behind `--`.
             """)
 
-    @OptionGroup var options: MachineOptions
-    @OptionGroup var talk: TalkOptions
-
-    @Argument(parsing: .postTerminator, help: "The command, after --.")
-    var command: [String] = []
+    @OptionGroup var options: ExecOptions
 
     func validate() throws {
-        if command.isEmpty {
-            throw ValidationError("no command: write it after --, as in `rum exec -- uname -a`")
+        if try options.resolved().command.isEmpty {
+            throw ValidationError("no command; `rum exec -- uname -a` runs one, `rum shell` opens a shell")
         }
     }
 
     func run() async throws {
-        let machine = try options.machine()
-        let status: MachineStatus
-        do throws(MachineError) {
-            status = try await machine.status()
-        } catch {
-            throw CommandFailure(error.message, hint: error.hint, status: .unreachable)
+        let (options, name, command) = try options.resolved()
+        let session = ExecSession(
+            machine: try MachineOptions.about(name, or: options.config), verbose: options.talk.verbose)
+        var request = try options.request()
+        request.arguments = command
+        try await session.run(request)
+    }
+}
+
+/// The options of `rum exec`, which may stand before and behind the machine's name.
+struct ExecOptions: ParsableArguments {
+    @Option(
+        name: [.customShort("c"), .customLong("config")],
+        help: ArgumentHelp(
+            "The machine's configuration; else rum.toml in this folder or one above.", valueName: "file"))
+    var config: String?
+
+    @OptionGroup var place: ExecPlace
+    @OptionGroup var talk: TalkOptions
+
+    @Flag(name: [.customShort("t"), .customLong("tty")], help: "Give the command a terminal in any case.")
+    var terminal = false
+
+    @Flag(name: [.customShort("T"), .customLong("no-tty")], help: "Give it no terminal.")
+    var noTerminal = false
+
+    @Argument(
+        parsing: .captureForPassthrough,
+        help: ArgumentHelp("The machine's name if it is one, and the command.", valueName: "command"))
+    var words: [String] = []
+
+    /// These options with those behind the machine's name, that name, and the command.
+    func resolved() throws -> (ExecOptions, name: String?, command: [String]) {
+        let words = MachineWords(words)
+        guard words.name != nil, !words.isTerminated, words.rest.first?.hasPrefix("-") == true else {
+            return (self, words.name, words.rest)
         }
-        guard let running = status.running else {
-            throw CommandFailure(
-                "\(status.name) is not running (\(status.state.rawValue))", hint: "start it with `rum up`",
-                status: .unreachable)
-        }
-        if talk.verbose { StandardError.line("rum: agent at \(running.address)") }
-        let exit: Rum_V1_ExecExit
-        do {
-            exit = try await Self.exec(command, on: running)
-        } catch let error as RPCError {
-            throw Self.unreachable(AgentProblem(error))
-        } catch let error as AgentDialError {
-            throw Self.unreachable(AgentProblem(error))
-        }
-        if !exit.failure.isEmpty {
-            StandardError.line("error: \(command.first ?? ""): \(exit.failure.printable())")
-            StandardError.line(
-                "hint: `rum exec -- sh -c 'echo $PATH'` shows where the guest looks for programs")
-        }
-        if exit.code != 0 { throw ExitCode(exit.code) }
+        var all = try ExecOptions.parse(words.rest)
+        let command = all.words.first == "--" ? Array(all.words.dropFirst()) : all.words
+        all.config = all.config ?? config
+        all.place.root = all.place.root || place.root
+        all.place.directory = all.place.directory ?? place.directory
+        all.place.environment = place.environment + all.place.environment
+        all.terminal = all.terminal || terminal
+        all.noTerminal = all.noTerminal || noTerminal
+        all.talk.verbose = all.talk.verbose || talk.verbose
+        return (all, words.name, command)
     }
 
-    private static func exec(
-        _ command: [String], on running: RunningMachine
-    ) async throws -> Rum_V1_ExecExit {
-        let dialer = AgentDialer(address: running.address)
-        return try await AgentConnection.with(
-            token: running.token, firstAnswerWithin: AgentLimits.onlyAnswer
-        ) {
-            try await dialer.dial(.rpc)
-        } _: { agent in
-            // Until the agent has answered, Ctrl-C ends this program as it ends any; from here on it is the command's.
-            let signals = TerminationSignals.stream()
-            return try await agent.exec { writer in
-                try await writer.write(.with { $0.start = .with { $0.arguments = command } })
-                try await withThrowingTaskGroup(of: Void.self) { group in
-                    group.addTask {
-                        for try await bytes in StandardInput.chunks() {
-                            try await writer.write(.with { $0.stdin = Data(bytes) })
-                        }
-                        try await writer.write(.with { $0.stdinClosed = true })
-                    }
-                    group.addTask {
-                        for await number in signals { try await writer.write(.with { $0.signal = number }) }
-                    }
-                    try await group.waitForAll()
-                }
-            } output: { output in
-                switch output.output {
-                case .stdout(let data): try await StandardOutput.bytes(Array(data))
-                case .stderr(let data): await StandardError.bytes(Array(data))
-                case .exited, nil: break
-                }
+    func request() throws -> ExecRequest {
+        var request = try place.request()
+        let isInteractive = isatty(STDIN_FILENO) == 1 && StandardOutput.isTerminal
+        request.hasTerminal = !noTerminal && (terminal || isInteractive)
+        return request
+    }
+}
+
+/// As whom, where and with what a command is run.
+struct ExecPlace: ParsableArguments {
+    @Flag(help: "Run it as root, not as the machine's user (ssh.user).")
+    var root = false
+
+    @Option(
+        name: [.customShort("w"), .customLong("workdir")],
+        help: ArgumentHelp("The folder to run it in; else the user's home.", valueName: "folder"))
+    var directory: String?
+
+    @Option(
+        name: [.customShort("e"), .customLong("env")],
+        help: ArgumentHelp(
+            "A variable of its environment, as NAME=VALUE, or NAME for the value it has here.",
+            valueName: "variable"))
+    var environment: [String] = []
+
+    func request() throws(CommandFailure) -> ExecRequest {
+        var request = ExecRequest(isRoot: root, directory: directory ?? "")
+        for text in environment {
+            let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let name = String(parts[0])
+            guard !name.isEmpty else {
+                throw CommandFailure(
+                    "-e \(text): a variable has no name", hint: "write it as NAME=VALUE", status: .usage)
+            }
+            if parts.count == 2 {
+                request.environment[name] = String(parts[1])
+            } else if let value = ProcessInfo.processInfo.environment[name] {
+                request.environment[name] = value
             }
         }
+        return request
+    }
+}
+
+/// The words behind `rum exec` or `rum ssh`: perhaps a machine's name, then something for the guest.
+struct MachineWords {
+    let name: String?
+    let rest: [String]
+    /// Whether `--` said where the rest begins.
+    let isTerminated: Bool
+
+    /// - Parameter exists: whether there is a machine of that name.
+    init(_ words: [String], exists: (String) -> Bool = MachineWords.machineExists) {
+        if words.first == "--" {
+            (name, rest, isTerminated) = (nil, Array(words.dropFirst()), true)
+        } else if words.count > 1, words[1] == "--" {
+            (name, rest, isTerminated) = (words[0], Array(words.dropFirst(2)), true)
+        } else if let first = words.first, exists(first) {
+            (name, rest, isTerminated) = (first, Array(words.dropFirst()), false)
+        } else {
+            (name, rest, isTerminated) = (nil, words, false)
+        }
     }
 
-    private static func unreachable(_ problem: AgentProblem) -> CommandFailure {
-        CommandFailure(
-            "cannot reach the guest's agent: \(problem)",
-            hint: "`rum status` tells more; a guest that boots needs a while", status: .unreachable)
+    static func machineExists(_ name: String) -> Bool {
+        VirtualMachine(existing: name, environment: ProcessInfo.processInfo.environment) != nil
+    }
+}
+
+extension MachineOptions {
+    /// The machine called `name`, else that of a configuration.
+    static func about(_ name: String?, or config: String?) throws -> VirtualMachine {
+        let words = (config.map { ["-c", $0] } ?? []) + (name.map { ["--", $0] } ?? [])
+        return try MachineOptions.parse(words).machine()
     }
 }

@@ -16,7 +16,8 @@ struct ForwardCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Where the agent is: vsock:CID, unix:DIR, hybrid:PATH or tcp:HOST[:PORT].", valueName: "address"))
+            "Where the agent is: vsock:CID, unix:DIR, hybrid:PATH or tcp:HOST[:PORT].", valueName: "address"),
+        completion: .list(["vsock:", "unix:", "hybrid:", "tcp:"]))
     var agent: AgentAddress
 
     @Option(
@@ -44,7 +45,8 @@ struct ForwardCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "A file with the machine's token, where the agent asks for one.", valueName: "file"))
+            "A file with the machine's token, where the agent asks for one.", valueName: "file"),
+        completion: .file())
     var tokenFile: String?
 
     @OptionGroup var output: EventOutput

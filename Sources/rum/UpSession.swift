@@ -40,8 +40,10 @@ final class UpSession: Sendable {
         progress.say("its agent is reached by \(running.channel)")
 
         let engine = try RelayEngine.forHost(output)
+        let policy = try await explained { () async throws(MachineError) in try await machine.forwardPolicy()
+        }
         let forwards = ForwardSession(
-            agent: running.address, token: running.token, policy: ForwardPolicy(machine.config),
+            agent: running.address, token: running.token, policy: policy,
             engine: engine,
             emit: output.print)
         let reports = try UpReportSocket(machine, forwards: forwards)
@@ -116,7 +118,7 @@ final class UpSession: Sendable {
         // Of a machine that ran already, only a failure is news.
         if end.progress == .failed {
             progress.say(
-                "Provisioning \(end.text); `rum exec \(machine.config.name) -- cat \(ProvisionReport.log)` shows all"
+                "Provisioning \(end.text); `rum exec --root \(machine.config.name) -- cat \(ProvisionReport.log)` shows all"
             )
         } else if !running.wasRunning, end.script != nil {
             progress.say("Provisioning \(end.text)")
@@ -182,9 +184,16 @@ final class UpSession: Sendable {
     }
 }
 
-extension ForwardPolicy {
-    /// What a configuration asks for.
-    init(_ config: MachineConfig) {
-        self.init(staticPorts: config.ports, autoPorts: config.autoPorts)
+extension VirtualMachine {
+    /// What the configuration asks for, with the machine's own address where it names that.
+    fileprivate func forwardPolicy() async throws(MachineError) -> ForwardPolicy {
+        var policy = ForwardPolicy(staticPorts: config.ports, autoPorts: config.autoPorts)
+        guard config.needsOwnAddress else { return policy }
+        let own = try await reserveOwnAddress()
+        for index in policy.staticPorts.indices {
+            policy.staticPorts[index].bind = policy.staticPorts[index].bind.resolved(to: own)
+        }
+        if let bind = policy.autoPorts?.bind { policy.autoPorts?.bind = bind.resolved(to: own) }
+        return policy
     }
 }

@@ -25,10 +25,26 @@ struct MessageTests {
         let info = AgentInfo(
             version: "1.0", hostname: "guest", instanceID: "one", bootID: "boot",
             source: ListenSource(mode: .netlink, push: .tracepoint), monotonicTime: 9, startedAt: 7,
-            forwardVersion: 2)
+            forwardVersion: 2, execVersion: 1)
         #expect(AgentInfo(info.message) == info)
         #expect(AgentInfo(Rum_V1_PingResponse()).forwardVersion == 1)
         #expect(AgentInfo(Rum_V1_PingResponse()).startedAt == nil)
+    }
+
+    @Test("What is known about a port survives the way through its message")
+    func explanationRoundTrip() throws {
+        let socket = ListeningSocket(
+            address: .anyV4, port: try #require(PortNumber(5001)),
+            process: ListeningProcess(pid: 812, name: "python3"))
+        let answer = PortExplanation(
+            listeners: [
+                .init(socket: socket, queue: .init(waiting: 129, limit: 128)),
+                .init(
+                    socket: socket, networkNamespace: 4_026_532_000,
+                    container: .init(runtime: "docker", name: "0123456789ab")),
+            ], incomplete: "too late")
+        #expect(PortExplanation(answer.message) == answer)
+        #expect(PortExplanation(Rum_V1_ExplainPortResponse()) == PortExplanation(listeners: []))
     }
 
     @Test("A listener with an impossible port or address is left out")

@@ -25,6 +25,17 @@ struct OtherVersionTests {
         #expect(!events.all.contains("lost"))
     }
 
+    @Test("An agent that cannot explain a port is told apart from one that knows nothing of it")
+    func cannotExplain() async throws {
+        try await withServer(OlderAgent(tables: ScriptedTables())) { directory in
+            try await withAgent(in: directory) { agent in
+                let answer = try await agent.explainPort(port(5001))
+                #expect(answer == nil)
+                #expect(agent.info.execVersion == 0)
+            }
+        }
+    }
+
     @Test("What only a newer agent knows is passed over: words, fields and their numbers")
     func newer() async throws {
         let events = Recorder<String>()

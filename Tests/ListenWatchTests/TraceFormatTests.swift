@@ -75,7 +75,9 @@ struct TraceFormatTests {
 
     private func read(_ bytes: [UInt8], _ format: SocketStateFormat, pid: Int32 = 42) -> ListenHint? {
         bytes.withUnsafeBytes {
-            format.hint($0, pid: pid, thread: pid, time: MonotonicTime(nanoseconds: 7))
+            format.hint(
+                PerfRing.Sample(
+                    pid: pid, thread: pid, time: MonotonicTime(nanoseconds: 7), fields: $0))
         }
     }
 

@@ -96,7 +96,7 @@ struct FailedUpTests {
     @Test("A missing agent bundle is named, with the way to make it")
     func missingBundle() async throws {
         let machine = try machine("e", "image.base = \"x\"", bundle: "/nonexistent.tar.gz")
-        #expect(await failure(machine)?.hint == "Make it with `make bundle`.")
+        #expect(await failure(machine)?.hint.contains("`make bundle`") == true)
     }
 
     @Test("A start that fails half-way undoes the creation")

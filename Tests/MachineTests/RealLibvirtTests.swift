@@ -77,7 +77,10 @@ struct RealLibvirtTests {
     func modes() async throws {
         try await withMachine {
             _ = try await machine.up { _ in }
-            for path in [machine.files.token, machine.files.disk, machine.files.seed, machine.files.sshKey] {
+            for path in [
+                machine.files.token, machine.files.disk, machine.files.seed, machine.files.sshKey,
+                machine.files.sshHostKey, machine.files.knownHosts,
+            ] {
                 #expect(try mode(of: path) == 0o600, "\(path)")
             }
             #expect(try mode(of: machine.files.directory) == 0o700)
@@ -225,7 +228,7 @@ struct RealLibvirtTests {
             let attempt = StartAttempt(
                 machine: machine, progress: { _ in },
                 record: try #require(try MachineRecord.load(machine.files)), kernel: nil,
-                token: try machine.files.readToken(), authorizedKeys: [], bundleDigest: "")
+                token: try machine.files.readToken(), keys: nil, bundleDigest: "")
             let chosen = try await attempt.run(
                 .choose(wanted: .auto, facts: facts), .choose(wanted: .auto, facts: facts))
             let live = try #require(try await machine.hypervisor.xml(of: machine.domain))

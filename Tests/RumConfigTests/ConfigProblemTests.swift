@@ -27,7 +27,9 @@ private func problems(_ text: String, file: String = "/w/app/rum.toml") -> [Stri
 struct ConfigProblemTests {
     private static let f = "/w/app/rum.toml"
     private static let number = "expected a whole number from 1 to 65535"
-    private static let bind = "is not an IP address such as 127.0.0.1 or ::1, or localhost for both of them"
+    private static let bind =
+        "is not an IP address such as 127.0.0.1 or ::1, localhost for both of them, or machine for the machine's own "
+        + "address"
     private static let range =
         "is not min-max such as \"5000-6000\", two ports from 1 to 65535 with min <= max"
     private static let image = "a URL (http or https) or the path of a qcow2 or raw file"
@@ -53,6 +55,19 @@ struct ConfigProblemTests {
         BadInput(
             "provision = { system = { scrip = \"\", script = \"\" } }",
             "\(f):1: provision.system.scrip: unknown key; did you mean script?"),
+        // Keys of the rum written in Rust.
+        BadInput(
+            "[user]\nname = \"me\"",
+            "\(f):1: user: a key of the rum written in Rust; here the user's name is ssh.user; groups are given by a "
+                + "script, in [provision.system]"),
+        BadInput(
+            "[advanced]\nautologin = true",
+            "\(f):2: advanced.autologin: a key of the rum written in Rust; here the console is only recorded; "
+                + "`rum exec` needs no login"),
+        BadInput(
+            "[[fs.zfs]]\ntarget = \"/data\"",
+            "\(f):1: fs: a key of the rum written in Rust; here file systems are made by a script, in "
+                + "[provision.system]"),
         // Wrong types.
         BadInput("name = 3", "\(f):1: name: expected \(nameRule), in quotes, not 3"),
         BadInput(
@@ -180,6 +195,13 @@ struct ConfigProblemTests {
         ])
     func badImage(bad: BadInput) {
         #expect(problems(bad.text) == [bad.expected])
+    }
+
+    @Test("A byte order mark, as some editors write it, is accepted")
+    func byteOrderMark() throws {
+        let config = try MachineConfig.parse(
+            "\u{feff}name = \"dev\"\n[image]\nbase = \"x.img\"\n", file: "/work/rum.toml")
+        #expect(config.name == "dev")
     }
 
     @Test("All problems are listed at once, in the order of their lines")

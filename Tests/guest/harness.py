@@ -250,7 +250,7 @@ class Machine:
 
     def guest(self, script, timeout=60):
         """Runs a shell script in the guest; returns what it prints."""
-        result = self.run("exec", "--", "sh", "-c", script, timeout=timeout)
+        result = self.run("exec", "--root", "--", "sh", "-c", script, timeout=timeout)
         if result.returncode != 0:
             said = (result.stdout + result.stderr).strip()
             raise Failure(f"in the guest: {script}: code {result.returncode}: {said}")
@@ -258,7 +258,7 @@ class Machine:
 
     def guest_program(self, *command):
         """Starts a program in the guest that ends with the returned one."""
-        return Program(self.rum("exec", "--", *command), self.environment)
+        return Program(self.rum("exec", "--root", "--", *command), self.environment)
 
     def serve(self, port, *command, timeout=30):
         """Starts a program in the guest and waits until its port is forwarded."""
@@ -277,7 +277,7 @@ class Machine:
 
         def probe():
             try:
-                if self.run("exec", "--", "true", timeout=8).returncode == 0:
+                if self.run("exec", "--root", "--", "true", timeout=8).returncode == 0:
                     answered.append(time.monotonic())
             except subprocess.TimeoutExpired:
                 pass

@@ -72,12 +72,26 @@ package enum Rum_V1_RumAgent: Sendable {
                 type: .bidirectionalStreaming
             )
         }
+        /// Namespace for "ExplainPort" metadata.
+        package enum ExplainPort: Sendable {
+            /// Request type for "ExplainPort".
+            package typealias Input = Rum_V1_ExplainPortRequest
+            /// Response type for "ExplainPort".
+            package typealias Output = Rum_V1_ExplainPortResponse
+            /// Descriptor for "ExplainPort".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "rum.v1.RumAgent"),
+                method: "ExplainPort",
+                type: .unary
+            )
+        }
         /// Descriptors for all methods in the "rum.v1.RumAgent" service.
         package static let descriptors: [GRPCCore.MethodDescriptor] = [
             Ping.descriptor,
             ListeningPorts.descriptor,
             WatchListeningPorts.descriptor,
-            Exec.descriptor
+            Exec.descriptor,
+            ExplainPort.descriptor
         ]
     }
 }
@@ -175,6 +189,24 @@ extension Rum_V1_RumAgent {
             request: GRPCCore.StreamingServerRequest<Rum_V1_ExecInput>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Rum_V1_ExecOutput>
+
+        /// Handle the "ExplainPort" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What the guest knows about one TCP port, in every network namespace it can see.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Rum_V1_ExplainPortRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Rum_V1_ExplainPortResponse` messages.
+        func explainPort(
+            request: GRPCCore.StreamingServerRequest<Rum_V1_ExplainPortRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Rum_V1_ExplainPortResponse>
     }
 
     /// Service protocol for the "rum.v1.RumAgent" service.
@@ -256,6 +288,24 @@ extension Rum_V1_RumAgent {
             request: GRPCCore.StreamingServerRequest<Rum_V1_ExecInput>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Rum_V1_ExecOutput>
+
+        /// Handle the "ExplainPort" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What the guest knows about one TCP port, in every network namespace it can see.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Rum_V1_ExplainPortRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Rum_V1_ExplainPortResponse` message.
+        func explainPort(
+            request: GRPCCore.ServerRequest<Rum_V1_ExplainPortRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Rum_V1_ExplainPortResponse>
     }
 
     /// Simple service protocol for the "rum.v1.RumAgent" service.
@@ -337,6 +387,24 @@ extension Rum_V1_RumAgent {
             response: GRPCCore.RPCWriter<Rum_V1_ExecOutput>,
             context: GRPCCore.ServerContext
         ) async throws
+
+        /// Handle the "ExplainPort" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What the guest knows about one TCP port, in every network namespace it can see.
+        ///
+        /// - Parameters:
+        ///   - request: A `Rum_V1_ExplainPortRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Rum_V1_ExplainPortResponse` to respond with.
+        func explainPort(
+            request: Rum_V1_ExplainPortRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Rum_V1_ExplainPortResponse
     }
 }
 
@@ -388,6 +456,17 @@ extension Rum_V1_RumAgent.StreamingServiceProtocol {
                 )
             }
         )
+        router.registerHandler(
+            forMethod: Rum_V1_RumAgent.Method.ExplainPort.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Rum_V1_ExplainPortRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Rum_V1_ExplainPortResponse>(),
+            handler: { request, context in
+                try await self.explainPort(
+                    request: request,
+                    context: context
+                )
+            }
+        )
     }
 }
 
@@ -425,6 +504,17 @@ extension Rum_V1_RumAgent.ServiceProtocol {
             context: context
         )
         return response
+    }
+
+    package func explainPort(
+        request: GRPCCore.StreamingServerRequest<Rum_V1_ExplainPortRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Rum_V1_ExplainPortResponse> {
+        let response = try await self.explainPort(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
     }
 }
 
@@ -488,6 +578,19 @@ extension Rum_V1_RumAgent.SimpleServiceProtocol {
                 )
                 return [:]
             }
+        )
+    }
+
+    package func explainPort(
+        request: GRPCCore.ServerRequest<Rum_V1_ExplainPortRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Rum_V1_ExplainPortResponse> {
+        return GRPCCore.ServerResponse<Rum_V1_ExplainPortResponse>(
+            message: try await self.explainPort(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
         )
     }
 }
@@ -591,6 +694,29 @@ extension Rum_V1_RumAgent {
             deserializer: some GRPCCore.MessageDeserializer<Rum_V1_ExecOutput>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.StreamingClientResponse<Rum_V1_ExecOutput>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ExplainPort" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What the guest knows about one TCP port, in every network namespace it can see.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Rum_V1_ExplainPortRequest` message.
+        ///   - serializer: A serializer for `Rum_V1_ExplainPortRequest` messages.
+        ///   - deserializer: A deserializer for `Rum_V1_ExplainPortResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func explainPort<Result>(
+            request: GRPCCore.ClientRequest<Rum_V1_ExplainPortRequest>,
+            serializer: some GRPCCore.MessageSerializer<Rum_V1_ExplainPortRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Rum_V1_ExplainPortResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Rum_V1_ExplainPortResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
     }
 
@@ -741,6 +867,40 @@ extension Rum_V1_RumAgent {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "ExplainPort" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > What the guest knows about one TCP port, in every network namespace it can see.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Rum_V1_ExplainPortRequest` message.
+        ///   - serializer: A serializer for `Rum_V1_ExplainPortRequest` messages.
+        ///   - deserializer: A deserializer for `Rum_V1_ExplainPortResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func explainPort<Result>(
+            request: GRPCCore.ClientRequest<Rum_V1_ExplainPortRequest>,
+            serializer: some GRPCCore.MessageSerializer<Rum_V1_ExplainPortRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Rum_V1_ExplainPortResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Rum_V1_ExplainPortResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Rum_V1_RumAgent.Method.ExplainPort.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
@@ -854,6 +1014,35 @@ extension Rum_V1_RumAgent.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Rum_V1_ExecInput>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Rum_V1_ExecOutput>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ExplainPort" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > What the guest knows about one TCP port, in every network namespace it can see.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Rum_V1_ExplainPortRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func explainPort<Result>(
+        request: GRPCCore.ClientRequest<Rum_V1_ExplainPortRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Rum_V1_ExplainPortResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.explainPort(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Rum_V1_ExplainPortRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Rum_V1_ExplainPortResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -986,6 +1175,39 @@ extension Rum_V1_RumAgent.ClientProtocol {
             producer: producer
         )
         return try await self.exec(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ExplainPort" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > What the guest knows about one TCP port, in every network namespace it can see.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func explainPort<Result>(
+        _ message: Rum_V1_ExplainPortRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Rum_V1_ExplainPortResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Rum_V1_ExplainPortRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.explainPort(
             request: request,
             options: options,
             onResponse: handleResponse

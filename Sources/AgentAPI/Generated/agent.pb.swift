@@ -68,6 +68,10 @@ package nonisolated struct Rum_V1_PingResponse: Sendable {
   /// The version of the protocol on the forward port that the agent speaks at the most; 0 means 1.
   package var forwardVersion: UInt32 = 0
 
+  /// What `Exec` can do: 0 runs commands as the agent's own user, with pipes; from 1 on `user`, `terminal` and
+  /// `login_shell` are heeded.
+  package var execVersion: UInt32 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -173,13 +177,22 @@ package nonisolated struct Rum_V1_ExecInput: Sendable {
     set {input = .stdinClosed(newValue)}
   }
 
-  /// A signal number for the command's process group.
+  /// A signal number for the command's process group; on a terminal, for the one in its foreground.
   package var signal: Int32 {
     get {
       if case .signal(let v)? = input {return v}
       return 0
     }
     set {input = .signal(newValue)}
+  }
+
+  /// The terminal's size has changed.
+  package var resize: Rum_V1_TerminalSize {
+    get {
+      if case .resize(let v)? = input {return v}
+      return Rum_V1_TerminalSize()
+    }
+    set {input = .resize(newValue)}
   }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -189,8 +202,10 @@ package nonisolated struct Rum_V1_ExecInput: Sendable {
     case stdin(Data)
     /// No more standard input.
     case stdinClosed(Bool)
-    /// A signal number for the command's process group.
+    /// A signal number for the command's process group; on a terminal, for the one in its foreground.
     case signal(Int32)
+    /// The terminal's size has changed.
+    case resize(Rum_V1_TerminalSize)
 
   }
 
@@ -205,11 +220,43 @@ package nonisolated struct Rum_V1_ExecStart: Sendable {
   /// argv[0] is looked up in PATH.
   package var arguments: [String] = []
 
-  /// Added to the agent's own environment.
+  /// Added to the agent's own environment, or to that of a login where there is a `user`.
   package var environment: Dictionary<String,String> = [:]
 
-  /// Empty for "/".
+  /// Empty for the home of `user`, or "/" without one.
   package var directory: String = String()
+
+  /// The name of the user that runs it, with all groups of that user; empty for the agent's own.
+  package var user: String = String()
+
+  /// Runs it on a terminal of its own, of this size; what it writes comes as stdout.
+  package var terminal: Rum_V1_TerminalSize {
+    get {_terminal ?? Rum_V1_TerminalSize()}
+    set {_terminal = newValue}
+  }
+  /// Returns true if `terminal` has been explicitly set.
+  package var hasTerminal: Bool {self._terminal != nil}
+  /// Clears the value of `terminal`. Subsequent reads from it will return its default value.
+  package mutating func clearTerminal() {self._terminal = nil}
+
+  /// Runs the user's login shell in the place of `arguments`.
+  package var loginShell: Bool = false
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _terminal: Rum_V1_TerminalSize? = nil
+}
+
+package nonisolated struct Rum_V1_TerminalSize: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var columns: UInt32 = 0
+
+  package var rows: UInt32 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -247,12 +294,23 @@ package nonisolated struct Rum_V1_ExecOutput: Sendable {
     set {output = .exited(newValue)}
   }
 
+  /// The command has been started; from exec version 1 on.
+  package var started: Bool {
+    get {
+      if case .started(let v)? = output {return v}
+      return false
+    }
+    set {output = .started(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Output: Equatable, Sendable {
     case stdout(Data)
     case stderr(Data)
     case exited(Rum_V1_ExecExit)
+    /// The command has been started; from exec version 1 on.
+    case started(Bool)
 
   }
 
@@ -273,6 +331,70 @@ package nonisolated struct Rum_V1_ExecExit: Sendable {
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+}
+
+package nonisolated struct Rum_V1_ExplainPortRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var port: UInt32 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Rum_V1_ExplainPortResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Those of the agent's own network namespace first, sorted by address.
+  package var listeners: [Rum_V1_PortListener] = []
+
+  /// Why some may be missing; empty when everything was looked at.
+  package var incomplete: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Rum_V1_PortListener: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var listener: Rum_V1_Listener {
+    get {_listener ?? Rum_V1_Listener()}
+    set {_listener = newValue}
+  }
+  /// Returns true if `listener` has been explicitly set.
+  package var hasListener: Bool {self._listener != nil}
+  /// Clears the value of `listener`. Subsequent reads from it will return its default value.
+  package mutating func clearListener() {self._listener = nil}
+
+  /// Connections that wait to be accepted.
+  package var waiting: UInt32 = 0
+
+  /// The kernel takes no more when `waiting` is above this; 0 with `waiting` when not known.
+  package var queueLimit: UInt32 = 0
+
+  /// The inode number of its network namespace; 0 for the agent's own, which alone the agent can connect to.
+  package var networkNamespace: UInt64 = 0
+
+  /// "docker", "podman", "containerd", "cri-o", "lxc" or "systemd-nspawn"; empty when it is no container that is recognised.
+  package var containerRuntime: String = String()
+
+  /// The container's id or name, as far as its control group tells.
+  package var container: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _listener: Rum_V1_Listener? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -300,7 +422,7 @@ nonisolated extension Rum_V1_PingRequest: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Rum_V1_PingResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PingResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}hostname\0\u{3}instance_id\0\u{3}boot_id\0\u{1}mode\0\u{1}push\0\u{1}degraded\0\u{3}monotonic_ns\0\u{3}agent_started_ns\0\u{3}forward_version\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}hostname\0\u{3}instance_id\0\u{3}boot_id\0\u{1}mode\0\u{1}push\0\u{1}degraded\0\u{3}monotonic_ns\0\u{3}agent_started_ns\0\u{3}forward_version\0\u{3}exec_version\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -318,6 +440,7 @@ nonisolated extension Rum_V1_PingResponse: SwiftProtobuf.Message, SwiftProtobuf.
       case 8: try { try decoder.decodeSingularUInt64Field(value: &self.monotonicNs) }()
       case 9: try { try decoder.decodeSingularUInt64Field(value: &self.agentStartedNs) }()
       case 10: try { try decoder.decodeSingularUInt32Field(value: &self.forwardVersion) }()
+      case 11: try { try decoder.decodeSingularUInt32Field(value: &self.execVersion) }()
       default: break
       }
     }
@@ -354,6 +477,9 @@ nonisolated extension Rum_V1_PingResponse: SwiftProtobuf.Message, SwiftProtobuf.
     if self.forwardVersion != 0 {
       try visitor.visitSingularUInt32Field(value: self.forwardVersion, fieldNumber: 10)
     }
+    if self.execVersion != 0 {
+      try visitor.visitSingularUInt32Field(value: self.execVersion, fieldNumber: 11)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -368,6 +494,7 @@ nonisolated extension Rum_V1_PingResponse: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.monotonicNs != rhs.monotonicNs {return false}
     if lhs.agentStartedNs != rhs.agentStartedNs {return false}
     if lhs.forwardVersion != rhs.forwardVersion {return false}
+    if lhs.execVersion != rhs.execVersion {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -525,7 +652,7 @@ nonisolated extension Rum_V1_Listener: SwiftProtobuf.Message, SwiftProtobuf._Mes
 
 nonisolated extension Rum_V1_ExecInput: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ExecInput"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}start\0\u{1}stdin\0\u{3}stdin_closed\0\u{1}signal\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}start\0\u{1}stdin\0\u{3}stdin_closed\0\u{1}signal\0\u{1}resize\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -570,6 +697,19 @@ nonisolated extension Rum_V1_ExecInput: SwiftProtobuf.Message, SwiftProtobuf._Me
           self.input = .signal(v)
         }
       }()
+      case 5: try {
+        var v: Rum_V1_TerminalSize?
+        var hadOneofValue = false
+        if let current = self.input {
+          hadOneofValue = true
+          if case .resize(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.input = .resize(v)
+        }
+      }()
       default: break
       }
     }
@@ -597,6 +737,10 @@ nonisolated extension Rum_V1_ExecInput: SwiftProtobuf.Message, SwiftProtobuf._Me
       guard case .signal(let v)? = self.input else { preconditionFailure() }
       try visitor.visitSingularInt32Field(value: v, fieldNumber: 4)
     }()
+    case .resize?: try {
+      guard case .resize(let v)? = self.input else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    }()
     case nil: break
     }
     try unknownFields.traverse(visitor: &visitor)
@@ -611,7 +755,7 @@ nonisolated extension Rum_V1_ExecInput: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension Rum_V1_ExecStart: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ExecStart"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}arguments\0\u{1}environment\0\u{1}directory\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}arguments\0\u{1}environment\0\u{1}directory\0\u{1}user\0\u{1}terminal\0\u{3}login_shell\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -622,12 +766,19 @@ nonisolated extension Rum_V1_ExecStart: SwiftProtobuf.Message, SwiftProtobuf._Me
       case 1: try { try decoder.decodeRepeatedStringField(value: &self.arguments) }()
       case 2: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.ProtobufString>.self, value: &self.environment) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.directory) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.user) }()
+      case 5: try { try decoder.decodeSingularMessageField(value: &self._terminal) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.loginShell) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.arguments.isEmpty {
       try visitor.visitRepeatedStringField(value: self.arguments, fieldNumber: 1)
     }
@@ -637,6 +788,15 @@ nonisolated extension Rum_V1_ExecStart: SwiftProtobuf.Message, SwiftProtobuf._Me
     if !self.directory.isEmpty {
       try visitor.visitSingularStringField(value: self.directory, fieldNumber: 3)
     }
+    if !self.user.isEmpty {
+      try visitor.visitSingularStringField(value: self.user, fieldNumber: 4)
+    }
+    try { if let v = self._terminal {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    } }()
+    if self.loginShell != false {
+      try visitor.visitSingularBoolField(value: self.loginShell, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -644,6 +804,44 @@ nonisolated extension Rum_V1_ExecStart: SwiftProtobuf.Message, SwiftProtobuf._Me
     if lhs.arguments != rhs.arguments {return false}
     if lhs.environment != rhs.environment {return false}
     if lhs.directory != rhs.directory {return false}
+    if lhs.user != rhs.user {return false}
+    if lhs._terminal != rhs._terminal {return false}
+    if lhs.loginShell != rhs.loginShell {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Rum_V1_TerminalSize: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".TerminalSize"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}columns\0\u{1}rows\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.columns) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.rows) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.columns != 0 {
+      try visitor.visitSingularUInt32Field(value: self.columns, fieldNumber: 1)
+    }
+    if self.rows != 0 {
+      try visitor.visitSingularUInt32Field(value: self.rows, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Rum_V1_TerminalSize, rhs: Rum_V1_TerminalSize) -> Bool {
+    if lhs.columns != rhs.columns {return false}
+    if lhs.rows != rhs.rows {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -651,7 +849,7 @@ nonisolated extension Rum_V1_ExecStart: SwiftProtobuf.Message, SwiftProtobuf._Me
 
 nonisolated extension Rum_V1_ExecOutput: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ExecOutput"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}stdout\0\u{1}stderr\0\u{1}exited\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}stdout\0\u{1}stderr\0\u{1}exited\0\u{1}started\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -688,6 +886,14 @@ nonisolated extension Rum_V1_ExecOutput: SwiftProtobuf.Message, SwiftProtobuf._M
           self.output = .exited(v)
         }
       }()
+      case 4: try {
+        var v: Bool?
+        try decoder.decodeSingularBoolField(value: &v)
+        if let v = v {
+          if self.output != nil {try decoder.handleConflictingOneOf()}
+          self.output = .started(v)
+        }
+      }()
       default: break
       }
     }
@@ -710,6 +916,10 @@ nonisolated extension Rum_V1_ExecOutput: SwiftProtobuf.Message, SwiftProtobuf._M
     case .exited?: try {
       guard case .exited(let v)? = self.output else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    }()
+    case .started?: try {
+      guard case .started(let v)? = self.output else { preconditionFailure() }
+      try visitor.visitSingularBoolField(value: v, fieldNumber: 4)
     }()
     case nil: break
     }
@@ -753,6 +963,130 @@ nonisolated extension Rum_V1_ExecExit: SwiftProtobuf.Message, SwiftProtobuf._Mes
   package static func ==(lhs: Rum_V1_ExecExit, rhs: Rum_V1_ExecExit) -> Bool {
     if lhs.code != rhs.code {return false}
     if lhs.failure != rhs.failure {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Rum_V1_ExplainPortRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ExplainPortRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}port\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.port) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.port != 0 {
+      try visitor.visitSingularUInt32Field(value: self.port, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Rum_V1_ExplainPortRequest, rhs: Rum_V1_ExplainPortRequest) -> Bool {
+    if lhs.port != rhs.port {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Rum_V1_ExplainPortResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ExplainPortResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}listeners\0\u{1}incomplete\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.listeners) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.incomplete) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.listeners.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.listeners, fieldNumber: 1)
+    }
+    if !self.incomplete.isEmpty {
+      try visitor.visitSingularStringField(value: self.incomplete, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Rum_V1_ExplainPortResponse, rhs: Rum_V1_ExplainPortResponse) -> Bool {
+    if lhs.listeners != rhs.listeners {return false}
+    if lhs.incomplete != rhs.incomplete {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Rum_V1_PortListener: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PortListener"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}listener\0\u{1}waiting\0\u{3}queue_limit\0\u{3}network_namespace\0\u{3}container_runtime\0\u{1}container\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._listener) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.waiting) }()
+      case 3: try { try decoder.decodeSingularUInt32Field(value: &self.queueLimit) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.networkNamespace) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.containerRuntime) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.container) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._listener {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if self.waiting != 0 {
+      try visitor.visitSingularUInt32Field(value: self.waiting, fieldNumber: 2)
+    }
+    if self.queueLimit != 0 {
+      try visitor.visitSingularUInt32Field(value: self.queueLimit, fieldNumber: 3)
+    }
+    if self.networkNamespace != 0 {
+      try visitor.visitSingularUInt64Field(value: self.networkNamespace, fieldNumber: 4)
+    }
+    if !self.containerRuntime.isEmpty {
+      try visitor.visitSingularStringField(value: self.containerRuntime, fieldNumber: 5)
+    }
+    if !self.container.isEmpty {
+      try visitor.visitSingularStringField(value: self.container, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Rum_V1_PortListener, rhs: Rum_V1_PortListener) -> Bool {
+    if lhs._listener != rhs._listener {return false}
+    if lhs.waiting != rhs.waiting {return false}
+    if lhs.queueLimit != rhs.queueLimit {return false}
+    if lhs.networkNamespace != rhs.networkNamespace {return false}
+    if lhs.containerRuntime != rhs.containerRuntime {return false}
+    if lhs.container != rhs.container {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -28,6 +28,15 @@ int clinux_reset_on_close(int fd, int on);
 int clinux_readable_bytes(int fd);
 /// fcntl(2) F_SETFL and F_GETFL: adds or removes O_NONBLOCK.
 int clinux_set_nonblocking(int fd, int on);
+/// A new pseudo-terminal (pty(7)): its master, non-blocking, and its other side with the other side's path, both
+/// close-on-exec and nobody's controlling terminal. -1 and errno.
+int clinux_open_terminal(int ends[2], char *path, size_t length);
+/// ioctl(2) TIOCSWINSZ.
+int clinux_set_terminal_size(int fd, uint16_t rows, uint16_t columns);
+/// ioctl(2) TIOCGWINSZ.
+int clinux_terminal_size(int fd, uint16_t *rows, uint16_t *columns);
+/// ioctl(2) TIOCGPGRP, which tcgetpgrp(3) does not do on a master: the process group in the foreground, or -1.
+int clinux_foreground_group(int fd);
 /// sched_setattr(2): asks for this time slice for the calling thread, in nanoseconds. Since Linux 6.12 the default
 /// policy heeds it, and a thread with a shorter one runs sooner when it wakes; older kernels ignore it.
 int clinux_set_slice(uint64_t nanoseconds);
@@ -37,8 +46,8 @@ int clinux_name_thread(const char *name);
 int clinux_set_timer_slack(unsigned long nanoseconds);
 
 /// Opens a disabled event on every firing of tracepoint `id` on `cpu`, in any process: samples carry TID, TIME
-/// (CLOCK_MONOTONIC) and RAW, and each one wakes the reader. Close-on-exec. -1 and errno when refused.
-int clinux_perf_open(uint64_t id, int cpu);
+/// (CLOCK_MONOTONIC) and RAW, and each one wakes the reader if `wakes`. Close-on-exec. -1 and errno when refused.
+int clinux_perf_open(uint64_t id, int cpu, int wakes);
 /// PERF_EVENT_IOC_SET_FILTER: the kernel then writes only events for which `filter` holds.
 int clinux_perf_set_filter(int fd, const char *filter);
 /// PERF_EVENT_IOC_ENABLE.

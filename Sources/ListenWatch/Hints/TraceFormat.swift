@@ -61,9 +61,8 @@ struct SocketStateFormat {
     }
 
     /// The hint in a record, nil when it is too short or of another family.
-    func hint(
-        _ record: UnsafeRawBufferPointer, pid: Int32, thread: Int32, time: MonotonicTime
-    ) -> ListenHint? {
+    func hint(_ sample: PerfRing.Sample) -> ListenHint? {
+        let record = sample.fields
         guard record.count >= end else { return nil }
         let address: IPAddress
         switch record.loadUnaligned(fromByteOffset: family.offset, as: UInt16.self) {
@@ -78,6 +77,7 @@ struct SocketStateFormat {
             kind: state == 10 ? .opened : .closed, address: address,
             // Host byte order already (ntohs in the tracepoint).
             port: PortNumber(record.loadUnaligned(fromByteOffset: port.offset, as: UInt16.self)),
-            pid: pid > 0 ? pid : nil, time: time, thread: thread > 0 ? thread : nil)
+            pid: sample.pid > 0 ? sample.pid : nil, time: sample.time,
+            thread: sample.thread > 0 ? sample.thread : nil)
     }
 }

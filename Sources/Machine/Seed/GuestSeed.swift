@@ -10,6 +10,8 @@ package struct GuestSeed: Hashable, Sendable {
     package var hostname: String
     package var user: String
     package var authorizedKeys: [String]
+    /// The key of the guest's sshd; nil leaves it to cloud-init to make some.
+    var hostKey: SSHKeys.Host?
     /// What the agent listens on, such as `vsock`.
     package var listen: [String]
     /// The agent's token in its written form.
@@ -34,6 +36,8 @@ package struct GuestSeed: Hashable, Sendable {
             "rum-agent.sha256": bundleDigest + "\n",
             "token": token + "\n",
         ]
+        files["ssh_host_ed25519_key"] = hostKey?.privateKey
+        files["ssh_host_ed25519_key.pub"] = hostKey?.publicKey
         files["provision-system"] = systemScript.map(Self.script)
         files["provision-boot"] = bootScript.map(Self.script)
         return files
@@ -49,7 +53,7 @@ package struct GuestSeed: Hashable, Sendable {
         """
         #cloud-config
         ssh_pwauth: false
-        \(account)
+        \(account)\(sshKeys)
         bootcmd:
           - |
             install -d -m 0700 /run/rum-seed
@@ -57,6 +61,17 @@ package struct GuestSeed: Hashable, Sendable {
               { sh /run/rum-seed/install; umount /run/rum-seed; }
 
         """
+    }
+
+    /// On a fresh disk cloud-init removes the host keys that came with the image; these take their place.
+    private var sshKeys: String {
+        guard let hostKey else { return "" }
+        return """
+
+            ssh_keys:
+              ed25519_private: \(Self.quote(hostKey.privateKey))
+              ed25519_public: \(Self.quote(hostKey.publicKey))
+            """
     }
 
     private var account: String {

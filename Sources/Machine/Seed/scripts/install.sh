@@ -36,6 +36,17 @@ done
 name=$(sed -n 's/^local-hostname: "\(.*\)"$/\1/p' "$seed/meta-data")
 if ! grep -qwF -- "$name" /etc/hosts; then echo "127.0.1.1 $name" >>/etc/hosts; fi
 
+# The host key by which rum knows this guest. cloud-init puts it on a fresh disk; this is for one that has another.
+key=ssh_host_ed25519_key
+if [ -e "$seed/$key" ] && [ -d /etc/ssh ] && ! cmp -s "$seed/$key" "/etc/ssh/$key"; then
+    had=
+    [ ! -e "/etc/ssh/$key" ] || had=yes
+    install -m 0600 "$seed/$key" "/etc/ssh/$key"
+    install -m 0644 "$seed/$key.pub" "/etc/ssh/$key.pub"
+    # An sshd that runs already has read the other one.
+    if [ "$had" ]; then systemctl try-restart --no-block ssh.service sshd.service 2>/dev/null || true; fi
+fi
+
 mkdir -p /etc/systemd/system/multi-user.target.wants
 ln -sf ../rum-agent.service /etc/systemd/system/multi-user.target.wants/rum-agent.service
 if [ "$reload" ]; then systemctl daemon-reload; fi

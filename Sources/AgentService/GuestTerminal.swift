@@ -1,0 +1,105 @@
+internal import CLinux
+internal import Glibc
+internal import Linux
+internal import Synchronization
+
+/// A pseudo-terminal (pty(7)) for one command. The agent holds its master's side.
+///
+/// When the last holder of the other side goes, or the session's leader ends, reads end; when this object goes, the
+/// kernel hangs the terminal up, and what still runs on it gets SIGHUP.
+final class GuestTerminal: Sendable {
+    struct Size: Hashable, Sendable {
+        var columns: UInt16
+        var rows: UInt16
+    }
+
+    /// How long to wait, after the command's end, for output that the kernel has not passed on yet: a worker of the
+    /// kernel's does that.
+    private static let lastOutput = Duration.milliseconds(100)
+
+    /// The path of the command's side.
+    let path: String
+    private let master: OwnedDescriptor
+    /// The command's side, until it is handed over.
+    private let slave: Mutex<Int32?>
+    private let readable = DescriptorWait(for: .readable)
+    private let writable = DescriptorWait(for: .writable)
+
+    /// - Parameter owner: the user who may open it; nil for the agent's own.
+    init(_ size: Size, owner: UInt32?) throws(SystemError) {
+        var ends: [Int32] = [-1, -1]
+        var name = [CChar](repeating: 0, count: 64)
+        _ = try SystemError.check("open a terminal", clinux_open_terminal(&ends, &name, name.count))
+        master = OwnedDescriptor(owning: ends[0])
+        slave = Mutex(ends[1])
+        path = name.withUnsafeBytes { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        resize(to: size)
+        if let owner { _ = fchown(ends[1], owner, gid_t.max) }
+    }
+
+    deinit {
+        if let number = slave.withLock({ $0 }) { close(number) }
+    }
+
+    /// Hands the command's side over, once; the caller closes it.
+    func takeSlave() -> Int32 {
+        slave.withLock { slave in
+            defer { slave = nil }
+            return slave ?? -1
+        }
+    }
+
+    /// The foreground process group gets SIGWINCH when the size is another one.
+    func resize(to size: Size) { _ = clinux_set_terminal_size(master.rawValue, size.rows, size.columns) }
+
+    /// Sends a signal to the process group in the foreground; false when there is none.
+    func signal(_ number: Int32) -> Bool {
+        let group = clinux_foreground_group(master.rawValue)
+        return group > 0 && kill(-group, number) == 0
+    }
+
+    /// What the command wrote next; nil at the end.
+    func read() async -> [UInt8]? {
+        var buffer = [UInt8](repeating: 0, count: 32 << 10)
+        var isLast = false
+        while !Task.isCancelled {
+            let count = Glibc.read(master.rawValue, &buffer, buffer.count)
+            if count > 0 { return Array(buffer[..<count]) }
+            // EIO: nobody holds the other side any more.
+            guard count < 0, errno == EAGAIN || errno == EINTR else { return nil }
+            if isLast { return nil }
+            if readable.isOver {
+                isLast = true
+                try? await Task.sleep(for: Self.lastOutput)
+            } else {
+                await readable.wait(on: master.rawValue)
+            }
+        }
+        return nil
+    }
+
+    /// Types these bytes; false when nobody can read them any more.
+    func write(_ bytes: [UInt8]) async -> Bool {
+        var rest = bytes[...]
+        while !rest.isEmpty, !Task.isCancelled, !writable.isOver {
+            let count = rest.withUnsafeBytes { Glibc.write(master.rawValue, $0.baseAddress, $0.count) }
+            if count >= 0 {
+                rest = rest.dropFirst(count)
+            } else if errno == EAGAIN {
+                await writable.wait(on: master.rawValue)
+            } else if errno != EINTR {
+                return false
+            }
+        }
+        return rest.isEmpty
+    }
+
+    /// Types the end of the input: it ends what was typed so far, then stands for itself (termios(3), VEOF).
+    func writeEnd() async { _ = await write([4, 4]) }
+
+    /// The command has ended: what is there to read is all there will be, and nothing more can be typed.
+    func end() {
+        readable.end()
+        writable.end()
+    }
+}
