@@ -102,6 +102,9 @@ let package = Package(
             ],
             swiftSettings: rules),
 
+        // How other commands talk to the process that owns a machine's forwards.
+        .target(name: "Control", dependencies: ["CLinux", "Linux"], swiftSettings: rules),
+
         // The programs.
         .target(
             name: "CommandMain",
@@ -207,6 +210,8 @@ let package = Package(
                 "AgentAPI", "AgentChannel", "AgentService", "AgentSession", "Linux", "Ports", "TestSupport",
             ] + grpc,
             swiftSettings: rules),
+        .testTarget(
+            name: "ControlTests", dependencies: ["Control", "Linux", "TestSupport"], swiftSettings: rules),
         .testTarget(
             name: "RumTests",
             dependencies: [
