@@ -116,8 +116,8 @@ let package = Package(
         .executableTarget(
             name: "rum",
             dependencies: [
-                "AgentAPI", "AgentChannel", "AgentSession", "CLinux", "CommandMain", "HostForward", "Linux",
-                "Machine", "PortForward", "Ports", "Relay", "RumConfig",
+                "AgentAPI", "AgentChannel", "AgentSession", "CLinux", "CommandMain", "Control", "HostForward",
+                "Linux", "Machine", "PortForward", "Ports", "Relay", "RumConfig",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
@@ -215,7 +215,7 @@ let package = Package(
         .testTarget(
             name: "RumTests",
             dependencies: [
-                "Linux", "PortForward", "Ports", "RumConfig", "TestSupport", "rum",
+                "Control", "Linux", "PortForward", "Ports", "RumConfig", "TestSupport", "rum",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: rules),
         .testTarget(
@@ -231,8 +231,8 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "AgentAPI", "AgentService", "AgentSession", "Linux", "LiveKernel", "Ports", "ProcNet", "rum",
-                "rum-agent", "TestSupport",
+                "AgentAPI", "AgentChannel", "AgentService", "AgentSession", "Control", "HostForward", "Linux",
+                "LiveKernel", "PortForward", "Ports", "ProcNet", "Relay", "rum", "rum-agent", "TestSupport",
             ],
             swiftSettings: rules),
     ]

@@ -16,18 +16,19 @@ package struct LeadingOptions: Sendable {
     /// own commands. Anything else stays as it is, for the parser to complain about.
     package func behindCommand(_ arguments: [String], of root: any ParsableCommand.Type) -> [String] {
         var rest = arguments[...]
-        while let word = rest.first, let length = length(word) { rest = rest.dropFirst(length) }
-        let leading = arguments[..<rest.startIndex]
         var command = root
-        var names: [String] = []
-        while let word = rest.first,
-            let next = command.configuration.subcommands.first(where: { Self.names($0).contains(word) })
-        {
-            command = next
+        var (names, moved): ([String], [String]) = ([], [])
+        while true {
+            var next = rest
+            while let word = next.first, let length = length(word) { next = next.dropFirst(length) }
+            guard let word = next.first,
+                let found = command.configuration.subcommands.first(where: { Self.names($0).contains(word) })
+            else { return names.isEmpty ? arguments : names + moved + rest }
+            moved += rest[..<next.startIndex]
             names.append(word)
-            rest = rest.dropFirst()
+            command = found
+            rest = next.dropFirst()
         }
-        return names.isEmpty ? arguments : names + leading + rest
     }
 
     /// How many words an option takes that starts with `word`; nil for all else.

@@ -50,6 +50,9 @@ extension SystemError {
     /// This machine has no such address, or no such family at all: IPv6 is off.
     package var isMissingFamily: Bool { code == EADDRNOTAVAIL || code == EAFNOSUPPORT }
 
+    /// There is no such file (ENOENT).
+    package var isMissingFile: Bool { code == ENOENT }
+
     /// No descriptors or memory are left for now (EMFILE, ENFILE, ENOBUFS, ENOMEM): it may work again shortly.
     package var isExhaustion: Bool {
         switch code {

@@ -36,8 +36,14 @@ package struct MachineFiles: Hashable, Sendable {
 
     package var token: String { directory + "/token" }
     package var consoleLog: String { directory + "/console.log" }
-    /// The console of the run before the newest.
-    package var lastConsoleLog: String { directory + "/console.last.log" }
+    /// The consoles of the runs before, the newest first.
+    package var earlierConsoleLogs: [String] {
+        (1...MachineLimits.earlierConsoles).map { "\(directory)/console.\($0).log" }
+    }
+    /// What the process that owns the machine's forwards says while it runs in the background.
+    package var backgroundLog: String { directory + "/background.log" }
+    /// Where that process is asked and told things.
+    package var controlSocket: String { directory + "/control.sock" }
     /// The private key that the guest's user accepts.
     package var sshKey: String { directory + "/id_ed25519" }
     /// The private key of the guest's sshd.
@@ -211,7 +217,7 @@ extension MachineFiles {
 
     /// Throws when sockets in the machine's folder would have names that are too long (sun_path, unix(7)).
     func checkSocketLength() throws(MachineError) {
-        let length = directory.utf8.count + "/up.sock".utf8.count
+        let length = controlSocket.utf8.count
         guard length > MachineLimits.socketPath else { return }
         throw MachineError(
             .files,

@@ -20,6 +20,9 @@ package enum MachineLimits {
     /// The bytes of a unix socket's path, without the zero at its end (sun_path, unix(7)).
     static let socketPath = 107
 
+    /// How many consoles of earlier runs are kept.
+    static let earlierConsoles = 4
+
     // MARK: - Images
 
     /// How much of an image is looked at: as far as the magic of btrfs, 64 KiB into the disk.

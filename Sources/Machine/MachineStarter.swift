@@ -135,10 +135,13 @@ struct MachineStarter {
         return kernel
     }
 
-    /// The console of the run before, which may tell why it crashed.
+    /// The consoles of the runs before, which may tell why one crashed: each moves one place on, the oldest goes.
     private func keepLastConsole() throws(MachineError) {
-        if MachineFiles.size(of: files.consoleLog) > 0 {
-            try MachineFiles.move(files.consoleLog, to: files.lastConsoleLog)
+        guard MachineFiles.size(of: files.consoleLog) > 0 else { return }
+        var place = files.earlierConsoleLogs[...]
+        while let oldest = place.popLast() {
+            let newer = place.last ?? files.consoleLog
+            if MachineFiles.exists(newer) { try MachineFiles.move(newer, to: oldest) }
         }
     }
 

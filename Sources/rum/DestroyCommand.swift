@@ -14,6 +14,8 @@ struct DestroyCommand: AsyncParsableCommand {
         let machine = try options.machine()
         let progress = ProgressPrinter()
         if talk.verbose { progress.say("folder: \(machine.files.directory)") }
+        // Before its files go.
+        try await OwnerLink(machine).end()
         let existed = try await explained { () async throws(MachineError) in
             try await machine.destroy { progress.show($0) }
         }

@@ -20,6 +20,8 @@ struct DownCommand: AsyncParsableCommand {
         let outcome = try await explained { () async throws(MachineError) in
             try await machine.down(timeout: timeout.duration) { progress.show($0) }
         }
+        // Of itself it ends with the machine; one that did not notice must not stay.
+        try await OwnerLink(machine).end()
         switch outcome {
         case .wasNotRunning: progress.say("\(machine.config.name) was not running")
         case .orderly: progress.say("\(machine.config.name) has shut down")

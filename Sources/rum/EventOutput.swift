@@ -1,8 +1,9 @@
 import ArgumentParser
 import CommandMain
+import Control
 import HostForward
+import Linux
 import PortForward
-import Ports
 
 /// How forwards are told of.
 struct EventOutput: ParsableArguments {
@@ -16,10 +17,14 @@ struct EventOutput: ParsableArguments {
     ///
     /// Nobody reading any more does not end the forwards.
     func print(_ event: ForwardEvent) {
-        try? StandardOutput.post(json ? event.json : event.line)
-        if verbose, !json, let latency = event.latencyMicroseconds {
-            StandardError.line(
-                "rum: port \(event.forward?.hostPort.description ?? "?") open \(latency) µs after listen()")
+        print(ControlEvent(line: event.line, object: EventDocument(event)))
+    }
+
+    /// As `print`, of an event that another process tells.
+    func print(_ event: ControlEvent) {
+        try? StandardOutput.post(json ? event.object.jsonLine : event.line.printable(limit: 2000))
+        if verbose, !json, let latency = event.object.latencyMicroseconds, let port = event.object.hostPort {
+            StandardError.line("rum: port \(port) open \(latency) µs after listen()")
         }
     }
 
@@ -32,9 +37,7 @@ struct EventOutput: ParsableArguments {
         let gaps = StandardOutput.gaps { DroppedDocument(count: $0).json }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
-                for await _ in gaps {
-                    await session.retell(after: { StandardOutput.endGap() }, to: print)
-                }
+                for await _ in gaps { await session.retell(after: { StandardOutput.endGap() }, to: print) }
             }
             group.addTask { try await body() }
             defer { group.cancelAll() }

@@ -1,3 +1,4 @@
+import Control
 import Foundation
 import Linux
 import PortForward
@@ -36,8 +37,8 @@ extension ForwardEvent {
 }
 
 extension Encodable {
-    /// One JSON object, without a line end.
-    fileprivate var jsonLine: String {
+    /// One line of JSON, without its end.
+    var jsonLine: String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         // Strings and numbers always encode.
@@ -74,22 +75,9 @@ extension String {
     fileprivate var cut: String { String(prefix(ForwardEvent.longestText)) }
 }
 
-/// The JSON of an event, with the names that programs rely on.
-struct EventDocument: Codable, Equatable {
-    var event: String
-    var kind: String?
-    var bind: String?
-    var hostPort: UInt16?
-    var guestPort: UInt16?
-    var guestAddress: String?
-    var process: String?
-    var pid: Int32?
-    var reason: String?
-    var latencyMicroseconds: UInt64?
-    var timeMicroseconds: UInt64
-
+extension EventDocument {
     init(_ event: ForwardEvent) {
-        self.event = event.name.rawValue
+        self.init(event: event.name.rawValue, timeMicroseconds: event.timeMicroseconds)
         kind = event.forward?.kind.rawValue
         bind = event.forward?.bind.text
         hostPort = event.forward?.hostPort.rawValue
@@ -99,31 +87,5 @@ struct EventDocument: Codable, Equatable {
         pid = event.listener?.process?.pid
         reason = event.reason?.cut
         latencyMicroseconds = event.latencyMicroseconds
-        timeMicroseconds = event.timeMicroseconds
-    }
-
-    enum CodingKeys: String, CodingKey {
-        case event, kind, bind, process, pid, reason
-        case hostPort = "host_port"
-        case guestPort = "guest_port"
-        case guestAddress = "guest_address"
-        case latencyMicroseconds = "latency_us"
-        case timeMicroseconds = "time_us"
-    }
-
-    /// Writes null for what is unknown, so that every key is always there.
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(event, forKey: .event)
-        try container.encode(kind, forKey: .kind)
-        try container.encode(bind, forKey: .bind)
-        try container.encode(hostPort, forKey: .hostPort)
-        try container.encode(guestPort, forKey: .guestPort)
-        try container.encode(guestAddress, forKey: .guestAddress)
-        try container.encode(process, forKey: .process)
-        try container.encode(pid, forKey: .pid)
-        try container.encode(reason, forKey: .reason)
-        try container.encode(latencyMicroseconds, forKey: .latencyMicroseconds)
-        try container.encode(timeMicroseconds, forKey: .timeMicroseconds)
     }
 }

@@ -1,6 +1,7 @@
 import AgentChannel
 import ArgumentParser
 import CommandMain
+import Control
 import Foundation
 import Linux
 import Machine
@@ -43,7 +44,7 @@ struct ListCommand: AsyncParsableCommand {
         var ownAddress: String?
         var config: String
         var directory: String
-        /// The host ports that a running `rum up` has open.
+        /// The host ports that are open.
         var forwards: [String]
         var problem: String?
 
@@ -65,9 +66,12 @@ struct ListCommand: AsyncParsableCommand {
                 state = "unknown"
                 problem = error.message
             }
-            let report = await UpReportSocket.report(of: machine)
-            forwards = (report?.forwards ?? []).filter { $0.reason == nil }.map {
-                "\($0.bind):\($0.hostPort)"
+            do throws(CommandFailure) {
+                let report = try await OwnerLink(machine).report()
+                forwards = (report?.forwards ?? []).filter { $0.state == "open" }.map(\.hostText)
+            } catch {
+                forwards = []
+                problem = problem ?? error.message
             }
         }
 

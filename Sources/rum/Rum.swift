@@ -14,11 +14,14 @@ struct Rum: AsyncParsableCommand {
         version: rumVersion,
         subcommands: [
             InitCommand.self, UpCommand.self, DownCommand.self, DestroyCommand.self, StatusCommand.self,
-            ListCommand.self, ExecCommand.self, ShellCommand.self, SshCommand.self, SshConfigCommand.self,
+            ListCommand.self, PortsCommand.self, LogsCommand.self, ExecCommand.self, ShellCommand.self,
+            SshCommand.self, SshConfigCommand.self,
             SshProxyCommand.self, CpCommand.self, ForwardCommand.self, DoctorCommand.self,
+            BackgroundCommand.self,
         ])
 
     static func main() async { await runToExit(leading: leading) }
 
-    private static let leading = LeadingOptions(flags: ["-v", "--verbose"], valued: ["-c", "--config"])
+    private static let leading = LeadingOptions(
+        flags: ["-v", "--verbose", "--json"], valued: ["-c", "--config"])
 }

@@ -3,6 +3,7 @@ import AgentChannel
 import AgentSession
 import ArgumentParser
 import CommandMain
+import Control
 import Foundation
 import Linux
 import Machine
@@ -11,7 +12,7 @@ import Ports
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show the machine, its agent, and the forwards of a running `rum up`.")
+        abstract: "Show the machine, its agent, and its forwards.")
 
     @OptionGroup var options: MachineOptions
     @OptionGroup var talk: TalkOptions
@@ -25,8 +26,7 @@ struct StatusCommand: AsyncParsableCommand {
         var document = StatusDocument(status)
         if let running = status.running {
             document.agent = await Self.agent(of: running)
-            document.up = await UpReportSocket.report(of: machine)
-            await document.fillStaticForwards(from: running)
+            await document.ask(OwnerLink(machine), socket: machine.files.controlSocket)
             if document.agent?.problem == nil {
                 let state = await Provisioning(machine: running).state(timeout: Self.answerTimeout)
                 document.provisioning = state.map(StatusDocument.Provision.init)
@@ -130,10 +130,13 @@ struct StatusDocument: Encodable {
     var channel: String?
     var agent: Agent?
     var provisioning: Provision?
-    var up: UpReport?
+    var up: OwnerReport?
+    /// Why the process that owns the forwards does not tell of them.
+    var upProblem: String?
 
     enum CodingKeys: String, CodingKey {
         case name, state, directory, accelerator, channel, agent, provisioning, up
+        case upProblem = "up_problem"
         case libvirtURI = "libvirt_uri"
     }
 
@@ -154,11 +157,20 @@ struct StatusDocument: Encodable {
         if let agent { rows.append(("agent", agent.text)) }
         if let line = provisioning?.line { rows.append(("provisioning", line)) }
         if let up {
+            let place = up.isBackground ? "runs in the background" : "runs"
+            let version = up.rum == rumVersion ? "" : ", rum \(up.rum): `rum up -d` replaces it"
             rows.append(
-                ("rum up", "runs (pid \(up.pid))" + (up.agentProblem.map { ", agent lost: \($0)" } ?? "")))
+                (
+                    "rum up",
+                    "\(place) (pid \(up.pid)\(version))"
+                        + (up.agentProblem.map { ", agent lost: \($0)" } ?? "")
+                ))
             rows += up.forwards.map { ("forward", $0.text) }
+        } else if let upProblem {
+            rows.append(("rum up", upProblem))
         } else if agent != nil {
-            rows.append(("rum up", "does not run, so nothing is forwarded"))
+            rows.append(
+                ("rum up", "does not run, so nothing is forwarded; `rum up -d` forwards in the background"))
         }
         // Much of it comes from the guest: it must not reach the terminal as it is.
         return rows.map {
@@ -169,46 +181,16 @@ struct StatusDocument: Encodable {
 }
 
 extension StatusDocument {
-    /// Asks the agent who listens on the guest ports of static forwards: `rum up` follows the automatic range alone.
-    mutating func fillStaticForwards(from running: RunningMachine) async {
-        guard let up, agent?.problem == nil else { return }
-        let unknown = up.forwards.filter { $0.kind == "static" && $0.guestAddress == nil }
-        let ports = Set(unknown.compactMap { PortNumber($0.guestPort) })
-        guard !ports.isEmpty else { return }
-        let timeout = StatusCommand.answerTimeout
-        let dialer = AgentDialer(address: running.address, timeout: timeout)
-        let found = try? await AgentConnection.with(token: running.token) {
-            try await dialer.dial(.rpc)
-        } _: { agent in
-            var listeners: [PortNumber: ListeningSocket] = [:]
-            for port in ports {
-                guard let range = PortRange(port, port) else { continue }
-                let table = try await agent.listeningPorts(range, timeout: timeout)
-                listeners[port] = table.listeners.first { $0.process != nil } ?? table.listeners.first
+    /// Asks the process that owns the forwards.
+    mutating func ask(_ link: OwnerLink, socket: String) async {
+        do throws(CommandFailure) {
+            up = try await link.report()
+            // In order, a socket goes with its owner.
+            if up == nil, FileManager.default.fileExists(atPath: socket) {
+                upProblem = "has ended without a word, so nothing is forwarded; `rum up -d` starts it again"
             }
-            return listeners
+        } catch {
+            upProblem = error.message
         }
-        guard let found else { return }
-        self.up?.forwards = up.forwards.map { forward in
-            guard forward.guestAddress == nil, let port = PortNumber(forward.guestPort),
-                let listener = found[port]
-            else { return forward }
-            var forward = forward
-            forward.guestAddress = listener.address.description
-            forward.process = listener.process?.name
-            forward.pid = listener.process?.pid
-            return forward
-        }
-    }
-}
-
-extension UpReport.Forward {
-    fileprivate var text: String {
-        let host = bind.contains(":") ? "[\(bind)]:\(hostPort)" : "\(bind):\(hostPort)"
-        let guest =
-            guestAddress == nil ? "guest:\(guestPort), where nothing listens" : "guest:\(guestPort)"
-        let program = process.map { " (\($0), pid \(pid ?? 0))" } ?? ""
-        return "\(host) → \(kind == "auto" ? "guest:\(guestPort)" : guest)\(program)"
-            + (reason.map { ", blocked: \($0)" } ?? "")
     }
 }

@@ -24,6 +24,8 @@ struct LeadingOptionsTests {
             ("-c f up", "up -c f"), ("-cf up", "up -cf"), ("--config f up --reset", "up --config f --reset"),
             ("--config=f -v up x", "up --config=f -v x"), ("-v start", "start -v"),
             ("-v -c f ports why 80", "ports why -v -c f 80"), ("-v ports 80", "ports -v 80"),
+            ("ports -c f why 80 -v", "ports why -c f 80 -v"), ("ports -v dev", "ports -v dev"),
+            ("-c f up -- -c y", "up -c f -- -c y"),
             ("up -c f", "up -c f"), ("-c f", "-c f"), ("-c", "-c"), ("", ""), ("-v sideways", "-v sideways"),
             ("-x up", "-x up"), ("--configure f up", "--configure f up"), ("-- -v up", "-- -v up"),
             ("-v", "-v"), ("--help", "--help"),

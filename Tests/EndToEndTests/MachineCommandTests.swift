@@ -3,6 +3,7 @@ import Glibc
 import Linux
 import LiveKernel
 import Ports
+import Synchronization
 import TestSupport
 import Testing
 
@@ -249,15 +250,98 @@ struct MachineCommandTests {
         expectError(try await Workplace().run("exec", ["--", "true"]), 255, "fault is not running (absent)")
     }
 
-    @Test("A second rum up is refused, and the first goes on")
-    func secondUp() async throws {
+    @Test("Commands tell an owner that does not speak their protocol, and are not held up by it")
+    func strangeOwner() async throws {
         let place = try Workplace()
         try FileManager.default.createDirectory(atPath: place.machine, withIntermediateDirectories: true)
-        let socket = SocketAddress.unix(path: place.machine + "/up.sock")
-        let first = try StreamSocket.listen(on: socket)
-        expectError(try await place.run("up"), 1, "another `rum up`")
-        _ = try StreamSocket.connect(to: socket)
-        withExtendedLifetime(first) {}
+        let socket = try StreamSocket.listen(on: .unix(path: place.machine + "/control.sock"))
+        let isOver = Mutex(false)
+        let talking = try BackgroundThread {
+            while !isOver.withLock({ $0 }) {
+                let number = accept(socket.rawValue, nil, nil)
+                guard number >= 0 else {
+                    usleep(1000)
+                    continue
+                }
+                let client = OwnedDescriptor(owning: number)
+                let hello =
+                    #"{"hello":{"version":99,"rum":"9.9.9","machine":"fault","pid":7,"background":true}}"#
+                    + "\n"
+                _ = Glibc.send(client.rawValue, hello, hello.utf8.count, Int32(MSG_NOSIGNAL))
+            }
+        }
+        for command in [
+            ["ports"], ["ports", "why", "80"], ["ports", "wait", "80"], ["ports", "add", "80:80"],
+        ] {
+            let run = try await place.run(command[0], Array(command.dropFirst()))
+            expectError(run, 1, "forwarded by rum 9.9.9 (pid 7)")
+            #expect(run.lines.last?.contains("rum up -d") == true)
+        }
+        isOver.withLock { $0 = true }
+        await talking.end()
+    }
+
+    @Test("Without an owner, the commands about ports say why nothing is forwarded")
+    func noOwner() async throws {
+        let place = try Workplace()
+        let why = try await place.run("ports", ["why", "5001"])
+        #expect(why.status == 0)
+        #expect(
+            why.lines == [
+                "fault was never started", "hint: `rum up -d` starts it and forwards in the background",
+            ])
+        let json = try await place.run("ports", ["why", "5001", "--json"])
+        #expect(json.lines.first?.contains(#""reason":"machine_stopped""#) == true, "it said: \(json.lines)")
+        let wait = try await place.run("ports", ["wait", "5001", "--timeout", "200ms"])
+        #expect(wait.status == 1)
+        #expect(wait.lines.first == "fault was never started")
+        expectError(try await place.run("ports"), 1, "fault was never started")
+        expectError(try await place.run("ports", ["--watch"]), 1, "nothing forwards the ports of fault")
+        expectError(try await place.run("ports", ["add", "8080:80"]), 1, "fault was never started")
+        expectError(try await place.run("background-owner"), 1, "fault does not run")
+        expectError(try await place.run("logs"), 1, "fault has not been started")
+        expectError(
+            try await place.run("logs", ["--background"]), 1, "never been forwarded in the background")
+        expectError(try await place.run("logs", ["--boot", "-9"]), 2, "only the last 4 runs")
+        for words in [
+            ["why"], ["why", "x", "y"], ["wait", "0"], ["add", "80"], ["rm", "1:2", "dev", "dev"],
+        ] {
+            #expect(try await place.run("ports", words).status == 2)
+        }
+        #expect(!place.hasMachine)
+    }
+
+    @Test("Logs are shown as they are kept, also of a machine without a rum.toml, run or not")
+    func logs() async throws {
+        let place = try Workplace()
+        try FileManager.default.createDirectory(atPath: place.machine, withIntermediateDirectories: true)
+        try place.write("{}", to: "home/machines/fault/machine.json")
+        try place.write(
+            "[    1.0] Linux\r\n[    2.0] rum-agent[3]: ready\r\n[    3.0] rum-provision[4]: done\r\n",
+            to: "home/machines/fault/console.log")
+        try place.write("before\n", to: "home/machines/fault/console.1.log")
+        for (words, lines) in [
+            ([], ["[    1.0] Linux", "[    2.0] rum-agent[3]: ready", "[    3.0] rum-provision[4]: done"]),
+            (["--agent"], ["[    2.0] rum-agent[3]: ready"]),
+            (["--provision"], ["[    3.0] rum-provision[4]: done"]),
+            (["-n", "1"], ["[    3.0] rum-provision[4]: done"]), (["--boot", "-1"], ["before"]),
+        ] as [([String], [String])] {
+            let run = try await place.run("logs", ["fault"] + words, isNamed: true)
+            #expect(run.status == 0)
+            #expect(run.lines == lines)
+        }
+        expectError(
+            try await place.run("logs", ["fault", "--boot", "-2"], isNamed: true), 1,
+            "nothing is kept of run -2")
+        let following = try place.start("logs", ["fault", "-f"], isNamed: true)
+        try await following.waits(for: "rum-provision[4]")
+        let file = try #require(FileHandle(forWritingAtPath: place.machine + "/console.log"))
+        try file.seekToEnd()
+        try file.write(contentsOf: Data("later\n".utf8))
+        try await following.waits(for: "later")
+        following.send(SIGINT)
+        try await eventually("it ended") { following.status != nil }
+        #expect(following.status == 130)
     }
 
     @Test("SIGTERM ends rum up although libvirt does not answer", .timeLimit(.minutes(1)))

@@ -69,9 +69,9 @@ struct FilesTests {
         func files(_ length: Int) -> MachineFiles {
             MachineFiles(machine: "m", environment: ["RUM_HOME": "/" + String(repeating: "x", count: length)])
         }
-        // "/machines/m" and "/up.sock" follow.
-        try files(87).checkSocketLength()
-        let error = #expect(throws: MachineError.self) { try files(88).checkSocketLength() }
+        // "/machines/m" and "/control.sock" follow.
+        try files(82).checkSocketLength()
+        let error = #expect(throws: MachineError.self) { try files(83).checkSocketLength() }
         #expect(error?.message.contains("108 bytes with their name, 107 at most") == true)
     }
 

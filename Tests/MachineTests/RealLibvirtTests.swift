@@ -180,14 +180,17 @@ struct RealLibvirtTests {
         }
     }
 
-    @Test("The console of the run before is kept")
+    @Test("The consoles of the runs before are kept, a handful of them")
     func lastConsole() async throws {
         try await withMachine {
             _ = try await machine.up { _ in }
-            _ = try await machine.down(timeout: .milliseconds(300)) { _ in }
-            try MachineFiles.write(Array("its last words".utf8), to: machine.files.consoleLog)
-            _ = try await machine.up { _ in }
-            #expect(try readText(machine.files.lastConsoleLog) == "its last words")
+            for run in 0..<6 {
+                _ = try await machine.down(timeout: .milliseconds(300)) { _ in }
+                try MachineFiles.write(Array("run \(run)".utf8), to: machine.files.consoleLog)
+                _ = try await machine.up { _ in }
+            }
+            let kept = try machine.files.earlierConsoleLogs.map { try readText($0) }
+            #expect(kept == ["run 5", "run 4", "run 3", "run 2"])
         }
     }
 

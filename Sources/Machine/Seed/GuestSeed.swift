@@ -136,6 +136,7 @@ package struct GuestSeed: Hashable, Sendable {
         Environment=RUM_USER=\(user)
         ExecStart=/bin/sh /var/lib/rum/provision
         TimeoutStartSec=infinity
+        SyslogIdentifier=rum-provision
         StandardOutput=journal+console
         StandardError=journal+console
 

@@ -5,14 +5,21 @@ import Machine
 struct UpCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "up",
-        abstract: "Create or start the machine and forward its ports until Ctrl-C.",
+        abstract: "Create or start the machine and forward its ports until Ctrl-C, or in the background.",
         discussion: """
             Ctrl-C closes the forwards and leaves the machine running; `rum up` forwards again, `rum down` stops \
-            the machine. A changed configuration is told, with when it takes effect.
+            the machine. With -d it returns when the agent is ready, and a background process forwards until the \
+            machine stops. Where one forwards already, `rum up` shows what it does until Ctrl-C, which leaves it \
+            running. A changed configuration is told, with when it takes effect.
             """)
 
     @OptionGroup var options: MachineOptions
     @OptionGroup var output: EventOutput
+
+    @Flag(
+        name: [.customShort("d"), .customLong("detach")],
+        help: "Return when the agent is ready; forward in the background.")
+    var isDetached = false
 
     @Flag(help: "Start from a fresh disk; what is on the old one is lost.")
     var reset = false
@@ -24,7 +31,7 @@ struct UpCommand: AsyncParsableCommand {
         let signals = TerminationSignals.stream()
         let machine = try options.configuredMachine()
         let session = UpSession(
-            machine: machine, output: output, agentTimeout: timeout.duration, reset: reset)
+            machine: machine, output: output, agentTimeout: timeout, reset: reset, isDetached: isDetached)
         do {
             try await Foreground.run(until: signals) { try await session.run() }
         } catch let code as ExitCode where code.rawValue == ExitStatus.interrupted.rawValue {

@@ -1,0 +1,55 @@
+import AgentAPI
+import AgentChannel
+import AgentSession
+import Linux
+import Ports
+import Synchronization
+
+/// Asks the guest's agent what its tables do not tell: who listens outside the range of automatic forwards.
+final class GuestQuestions: Sendable {
+    /// People and scripts wait for the answers.
+    static let timeout = Duration.seconds(2)
+    /// The agent itself takes 2 s at the most to look into other network namespaces.
+    static let explanation = Duration.seconds(4)
+    /// How long an answer holds: `rum ports --watch` asks each second, and several may.
+    private static let freshness = Duration.milliseconds(900)
+
+    private let address: AgentAddress
+    private let token: MachineToken?
+    private let last = Mutex<(time: ContinuousClock.Instant, listeners: [PortNumber: ListeningSocket])?>(nil)
+
+    init(address: AgentAddress, token: MachineToken?) {
+        self.address = address
+        self.token = token
+    }
+
+    /// Runs `body` with a connection to the agent; nil when it does not answer in time.
+    func ask<Answer: Sendable>(
+        _ body: @escaping @Sendable (AgentConnection) async throws -> Answer
+    ) async -> Answer? {
+        let dialer = AgentDialer(address: address, timeout: Self.timeout)
+        return try? await AgentConnection.with(token: token, firstAnswerWithin: AgentLimits.onlyAnswer) {
+            try await dialer.dial(.rpc)
+        } _: {
+            try await body($0)
+        }
+    }
+
+    /// Who listens on each of a few ports; nil when the agent does not tell.
+    func listeners(on ports: Set<PortNumber>) async -> [PortNumber: ListeningSocket]? {
+        if ports.isEmpty { return [:] }
+        let kept = last.withLock { $0 }
+        if let kept, kept.time.duration(to: .now) < Self.freshness { return kept.listeners }
+        let found = await ask { agent in
+            var listeners: [PortNumber: ListeningSocket] = [:]
+            for port in ports {
+                guard let range = PortRange(port, port) else { continue }
+                let table = try await agent.listeningPorts(range, timeout: Self.timeout)
+                listeners[port] = table.listeners.first { $0.process != nil } ?? table.listeners.first
+            }
+            return listeners
+        }
+        if let found { last.withLock { $0 = (.now, found) } }
+        return found
+    }
+}

@@ -1,0 +1,233 @@
+import AgentAPI
+import AgentChannel
+import AgentSession
+import CommandMain
+import Control
+import Foundation
+import HostForward
+import Linux
+import Machine
+import PortForward
+import Ports
+import Relay
+import RumConfig
+import Synchronization
+
+/// The one process that owns a machine's forwards: opens them, watches machine and agent, and answers on the control
+/// socket. It is a `rum up` in a terminal, or the background process of `rum up -d`.
+final class Owner: Sendable {
+    private let machine: VirtualMachine
+    private let running: RunningMachine
+    private let output: EventOutput
+    private let voice: OwnerVoice
+    private let agentTimeout: Duration
+    private let isBackground: Bool
+    /// Whether the machine was started for it, so that how provisioning goes is news.
+    private let isFresh: Bool
+    private let libvirtIsLost = Atomic(false)
+    /// Whether the machine runs, as far as known.
+    let machineRuns = Atomic(true)
+
+    init(
+        _ machine: VirtualMachine, _ running: RunningMachine, output: EventOutput, agentTimeout: Duration,
+        isBackground: Bool, isFresh: Bool
+    ) {
+        self.machine = machine
+        self.running = running
+        self.output = output
+        self.agentTimeout = agentTimeout
+        self.isBackground = isBackground
+        self.isFresh = isFresh
+        voice = OwnerVoice(output: output, isBackground: isBackground)
+    }
+
+    /// Stays until the machine stops, a client ends it, or the task is cancelled; then every forward is closed.
+    ///
+    /// - Throws: `OwnedElsewhere` when another process owns the forwards.
+    func run() async throws {
+        let hello = ControlHello(
+            rum: rumVersion, machine: machine.config.name, pid: ProcessInfo.processInfo.processIdentifier,
+            isBackground: isBackground)
+        let server = try bind(hello)
+        let policy = try await explained { () async throws(MachineError) in try await machine.forwardPolicy()
+        }
+        let session = ForwardSession(
+            agent: running.address, token: running.token, policy: policy,
+            engine: try RelayEngine.forHost(output), emit: voice.tell)
+        let service = OwnerService(
+            hello: hello, session: session,
+            guest: GuestQuestions(address: running.address, token: running.token),
+            subscribers: voice.subscribers)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            // In a group of its own: it still has to tell how the rest has ended.
+            group.addTask { try await server.serve { await service.handle($0, $1) } }
+            defer { group.cancelAll() }
+            do {
+                try await own(session, service)
+                voice.subscribers.tell(.ended(ControlEnd(code: 0)))
+            } catch {
+                let failure = error as? CommandFailure
+                let end = ControlEnd(
+                    code: failure?.status.rawValue ?? 0, message: failure?.message, hint: failure?.hint)
+                voice.subscribers.tell(.ended(end))
+                throw error
+            }
+        }
+    }
+
+    private func bind(_ hello: ControlHello) throws -> ControlServer {
+        do throws(SystemError) {
+            return try ControlServer(path: machine.files.controlSocket, hello: hello)
+        } catch {
+            if error.isAddressInUse { throw OwnedElsewhere() }
+            throw CommandFailure(
+                "cannot serve \(machine.files.controlSocket): \(error.reason)",
+                hint: "set RUM_HOME to a short path that you may write to")
+        }
+    }
+
+    private func own(_ session: ForwardSession, _ service: OwnerService) async throws {
+        let ready = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingOldest(1))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await self.watchMachine(session) }
+            group.addTask {
+                await service.untilStopped()
+                if !Task.isCancelled { self.voice.say("Ended by another command") }
+            }
+            group.addTask {
+                // The second goes on until all ends.
+                async let provisioning: Void = self.tellProvisioning(once: ready.stream)
+                await LogFiles.keepSmall(self.machine.files, withOwn: self.isBackground)
+                await provisioning
+            }
+            voice.say("Waiting for the agent in the guest")
+            let greetings = AsyncStream<AgentInfo>.makeStream()
+            group.addTask {
+                for await info in greetings.stream {
+                    let source = info.source
+                    self.voice.say(
+                        "The agent \(info.version) is ready (\(source.mode.rawValue), \(source.push.rawValue))"
+                    )
+                    await service.tellReport()
+                    ready.continuation.finish()
+                }
+            }
+            group.addTask { [output] in
+                try await output.retelling(session) {
+                    try await session.run(waiting: self.checkPatience) { greetings.continuation.yield($0) }
+                }
+            }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    /// Throws when there is no point in waiting any longer for the agent's first answer.
+    private func checkPatience(_ waiting: AgentWaiting) throws(CommandFailure) {
+        if waiting.isNews, waiting.problem == .tableTooLarge {
+            voice.say("Waiting for the agent: \(waiting.problem)")
+        }
+        if waiting.problem == .tokenRefused {
+            throw CommandFailure(
+                "the guest's agent refuses the machine's token",
+                hint: "the guest is not the one this machine was created with; `rum destroy`, then `rum up`")
+        }
+        if waiting.elapsed >= agentTimeout {
+            throw CommandFailure(
+                "the guest's agent did not answer within \(agentTimeout): \(waiting.problem)",
+                hint: """
+                    see what the guest says (`rum logs`); it keeps running, so `rum up` waits again (--timeout), and \
+                    `rum down` stops it
+                    """)
+        }
+    }
+
+    /// Shows what the scripts of rum.toml say while they run, and how they ended. Their failure ends nothing: the
+    /// machine runs, and somebody has to look.
+    private func tellProvisioning(once ready: AsyncStream<Void>) async {
+        let scripts = machine.config.provision
+        guard scripts.system != nil || scripts.boot != nil else { return }
+        let provisioning = Provisioning(machine: running)
+        for await _ in ready { break }
+        guard !Task.isCancelled, let state = await provisioning.state(timeout: Provisioning.patience) else {
+            return
+        }
+        if !state.isOver || isFresh {
+            await provisioning.follow { [voice] in voice.say("provisioning: \($0)") }
+        }
+        guard let end = await provisioning.state(timeout: Provisioning.patience), end.isOver,
+            !Task.isCancelled
+        else { return }
+        // Of a machine that ran already, only a failure is news.
+        if end.progress == .failed {
+            voice.say("Provisioning \(end.text); `rum logs \(machine.config.name) --provision` shows all")
+        } else if isFresh, end.script != nil {
+            voice.say("Provisioning \(end.text)")
+        }
+    }
+}
+
+/// Another process owns the forwards of this machine.
+struct OwnedElsewhere: Error {}
+
+// MARK: - The machine
+
+extension Owner {
+    /// Returns when the machine has stopped; throws when it broke.
+    private func watchMachine(_ session: ForwardSession) async throws {
+        let ends = AsyncStream<MachineEvent.StopReason>.makeStream(bufferingPolicy: .bufferingOldest(1))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { [machine] in
+                await machine.watch { event in
+                    switch event {
+                    case .stopped(let reason): ends.continuation.yield(reason)
+                    case .state(.stopped), .state(.absent): ends.continuation.yield(.unknown)
+                    case .resumed, .rebooted:
+                        self.tell(of: event)
+                        // Sooner than by a heartbeat: connections to the guest before may be dead without a word.
+                        session.checkAgent()
+                    default: self.tell(of: event)
+                    }
+                }
+            }
+            defer { group.cancelAll() }
+            for await reason in ends.stream { return try end(reason) }
+        }
+    }
+
+    private func tell(of event: MachineEvent) {
+        let name = machine.config.name
+        switch event {
+        case .suspended(.requested): voice.say("\(name) is suspended; its ports answer when it resumes")
+        case .suspended(.diskError):
+            voice.say(
+                """
+                \(name) stands still since its disk cannot be written, as when the host's disk is full; free some \
+                space for \(machine.files.directory), then let it go on: \
+                virsh resume \(machine.domain)
+                """)
+        case .resumed: voice.say("\(name) goes on")
+        case .rebooted: voice.say("\(name) reboots")
+        case .libvirtLost:
+            libvirtIsLost.store(true, ordering: .relaxed)
+            voice.say("Lost libvirt; the forwards stay, and it is tried again")
+        case .state(let state):
+            if libvirtIsLost.exchange(false, ordering: .relaxed) {
+                voice.say("libvirt is back; \(name) is \(state.rawValue)")
+            }
+        case .started, .stopped: break
+        }
+    }
+
+    private func end(_ reason: MachineEvent.StopReason) throws(CommandFailure) {
+        machineRuns.store(false, ordering: .relaxed)
+        let sentence = "\(machine.config.name) has stopped: \(reason)"
+        switch reason {
+        case .crashed, .failed:
+            throw CommandFailure(
+                sentence, hint: "its last words are in \(machine.files.consoleLog); `rum up` starts it")
+        case .shutDown, .destroyed, .migrated, .saved, .unknown:
+            voice.say(sentence)
+        }
+    }
+}

@@ -1,0 +1,59 @@
+import AgentAPI
+import AgentSession
+import Control
+import HostForward
+import Linux
+import PortForward
+import Ports
+import Relay
+
+extension OwnerReport {
+    /// What a session knows, as far as it can be told without asking the guest.
+    init(_ session: ForwardSession, hello: ControlHello) async {
+        self.init(
+            pid: hello.pid, isBackground: hello.isBackground, rum: hello.rum,
+            forwards: await session.forwards.map(Forward.init))
+        switch session.agent {
+        case .notYetReached: agentProblem = "it has not answered yet"
+        case .connected(let info, let delivery):
+            self.delivery = delivery.rawValue
+            agent = "\(info.version) (\(info.source.mode.rawValue), \(info.source.push.rawValue))"
+        case .lost(let reason): agentProblem = reason
+        }
+        autoRange = await session.policy.autoPorts?.range.description
+    }
+}
+
+extension OwnerReport.Forward {
+    init(_ snapshot: ForwardSnapshot) {
+        self.init(
+            kind: snapshot.forward.kind.rawValue, bind: snapshot.forward.bind.text,
+            hostPort: snapshot.forward.hostPort.rawValue, guestPort: snapshot.forward.guestPort.rawValue,
+            state: snapshot.state.rawValue)
+        fill(with: snapshot.listener)
+        reason = snapshot.reason
+        latencyMicroseconds = snapshot.latencyMicroseconds
+        connections = snapshot.counters.accepted
+        active = snapshot.counters.active
+        bytes = snapshot.counters.bytesToGuest + snapshot.counters.bytesFromGuest
+    }
+
+    /// Notes who listens in the guest.
+    mutating func fill(with listener: ListeningSocket?) {
+        guestAddress = listener?.address.description
+        process = listener?.process?.name
+        pid = listener?.process?.pid
+    }
+
+    /// The host side, as users write it.
+    var hostText: String { bind.contains(":") ? "[\(bind)]:\(hostPort)" : "\(bind):\(hostPort)" }
+
+    /// One line for people; names in it may come from the guest.
+    var text: String {
+        let guest =
+            guestAddress == nil ? "guest:\(guestPort), where nothing listens" : "guest:\(guestPort)"
+        let program = process.map { " (\($0), pid \(pid ?? 0))" } ?? ""
+        return "\(hostText) → \(kind == "auto" ? "guest:\(guestPort)" : guest)\(program)"
+            + (reason.map { ", blocked: \($0)" } ?? "")
+    }
+}

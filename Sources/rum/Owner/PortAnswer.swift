@@ -1,0 +1,244 @@
+import AgentChannel
+import Control
+import Linux
+import PortForward
+import Ports
+
+/// All that decides whether a port is forwarded, gathered at one moment.
+struct PortFacts: Sendable {
+    /// What is known of the guest.
+    enum Agent: Sendable {
+        case answers
+        /// Why it has not answered yet, or no longer does.
+        case missing(String)
+        case lost(String)
+    }
+
+    /// A socket that listens on the port in the guest.
+    struct Listener: Sendable {
+        var socket: ListeningSocket
+        /// Connections that wait to be accepted; nil where the guest can't tell.
+        var waiting: UInt32?
+        /// Whether the kernel takes no more of them.
+        var isQueueFull = false
+        /// The inode number of the network namespace; nil for the agent's own.
+        var namespace: UInt64?
+        /// What runs it, such as `docker container 3f2a9c`.
+        var container: String?
+
+        var program: String {
+            socket.process.map { "\($0.name) (pid \($0.pid))" } ?? "a program"
+        }
+    }
+
+    var port: PortNumber
+    var policy: ForwardPolicy
+    /// Those whose host port or guest port it is, static ones first.
+    var forwards: [OwnerReport.Forward]
+    var agent: Agent
+    var holdBack: HoldBack?
+    /// nil when the guest did not tell.
+    var listeners: [Listener]?
+    /// Whether the guest looked into other network namespaces.
+    var sawOtherNamespaces = false
+}
+
+/// Says in one sentence why a port is or is not forwarded: a pure function of the facts.
+struct PortAnswer {
+    private let facts: PortFacts
+    private var port: PortNumber { facts.port }
+
+    init(_ facts: PortFacts) { self.facts = facts }
+
+    var answer: ControlAnswer {
+        // The host's side first: what is open, or would be if the host had room.
+        if let blocked = facts.forwards.first(where: { $0.state == "blocked" && $0.hostPort == port.rawValue }
+        ) {
+            return blockedAnswer(blocked)
+        }
+        if let open = facts.forwards.first {
+            return open.state == "open" ? openAnswer(open) : blockedAnswer(open)
+        }
+        if let rival = facts.policy.staticPorts.first(where: { $0.host == port }) {
+            return no(
+                "taken_by_static",
+                "host port \(port) is taken by the static forward to guest port \(rival.guest)")
+        }
+        if let problem = rules { return problem }
+        switch facts.agent {
+        case .missing(let problem):
+            return no(
+                "agent_missing",
+                "the guest's agent has not answered yet, so what listens there is unknown: \(problem)",
+                hint: "`rum logs` shows how far the guest has booted")
+        case .lost(let problem):
+            return no(
+                "agent_lost", "the guest's agent is lost, so what listens there is unknown: \(problem)",
+                hint: "it is tried again all the time; `rum logs --agent` shows its last words")
+        case .answers: return listening
+        }
+    }
+
+    // MARK: Open and blocked
+
+    private func openAnswer(_ forward: OwnerReport.Forward) -> ControlAnswer {
+        let way = "\(forward.hostText) → guest:\(forward.guestPort)"
+        guard case .answers = facts.agent else {
+            return yes(
+                "forwarded",
+                "\(way) is open, but the guest's agent does not answer, so what listens there is unknown")
+        }
+        let own = ownListeners.filter { $0.socket.port.rawValue == forward.guestPort }
+        if let full = own.first(where: \.isQueueFull) {
+            return no(
+                "not_accepting",
+                "\(way) is open, but \(full.program) does not accept: \(full.waiting ?? 0) connections wait, which fills its queue",
+                hint: "the program hangs or is busy; look at it in the guest")
+        }
+        if let listener = own.first {
+            return yes("forwarded", "\(way), where \(listener.program) listens on \(listener.socket.address)")
+        }
+        if let process = forward.process {
+            return yes("forwarded", "\(way), where \(process) (pid \(forward.pid ?? 0)) listens")
+        }
+        if facts.listeners == nil, forward.kind == "auto" { return yes("forwarded", way) }
+        if let elsewhere = otherNamespace { return elsewhere.with(prefix: "\(way) is open, but ") }
+        guard facts.listeners != nil else { return yes("forwarded", way) }
+        return no(
+            "nothing_listens",
+            "\(way) is open, but nothing listens on guest port \(forward.guestPort), so connections are reset",
+            hint: "start the program in the guest")
+    }
+
+    private func blockedAnswer(_ forward: OwnerReport.Forward) -> ControlAnswer {
+        let reason = forward.reason ?? "\(forward.hostText) cannot be opened"
+        if forward.hostPort < 1024, reason.contains("ip_unprivileged_port_start") {
+            return no("not_permitted", reason, hint: CommonHints.lowPort(forward.hostPort))
+        }
+        return no(
+            "busy_on_host", "\(reason), so guest port \(forward.guestPort) waits for it",
+            hint:
+                "end that program, or forward to another port: rum ports add \(freePort(forward)):\(forward.guestPort)"
+        )
+    }
+
+    private func freePort(_ forward: OwnerReport.Forward) -> UInt16 {
+        forward.hostPort < 55_000 ? forward.hostPort + 10_000 : forward.hostPort - 10_000
+    }
+
+    // MARK: The rules
+
+    private var rules: ControlAnswer? {
+        let add = "rum ports add \(port):\(port)"
+        guard let auto = facts.policy.autoPorts else {
+            return no(
+                "out_of_range", "rum.toml has no [auto_ports], and no [[ports]] for guest port \(port)",
+                hint: "set auto_ports.range, or forward it for now: \(add)")
+        }
+        guard auto.range.contains(port) else {
+            return no(
+                "out_of_range",
+                "\(port) is out of the range \(auto.range) of [auto_ports], and no [[ports]] names it",
+                hint: "widen auto_ports.range, or forward it for now: \(add)")
+        }
+        if auto.ignore.contains(port) {
+            return no(
+                "ignored", "\(port) is in auto_ports.ignore",
+                hint: "take it out, or forward it for now: \(add)")
+        }
+        return nil
+    }
+
+    // MARK: The guest
+
+    private var ownListeners: [PortFacts.Listener] {
+        (facts.listeners ?? []).filter { $0.namespace == nil }
+    }
+
+    private var listening: ControlAnswer {
+        if let holdBack = facts.holdBack {
+            switch holdBack {
+            case .changesTooOften:
+                return no(
+                    "held_back",
+                    "\(port) opens and closes too often, so it is forwarded a little later than it listens",
+                    hint: "`rum ports wait \(port)` returns when it is open")
+            case .surplus(let limit):
+                return no(
+                    "limited",
+                    "the guest listens on more ports than the \(limit) that are forwarded at most, and \(port) is left out",
+                    hint: "narrow auto_ports.range, or forward it by itself: rum ports add \(port):\(port)")
+            }
+        }
+        guard facts.listeners != nil else {
+            return no(
+                "unknown", "the guest's agent did not tell in time what listens on \(port)", hint: "ask again"
+            )
+        }
+        if let own = ownListeners.first {
+            if own.isQueueFull {
+                return no(
+                    "not_accepting",
+                    "\(own.program) listens on \(own.socket.address):\(port) but does not accept: \(own.waiting ?? 0) connections wait"
+                )
+            }
+            if own.socket.interfaceIndex != 0 {
+                return no(
+                    "unreachable",
+                    "\(own.program) listens on \(own.socket.address) of one network interface of the guest only, where the agent cannot dial it",
+                    hint: "have it listen on 127.0.0.1 or 0.0.0.0")
+            }
+            return no(
+                "opening",
+                "\(own.program) has just begun to listen on \(own.socket.address):\(port), and the forward opens now",
+                hint: "`rum ports wait \(port)` returns when it is open")
+        }
+        if let elsewhere = otherNamespace { return elsewhere }
+        let whole =
+            facts.sawOtherNamespaces
+            ? "nothing in the guest listens on \(port)" : "nothing listens on \(port) where the agent looks"
+        return no(
+            "nothing_listens", whole,
+            hint: facts.sawOtherNamespaces
+                ? "start the program in the guest"
+                : "start the program in the guest; a container must publish its port")
+    }
+
+    private var otherNamespace: ControlAnswer? {
+        guard let other = facts.listeners?.first(where: { $0.namespace != nil }) else { return nil }
+        let place = other.container ?? "another network namespace of the guest"
+        return no(
+            "other_namespace",
+            "\(other.program) listens on \(other.socket.address):\(other.socket.port) inside \(place), which the agent cannot dial",
+            hint: other.container == nil
+                ? "have it listen outside of that namespace"
+                : "publish the port of the container, as with `docker run -p \(port):\(port)`")
+    }
+
+    private func yes(_ reason: String, _ sentence: String) -> ControlAnswer {
+        ControlAnswer(isDone: true, reason: reason, sentence: sentence)
+    }
+
+    private func no(_ reason: String, _ sentence: String, hint: String? = nil) -> ControlAnswer {
+        ControlAnswer(isDone: false, reason: reason, sentence: sentence, hint: hint)
+    }
+}
+
+extension ControlAnswer {
+    fileprivate func with(prefix: String) -> ControlAnswer {
+        var copy = self
+        copy.sentence = prefix + sentence
+        return copy
+    }
+}
+
+/// Hints that several commands give.
+enum CommonHints {
+    /// The three cures for a host port that only root may bind.
+    static func lowPort(_ port: UInt16) -> String {
+        """
+        use a host port from 1024 on; or allow it to all users (sudo sysctl net.ipv4.ip_unprivileged_port_start=\(port)); \
+        or to rum alone (sudo setcap cap_net_bind_service=+ep "$(command -v rum)")
+        """
+    }
+}

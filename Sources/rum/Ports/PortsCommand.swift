@@ -1,0 +1,78 @@
+import ArgumentParser
+import CommandMain
+import Control
+import Foundation
+import Linux
+
+struct PortsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ports",
+        abstract: "Show every forward; wait for one, explain one, add and remove some.",
+        subcommands: [
+            PortsShow.self, PortsWait.self, PortsWhy.self, PortsAdd.self, PortsRemove.self,
+        ],
+        defaultSubcommand: PortsShow.self)
+}
+
+/// `rum ports` without a further word. Apart from the group, whose own arguments would swallow the others' names.
+struct PortsShow: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "show", abstract: "Show every forward.",
+        usage: "rum ports [<name>] [-c <file>] [-v] [--watch] [--json]",
+        discussion: """
+            Each line has the host's address, the guest's, the process that listens there, connections and bytes so \
+            far, and the time from its listen() to the open port.
+            """)
+
+    @OptionGroup var options: MachineOptions
+    @OptionGroup var talk: TalkOptions
+
+    @Flag(
+        name: .shortAndLong,
+        help: "Go on: redraw on a terminal, elsewhere a line for each event; until Ctrl-C.")
+    var watch = false
+
+    @Flag(help: "Print one JSON array; with --watch, one object for each event.")
+    var json = false
+
+    func run() async throws {
+        let signals = watch ? TerminationSignals.stream() : nil
+        let machine = try options.machine()
+        let link = OwnerLink(machine)
+        if let signals {
+            return try await Foreground.run(until: signals) {
+                try await PortsWatch(link: link, json: json, verbose: talk.verbose).run()
+            }
+        }
+        guard let report = try await link.report() else {
+            let answer = await PortQuestion.withoutOwner(machine)
+            throw CommandFailure(answer.sentence, hint: answer.hint)
+        }
+        if json {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            return try await StandardOutput.line(
+                String(decoding: try encoder.encode(report.forwards), as: UTF8.self))
+        }
+        let width = StandardOutput.isTerminal ? TerminalSize.current?.columns : nil
+        for line in PortsTable(report.forwards).lines(width: width) { try await StandardOutput.line(line) }
+        for note in report.notes { StandardError.line("rum: \(note.printable(limit: 1000))") }
+        if talk.verbose {
+            StandardError.line("rum: forwarded by rum \(report.rum) (pid \(report.pid))")
+        }
+    }
+}
+
+extension OwnerReport {
+    /// What is to be said beside the forwards.
+    var notes: [String] {
+        var notes: [String] = []
+        if let agentProblem { notes.append("the guest's agent does not answer: \(agentProblem)") }
+        if forwards.isEmpty {
+            notes.append(
+                autoRange.map { "nothing listens in the range \($0) of [auto_ports]" }
+                    ?? "rum.toml has neither [[ports]] nor [auto_ports]")
+        }
+        return notes
+    }
+}

@@ -1,0 +1,101 @@
+import CommandMain
+import Control
+import Foundation
+import Linux
+import Synchronization
+
+/// `rum ports --watch`: the table, always as it is, or the events as lines.
+struct PortsWatch {
+    /// Connections and bytes have no events of their own.
+    private static let interval = Duration.seconds(1)
+    /// So fast it is drawn at the most; a storm of events is one picture.
+    private static let pause = Duration.milliseconds(50)
+
+    let link: OwnerLink
+    let json: Bool
+    let verbose: Bool
+
+    /// Until the forwards end or the task is cancelled.
+    func run() async throws {
+        guard try await link.hello() != nil else { throw CommandFailure.nothingForwards(link.machine) }
+        guard StandardOutput.isTerminal, !json else {
+            var output = EventOutput()
+            output.json = json
+            output.verbose = verbose
+            return try await OwnerFollower(link: link, output: output, progress: ProgressPrinter()).run(
+                until: .end)
+        }
+        try await StandardOutput.bytes(Array(Screen.enter.utf8))
+        var failure: (any Error)?
+        do {
+            try await draw()
+        } catch {
+            failure = error
+        }
+        // Whatever has happened, and also in a task that is cancelled: the terminal gets back what it showed.
+        await Task { try? await StandardOutput.bytes(Array(Screen.leave.utf8)) }.value
+        if let failure { throw failure }
+        if !Task.isCancelled { StandardError.line("rum: the forwards of \(link.machine) have ended") }
+    }
+
+    private func draw() async throws {
+        let changes = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        let changed = changes.continuation
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                while !Task.isCancelled {
+                    changed.yield()
+                    try await Task.sleep(for: Self.interval)
+                }
+            }
+            group.addTask {
+                for await _ in TerminalSize.changes() { changed.yield() }
+                try await Task.sleep(for: .seconds(86_400 * 365))
+            }
+            group.addTask {
+                for try await message in link.messages(.events) {
+                    if case .event = message { changed.yield() }
+                }
+                // Who reads too slowly is dropped; the table is still asked for.
+                try await Task.sleep(for: .seconds(86_400 * 365))
+            }
+            group.addTask {
+                for await _ in changes.stream {
+                    guard let report = try await link.report() else { return }
+                    let size = TerminalSize.current ?? TerminalSize(columns: 80, rows: 24)
+                    let picture = Screen.picture(Self.lines(report, machine: link.machine, size), size)
+                    try await StandardOutput.bytes(Array(picture.utf8))
+                    try await Task.sleep(for: Self.pause)
+                }
+            }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    /// A title, the table as far as it fits, and what is to be said beside it.
+    static func lines(_ report: OwnerReport, machine: String, _ size: TerminalSize) -> [String] {
+        let notes = report.notes.map { $0.printable(limit: 1000) }
+        let title = "\(machine): \(report.forwards.count) forwards (pid \(report.pid)); Ctrl-C ends this view"
+        var table = PortsTable(report.forwards).lines(width: size.columns)
+        let room = max(1, size.rows - notes.count - 2)
+        if table.count > room {
+            let hidden = table.count - room + 1
+            table = Array(table.prefix(room - 1)) + ["… and \(hidden) more lines; `rum ports` shows all"]
+        }
+        return ([title, ""] + table + notes).map { String($0.prefix(size.columns)) }
+    }
+}
+
+/// What a terminal understands (ECMA-48, and xterm's alternate screen).
+enum Screen {
+    /// Another screen, without a cursor.
+    static let enter = "\u{1b}[?1049h\u{1b}[?25l"
+    static let leave = "\u{1b}[?25h\u{1b}[?1049l"
+
+    /// Draws over what is there and clears only what is left, so that nothing flickers.
+    static func picture(_ lines: [String], _ size: TerminalSize) -> String {
+        let shown = lines.prefix(size.rows)
+        return "\u{1b}[H" + shown.map { $0 + "\u{1b}[K" }.joined(separator: "\r\n") + "\u{1b}[J"
+    }
+}

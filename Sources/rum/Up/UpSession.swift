@@ -1,0 +1,138 @@
+import AgentAPI
+import CommandMain
+import Control
+import Linux
+import Machine
+import RumConfig
+import Synchronization
+
+/// One `rum up`: brings the machine up, and then owns its forwards, has a background process do so, or follows the
+/// process that does already.
+final class UpSession: Sendable {
+    private let machine: VirtualMachine
+    private let output: EventOutput
+    private let agentTimeout: DurationArgument
+    private let reset: Bool
+    private let isDetached: Bool
+    private let progress = ProgressPrinter()
+    private let link: OwnerLink
+    /// What to say after Ctrl-C.
+    private let goodbye = Mutex<String?>(nil)
+
+    private var name: String { machine.config.name }
+
+    init(
+        machine: VirtualMachine, output: EventOutput, agentTimeout: DurationArgument, reset: Bool,
+        isDetached: Bool
+    ) {
+        self.machine = machine
+        self.output = output
+        self.agentTimeout = agentTimeout
+        self.reset = reset
+        self.isDetached = isDetached
+        link = OwnerLink(machine)
+    }
+
+    func run() async throws {
+        // A fresh disk is a new guest; nobody may forward to the old one while it goes.
+        if reset { try await link.end() }
+        let running = try await explained { () async throws(MachineError) in
+            try await machine.up(reset: reset) { [progress] in progress.show($0) }
+        }
+        keepSaying("\(name) keeps running; `rum down` stops it")
+        // One of the run before, which has not noticed its end yet.
+        if !running.wasRunning { try await link.end() }
+        // A start has told it already.
+        if running.wasRunning { progress.say("\(name) runs with \(running.accelerator)") }
+        progress.say("its agent is reached by \(running.channel)")
+        if isDetached { return try await detach(isFresh: !running.wasRunning) }
+        if let hello = try await link.hello() { return try await follow(hello) }
+        let owner = Owner(
+            machine, running, output: output, agentTimeout: agentTimeout.duration, isBackground: false,
+            isFresh: !running.wasRunning)
+        do {
+            try await owner.run()
+            keepSaying(nil)
+        } catch is OwnedElsewhere {
+            guard let hello = try await link.hello() else { throw CommandFailure.nothingForwards(name) }
+            try await follow(hello)
+        } catch {
+            if !owner.machineRuns.load(ordering: .relaxed) { keepSaying(nil) }
+            throw error
+        }
+    }
+
+    /// Tells, after an interruption, what goes on without this command.
+    func sayGoodbye() {
+        if let text = goodbye.withLock({ $0 }) { progress.say(text) }
+    }
+
+    private func keepSaying(_ text: String?) { goodbye.withLock { $0 = text } }
+
+    // MARK: Another process forwards
+
+    /// Shows what the owner does, until it ends or the task is cancelled.
+    private func follow(_ hello: ControlHello) async throws {
+        keepSaying(
+            hello.isBackground
+                ? "the ports of \(name) stay forwarded (pid \(hello.pid)); `rum down` stops the machine"
+                : "the other `rum up` (pid \(hello.pid)) goes on")
+        progress.say(
+            "The ports of \(name) are forwarded by \(hello.isBackground ? "a background process" : "another `rum up`") (pid \(hello.pid)); Ctrl-C leaves it running"
+        )
+        try await OwnerFollower(link: link, output: output, progress: progress).run(until: .end)
+    }
+
+    /// Returns when a background process forwards and the agent is ready.
+    private func detach(isFresh: Bool) async throws {
+        let follower = OwnerFollower(link: link, output: output, progress: progress)
+        if let hello = try await link.hello() {
+            if hello.rum == rumVersion, hello.version == ControlLimits.version {
+                keepSaying(
+                    "the ports of \(name) stay forwarded (pid \(hello.pid)); `rum down` stops the machine")
+                try await follower.run(until: .ready)
+                return tell(
+                    hello,
+                    "are forwarded already by \(hello.isBackground ? "a background process" : "a `rum up` in a terminal")"
+                )
+            }
+            guard hello.isBackground else { throw link.failure(.otherVersion(hello)) }
+            progress.say("Replacing the background process, which is of rum \(hello.rum)")
+            try await link.end()
+        }
+        let background = BackgroundOwner(
+            machine: machine, agentTimeout: agentTimeout, isFresh: isFresh, verbose: output.verbose)
+        let started = try background.start()
+        do {
+            let hello = try await started.untilServing(link)
+            try await follower.run(until: .ready)
+            try Task.checkCancellation()
+            tell(hello, "are forwarded in the background")
+        } catch {
+            // It must not go on when this command says that it failed. This task may be cancelled.
+            let link = link
+            await Task { _ = try? await link.end() }.value
+            started.kill()
+            throw error
+        }
+    }
+
+    private func tell(_ hello: ControlHello, _ what: String) {
+        if output.json {
+            let document = BackgroundDocument(pid: hello.pid, log: machine.files.backgroundLog)
+            try? StandardOutput.post(document.jsonLine)
+            return
+        }
+        let log = hello.isBackground ? ", log \(machine.files.backgroundLog)" : ""
+        progress.say(
+            "The ports of \(name) \(what) (pid \(hello.pid)\(log)); `rum ports` shows them, `rum down` stops all"
+        )
+    }
+}
+
+/// The last line of `rum up -d --json`.
+struct BackgroundDocument: Encodable {
+    let event = "background"
+    let pid: Int32
+    let log: String
+}

@@ -1,0 +1,156 @@
+import AgentChannel
+import Control
+import Foundation
+import Glibc
+import HostForward
+import Linux
+import LiveKernel
+import PortForward
+import Ports
+import Relay
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import rum
+
+/// The owner's answers on its control socket, with an agent in a namespace that plays the guest.
+@Suite("The owner of forwards, asked by its socket", .serialized, .timeLimit(.minutes(2)))
+struct OwnerServiceTests {
+    static let hello = ControlHello(rum: "0.1.0", machine: "dev", pid: 7, isBackground: true)
+
+    private struct Place {
+        let guest: Guest
+        let client: ControlClient
+        let session: ForwardSession
+    }
+
+    /// Serves while `body` runs; the agent is not started yet.
+    private func serving(_ body: (Place) async throws -> Void) async throws {
+        let guest = try await Guest()
+        let folder = try TestFolder()
+        let path = folder.path + "/control.sock"
+        let address = AgentAddress.unix(directory: guest.directory)
+        let subscribers = Subscribers()
+        let policy = ForwardPolicy(
+            staticPorts: [StaticPort(host: port(5680), guest: port(80))],
+            autoPorts: PortRange(port(5700), port(5799)).map { .init(range: $0, ignore: [port(5799)]) })
+        let session = ForwardSession(
+            agent: address, token: nil, policy: policy, engine: try RelayEngine()
+        ) { event in
+            subscribers.tell(.event(ControlEvent(line: event.line, object: EventDocument(event))))
+        }
+        let service = OwnerService(
+            hello: Self.hello, session: session, guest: GuestQuestions(address: address, token: nil),
+            subscribers: subscribers)
+        let server = try ControlServer(path: path, hello: Self.hello)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await server.serve { await service.handle($0, $1) } }
+            group.addTask { try await session.run() }
+            group.addTask { await service.untilStopped() }
+            try await body(Place(guest: guest, client: ControlClient(path: path), session: session))
+            group.cancelAll()
+        }
+    }
+
+    private func answer(_ place: Place, _ request: ControlRequest) async throws -> ControlAnswer {
+        guard case .answer(let answer) = try await place.client.answer(request, within: .seconds(40)) else {
+            throw NeverHappened(what: "an answer")
+        }
+        return answer
+    }
+
+    private func report(_ place: Place) async throws -> OwnerReport {
+        guard case .report(let report) = try await place.client.answer(.status) else {
+            throw NeverHappened(what: "a report")
+        }
+        return report
+    }
+
+    @Test("Why, wait, report and events tell what is so, from before the agent until after it")
+    func life() async throws {
+        try await serving { place in
+            #expect(try await answer(place, .why(port: 5701)).reason == "agent_missing")
+            #expect(try await answer(place, .why(port: 4000)).reason == "out_of_range")
+            #expect(try await answer(place, .wait(port: 5799, seconds: 30)).reason == "ignored")
+            #expect(try await answer(place, .wait(port: 5701, seconds: 0.1)).reason == "agent_missing")
+            #expect(try await answer(place, .wait(port: 5680, seconds: 0)).isDone)
+            #expect(try await report(place).agentProblem != nil)
+
+            let agent = try await place.guest.startAgent()
+            try await eventually("the agent is followed") { try await report(place).agent != nil }
+            #expect(try await answer(place, .why(port: 5701)).reason == "nothing_listens")
+            #expect(try await answer(place, .why(port: 5680)).reason == "nothing_listens")
+            let lines = Mutex<[String]>([])
+            let following = Task {
+                for try await message in place.client.messages(.events) {
+                    if case .event(let event) = message { lines.withLock { $0.append(event.line) } }
+                    if case .report = message { lines.withLock { $0.append("report") } }
+                }
+            }
+            try await eventually("the state") { lines.withLock { $0.last == "report" } }
+            let waited = Task { try await answer(place, .wait(port: 5701, seconds: 30)) }
+            let listener = try await place.guest.listen(port: 5701)
+            let fixed = try await place.guest.listen(.loopbackV4, port: 80)
+            #expect(try await waited.value.isDone)
+            #expect(Client.reaches(5701))
+            let why = try await answer(place, .why(port: 5701))
+            #expect(why.isDone && why.sentence.hasPrefix("127.0.0.1:5701 → guest:5701, where "), "\(why)")
+            try await eventually("the static forward knows its listener") {
+                try await report(place).forwards.first?.guestAddress == "127.0.0.1"
+            }
+            #expect(
+                lines.withLock { $0 } == [
+                    "Forwarding 127.0.0.1:5680 → guest:80", "report",
+                    "Auto-forwarding 127.0.0.1:5701 → guest:5701",
+                ])
+            withExtendedLifetime((listener, fixed)) {}
+
+            agent.send(SIGKILL)
+            try await eventually("the agent is lost") {
+                try await answer(place, .why(port: 5702)).reason == "agent_lost"
+            }
+            following.cancel()
+        }
+    }
+
+    @Test("A program that does not accept is told, and so is a host port that another one holds")
+    func stuckAndBusy() async throws {
+        try await serving { place in
+            let agent = try await place.guest.startAgent()
+            try await eventually("the agent is followed") { try await report(place).agent != nil }
+            let holder = try TestListener(.loopbackV4, port: 5703)
+            let blocked = try await place.guest.listen(port: 5703)
+            try await eventually("the port is blocked, and known by whom") {
+                let why = try await answer(place, .why(port: 5703))
+                return why.reason == "busy_on_host" && why.sentence.contains("(pid \(getpid()))")
+            }
+            #expect(try await !answer(place, .wait(port: 5703, seconds: 0.1)).isDone)
+            withExtendedLifetime((agent, holder, blocked)) {}
+        }
+    }
+
+    @Test("Forwards are added and removed at run time, or it is said why not")
+    func changes() async throws {
+        try await serving { place in
+            let forward = ControlForward(bind: "127.0.0.1", host: 5681, guest: 80)
+            #expect(try await answer(place, .add(forward)).reason == "added")
+            #expect(Client.reaches(5681))
+            #expect(try await answer(place, .add(forward)).reason == "was_there")
+            let rival = ControlForward(bind: "127.0.0.1", host: 5681, guest: 81)
+            let taken = try await answer(place, .add(rival))
+            #expect(taken.reason == "taken_by_static" && taken.hint?.contains("rm 127.0.0.1:5681:80") == true)
+            #expect(try await answer(place, .remove(rival)).reason == "not_there")
+            #expect(try await answer(place, .remove(forward)).reason == "removed")
+            #expect(!Client.reaches(5681))
+            let holder = try TestListener(.loopbackV4, port: 5681)
+            let busy = try await answer(place, .add(forward))
+            #expect(busy.reason == "busy_on_host" && busy.sentence.contains("(pid \(getpid()))"), "\(busy)")
+            #expect(
+                try await answer(place, .add(ControlForward(bind: "x", host: 1, guest: 1))).reason
+                    == "no_port")
+            #expect(try await answer(place, .why(port: 0)).reason == "no_port")
+            withExtendedLifetime(holder) {}
+        }
+    }
+}
