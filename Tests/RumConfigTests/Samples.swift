@@ -29,6 +29,7 @@ let fullSample = """
     range = "5000-6000"
     bind = "localhost"
     ignore = [5353, 5400]
+    max = 2000
 
     [provision.system]
     script = \"\"\"
