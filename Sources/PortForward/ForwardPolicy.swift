@@ -5,7 +5,10 @@ package struct ForwardPolicy: Hashable, Sendable {
     package var staticPorts: [StaticPort]
     package var autoPorts: AutoPorts?
     /// How many automatic forwards there may be at once; further ports of the guest are left out, and an event says so.
-    package var maxAutoPorts = 1024
+    package var maxAutoPorts: Int {
+        get { autoPorts?.max ?? 0 }
+        set { autoPorts?.max = newValue }
+    }
 
     package init(staticPorts: [StaticPort] = [], autoPorts: AutoPorts? = nil) {
         self.staticPorts = staticPorts

@@ -7,14 +7,21 @@ package struct AutoPorts: Hashable, Sendable {
     package var ignore: Set<PortNumber>
     /// Who may connect to them.
     package var allow: AllowedClients
+    /// How many may be forwarded at once; `mostAllowed` at the most.
+    package var max: Int
+
+    package static let defaultMax = 1024
+    /// There are no more ports.
+    package static let mostAllowed = 65535
 
     package init(
         range: PortRange, bind: BindAddress = .loopback, ignore: Set<PortNumber> = [],
-        allow: AllowedClients = .me
+        allow: AllowedClients = .me, max: Int = defaultMax
     ) {
         self.range = range
         self.bind = bind
         self.ignore = ignore
         self.allow = allow
+        self.max = max
     }
 }

@@ -141,13 +141,16 @@ final class RelayConnection {
 
     /// From now on bytes flow, beginning with those that came together with the handshake.
     func beginRelaying(_ loop: RelayLoop) {
-        if let leftover { fromTunnel.take(over: leftover) }
-        leftover = nil
         stage = .relaying
         loop.disarm(self)
+        if let leftover {
+            fromTunnel.take(over: leftover)
+        } else if listener.role.tunnel == .accepted {
+            // While the server was dialled, the client's first bytes have most often come: a look costs less than their event.
+            tunnel.readable = true
+        }
+        leftover = nil
         guard listener.role.tunnel == .accepted else { return }
-        // While the server was dialled, the client's first bytes have most often come: a look costs less than their event.
-        tunnel.readable = true
         isPatient = true
         loop.remind(self)
     }

@@ -47,7 +47,7 @@ package struct RelayOptions: Sendable {
     var reclaimInterval = Duration.milliseconds(50)
     /// Time slice of a loop's thread: the shortest that the kernel grants (sched_setattr(2)). A woken loop then soon gets a core
     /// from a program that computes or moves bulk.
-    var threadSlice = Duration.microseconds(100)
+    package var threadSlice = Duration.microseconds(100)
 
     /// When bytes move through pipes instead of through user memory.
     package enum SpliceUse: Sendable {

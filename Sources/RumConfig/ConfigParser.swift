@@ -155,7 +155,7 @@ struct ConfigParser {
     }
 
     private mutating func parseAutoPorts() -> AutoPorts? {
-        let keys = ["range", "bind", "ignore", "allow"]
+        let keys = ["range", "bind", "ignore", "allow", "max"]
         guard let section = reader.table("auto_ports", in: root, known: keys) else { return nil }
         let expected = "min-max such as \"5000-6000\", two ports from 1 to 65535 with min <= max"
         reader.require("range", in: section, expected: expected)
@@ -165,9 +165,11 @@ struct ConfigParser {
         let bind = reader.value("bind", in: section, expected: Self.bindExpectation, Self.bindAddress)
         let ignore = reader.integers("ignore", in: section, Self.ports)
         let allow = allow(in: section)
+        let max = reader.integer("max", in: section, 1...AutoPorts.mostAllowed)
         guard let range else { return nil }
         var autoPorts = AutoPorts(range: range, allow: allow ?? .me)
         autoPorts.bind = bind ?? .loopback
+        autoPorts.max = max ?? AutoPorts.defaultMax
         autoPorts.ignore = Set((ignore ?? []).compactMap { UInt16(exactly: $0).flatMap(PortNumber.init) })
         return autoPorts
     }

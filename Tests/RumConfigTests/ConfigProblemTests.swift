@@ -131,6 +131,9 @@ struct ConfigProblemTests {
         BadInput(
             "[auto_ports]\nrange = \"1-2\"\nignore = [\n 1,\n 0,\n]",
             "\(f):5: auto_ports.ignore[1]: \(number), not 0"),
+        BadInput("[auto_ports]\nrange = \"1-2\"\nmax = 0", "\(f):3: auto_ports.max: \(number), not 0"),
+        BadInput(
+            "[auto_ports]\nrange = \"1-2\"\nmax = 65536", "\(f):3: auto_ports.max: \(number), not 65536"),
         // Bounds and forms.
         BadInput(
             "[resources]\ncpus = 0", "\(f):2: resources.cpus: expected a whole number from 1 to 288, not 0"),

@@ -27,6 +27,7 @@ struct RumConfigTests {
         #expect(autoPorts.range == PortRange(text: "5000-6000"))
         #expect(autoPorts.allow == .host)
         #expect(autoPorts.bind.addresses == [.loopbackV4, .loopbackV6])
+        #expect(autoPorts.max == 2000)
         #expect(autoPorts.ignore == Set([PortNumber(5353), PortNumber(5400)].compactMap { $0 }))
         #expect(config.provision.system == "apt-get update\nhost = \"not a key\"\n")
         #expect(config.provision.boot == "true")

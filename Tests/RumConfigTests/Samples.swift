@@ -31,6 +31,7 @@ let fullSample = """
     bind = "localhost"
     ignore = [5353, 5400]
     allow = "host"
+    max = 2000
 
     [provision.system]
     script = \"\"\"

@@ -4,7 +4,7 @@
 //   bench-relay guest DIR [WORD]...               DIR/2223.sock -> the port that is asked for
 //
 // "always" and "never" force splice or copying; without them the engine finds out. "raw" has the host ask for version 1 of the
-// protocol.
+// protocol; "loops=N" and "slice=MICROSECONDS" set what the options of the same names do.
 import AgentChannel
 import Glibc
 import GuestForward
@@ -25,6 +25,8 @@ loop: while let word = arguments.last {
     case "always": options.splice = .always
     case "never": options.splice = .never
     case "raw": version = .raw
+    case _ where word.hasPrefix("loops="): options.loops = Int(word.dropFirst(6)) ?? options.loops
+    case _ where word.hasPrefix("slice="): options.threadSlice = .microseconds(Int(word.dropFirst(6)) ?? 100)
     default: break loop
     }
     arguments.removeLast()
