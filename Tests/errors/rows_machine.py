@@ -77,7 +77,7 @@ def deaf_libvirt(place):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(place.path("libvirt-sock"))
     listener.listen()
-    os.chmod(place.path("libvirt-sock"), 0o600)
+    os.chmod(place.path("libvirt-sock"), 0)
     place.stack.callback(listener.close)
     place.config(TOML + f'[advanced]\nlibvirt_uri = "qemu:///system?socket={place.path("libvirt-sock")}"\n')
     os.makedirs(place.path("home"))
