@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-.PHONY: help build test test-vsock test-faults test-faults-vsock demo lint graph format protos bundle clean bench-watch bench-relay install uninstall deb test-deb docs test-errors test-examples
+# Every target with a line of help; none of them is a file.
+.PHONY: $(shell awk -F ':.*\#\# ' '/^[a-z-]+:.*\#\# / { print $$1 }' $(MAKEFILE_LIST))
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,8 +19,13 @@ test: ## Run all tests: unit, live kernel, and a real guest end to end
 	Tests/errors/run .build/release
 	Tests/terminal/run .build/release
 	Tests/examples/run .build/release
+	Tests/soak/run --seconds 40
 	scripts/demo
 	scripts/check-bundle
+
+soak: ## Random listens, transfers, resets and kills against a model for MINUTES=10
+	scripts/setup-packages build test
+	Tests/soak/run --seconds $$(( $${MINUTES:-10} * 60 ))
 
 test-vsock: ## Prove rum over a real AF_VSOCK, on a host kernel of its own
 	scripts/setup-packages build vsock

@@ -102,6 +102,9 @@ let package = Package(
             ],
             swiftSettings: rules),
 
+        // How other commands talk to the process that owns a machine's forwards.
+        .target(name: "Control", dependencies: ["CLinux", "Linux"], swiftSettings: rules),
+
         // The programs.
         .target(
             name: "CommandMain",
@@ -208,15 +211,21 @@ let package = Package(
             ] + grpc,
             swiftSettings: rules),
         .testTarget(
+            name: "ControlTests", dependencies: ["Control", "Linux", "TestSupport"], swiftSettings: rules),
+        .testTarget(
             name: "RumTests",
-            dependencies: ["Linux", "PortForward", "Ports", "RumConfig", "TestSupport", "rum"],
-            swiftSettings: rules),
+            dependencies: [
+                "Linux", "PortForward", "Ports", "RumConfig", "TestSupport", "rum",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: rules),
         .testTarget(
             name: "RumConfigTests", dependencies: ["Linux", "Ports", "RumConfig", "TestSupport"],
             exclude: ["fixtures"], swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
-            dependencies: ["AgentChannel", "Linux", "LiveKernel", "Machine", "Ports", "RumConfig", "TestSupport"],
+            dependencies: [
+                "AgentChannel", "Linux", "LiveKernel", "Machine", "Ports", "RumConfig", "TestSupport",
+            ],
             exclude: ["Snapshots"],
             swiftSettings: rules),
         .testTarget(

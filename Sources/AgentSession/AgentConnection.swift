@@ -2,6 +2,7 @@ package import AgentAPI
 package import AgentChannel
 package import GRPCCore
 internal import GRPCNIOTransportHTTP2TransportServices
+internal import GRPCProtobuf
 package import Linux
 internal import NIOCore
 internal import NIOPosix
@@ -85,8 +86,10 @@ package struct AgentConnection: Sendable {
         try await Self.readingTables {
             var options = Self.largeMessages
             options.timeout = timeout
-            return ListenTable(
-                try await agent.listeningPorts(range.message, metadata: metadata, options: options))
+            return try await agent.listeningPorts(
+                request: ClientRequest(message: range.message, metadata: metadata),
+                serializer: ProtobufSerializer(), deserializer: TableDeserializer(), options: options
+            ) { ListenTable(try $0.message) }
         }
     }
 
@@ -99,7 +102,9 @@ package struct AgentConnection: Sendable {
     ) async throws {
         try await Self.readingTables {
             try await agent.watchListeningPorts(
-                range.message, metadata: metadata, options: Self.largeMessages
+                request: ClientRequest(message: range.message, metadata: metadata),
+                serializer: ProtobufSerializer(), deserializer: TableDeserializer(),
+                options: Self.largeMessages
             ) { response in
                 for try await message in response.messages { await body(ListenTable(message)) }
             }

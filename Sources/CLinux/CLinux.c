@@ -30,6 +30,14 @@ int clinux_reset_on_close(int fd, int on) {
     return setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
+int clinux_peer_user(int fd, uid_t *user) {
+    struct ucred peer;
+    socklen_t length = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return -1;
+    *user = peer.uid;
+    return 0;
+}
+
 int clinux_readable_bytes(int fd) {
     int count = 0;
     return ioctl(fd, FIONREAD, &count) < 0 ? -1 : count;

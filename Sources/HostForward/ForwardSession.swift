@@ -2,7 +2,7 @@ package import AgentAPI
 package import AgentChannel
 package import AgentSession
 package import PortForward
-internal import Ports
+package import Ports
 package import Relay
 internal import Synchronization
 
@@ -11,8 +11,11 @@ package final class ForwardSession: Sendable {
     private let reconciler: ForwardReconciler
     private let follower: AgentFollower
     private let target: ForwardTarget
+    /// Whether tables come; else the agent is only watched.
+    private let followsPorts: Bool
     private let intake = TableIntake()
     private let status = Mutex(AgentStatus.notYetReached)
+    private let wasReady = Atomic(false)
 
     /// - Parameters:
     ///   - token: the machine's; nil where the agent asks for none.
@@ -31,6 +34,7 @@ package final class ForwardSession: Sendable {
                     timeMicroseconds: ForwardClock.system.wallMicroseconds()))
         }
         reconciler = ForwardReconciler(policy: policy, binder: binder, clock: .system, emit: emit)
+        followsPorts = policy.autoPorts != nil
         follower = AgentFollower(token: token, range: policy.autoPorts?.range, alwaysPoll: alwaysPoll) {
             try await AgentDialer(address: agent).dial(.rpc)
         }
@@ -40,7 +44,7 @@ package final class ForwardSession: Sendable {
     ///
     /// - Parameters:
     ///   - waiting: gets each failed attempt until the agent can be followed; what it throws ends the session.
-    ///   - ready: is called once, when the agent can be followed.
+    ///   - ready: is called once, when the agent can be followed and the ports of its first table are open.
     package func run(
         waiting: @escaping @Sendable (AgentWaiting) async throws -> Void = { _ in },
         ready: @escaping @Sendable (AgentInfo) -> Void = { _ in }
@@ -73,20 +77,40 @@ package final class ForwardSession: Sendable {
         get async { await reconciler.forwards }
     }
 
-    /// Tells all that stands in events again, for a reader who has missed some: `start` is called first, and no other
-    /// event comes in between.
-    package func retell(after start: @Sendable () -> Void) async { await reconciler.retell(after: start) }
+    /// Tells all that stands in events, for a reader who has missed some: `start` is called first, and no other event
+    /// comes in between.
+    package func retell(
+        after start: @Sendable () -> Void, to tell: @Sendable (ForwardEvent) -> Void
+    ) async { await reconciler.retell(after: start, to: tell) }
+
+    /// Tells of ports that could not be opened, which waits until it is known who holds them.
+    package func settle() async { await reconciler.announceBlocked() }
+
+    /// Forwards a port from now on, if that can be done at once.
+    package func add(_ port: StaticPort) async -> AddOutcome { await reconciler.add(port) }
+
+    /// Forwards a port no longer; false when there is no such static forward.
+    package func remove(_ port: StaticPort) async -> Bool { await reconciler.remove(port) }
+
+    /// What there should be, with the changes made at run time.
+    package var policy: ForwardPolicy {
+        get async { await reconciler.currentPolicy }
+    }
+
+    /// Why a port that listens in the guest is not forwarded yet, if its number is held back.
+    package func holdBack(of port: PortNumber) async -> HoldBack? { await reconciler.holdBack(of: port) }
 
     private func take(_ event: AgentEvent, _ ready: @Sendable (AgentInfo) -> Void) async {
         switch event {
         case .connected(let info, let start, let delivery):
             target.speak(ForwardVersion(spokenWith: info.forwardVersion))
-            if case .notYetReached = agent { ready(info) }
             status.withLock { $0 = .connected(info, delivery) }
             await reconciler.agentConnected(
                 instanceID: info.instanceID, bootID: info.bootID, startedAt: start.agent)
+            if !followsPorts { tellReady(ready) }
         case .table(let table, let offset):
             await reconciler.apply(table, hostMinusGuest: offset.hostMinusGuest)
+            tellReady(ready)
             await intake.take(table)
         case .alive(let info, _):
             status.withLock {
@@ -96,5 +120,12 @@ package final class ForwardSession: Sendable {
             status.withLock { $0 = .lost(reason: "\(problem)") }
             await reconciler.agentLost(reason: "\(problem)")
         }
+    }
+
+    private func tellReady(_ ready: @Sendable (AgentInfo) -> Void) {
+        guard case .connected(let info, _) = agent,
+            !wasReady.exchange(true, ordering: .acquiringAndReleasing)
+        else { return }
+        ready(info)
     }
 }

@@ -15,6 +15,7 @@ package import Ports
 /// loss, then they close. `ForwardEntry` says what one forward goes through.
 ///
 /// A port that changes too often is left as it is for a while and then made what is wanted by then; see `ChangeLimits`.
+/// The policy can change while it runs: ForwardReconciler+Changes.swift.
 package actor ForwardReconciler {
     private enum Agent {
         /// Not heard of yet.
@@ -25,16 +26,18 @@ package actor ForwardReconciler {
         case lost(since: UInt64, isBack: Bool)
     }
 
-    private let policy: ForwardPolicy
-    private let binder: any ForwardBinder
+    var policy: ForwardPolicy
+    let binder: any ForwardBinder
     private let limits: ForwardLimits
     private let clock: ForwardClock
     private let emit: @Sendable (ForwardEvent) -> Void
 
+    /// The newest one, as long as it holds.
+    var table: ListenTable?
     /// The newest table's forwards. They are what `entries` is, but for the keys that wait in `unsettled`.
-    private var wanted: [WantedForward.Key: WantedForward] = [:]
-    private var entries: [WantedForward.Key: ForwardEntry] = [:]
-    private var unsettled: Set<WantedForward.Key> = []
+    var wanted: [WantedForward.Key: WantedForward] = [:]
+    var entries: [WantedForward.Key: ForwardEntry] = [:]
+    var unsettled: Set<WantedForward.Key> = []
     private var changes: ChangeLimits
     private var automaticCount = 0
     private var blockedCount: UInt64 = 0
@@ -101,6 +104,7 @@ package actor ForwardReconciler {
     package func apply(_ table: ListenTable, hostMinusGuest: Int64? = nil) {
         agent = .following
         self.hostMinusGuest = hostMinusGuest
+        self.table = table
         reconcile(policy.wanted(in: table))
     }
 
@@ -128,16 +132,16 @@ package actor ForwardReconciler {
     /// Every forward there is or should be: static ones first, then by host port.
     package var forwards: [ForwardSnapshot] { sortedEntries.map(\.snapshot) }
 
-    /// Tells the whole state again, for a reader who has missed events: `start` comes first, then an event for each
-    /// forward, and no other in between.
-    package func retell(after start: @Sendable () -> Void) {
+    /// Tells the whole state to a reader who has missed events: `start` comes first, then an event for each forward, and
+    /// no other in between.
+    package func retell(after start: @Sendable () -> Void, to tell: @Sendable (ForwardEvent) -> Void) {
         start()
-        if case .lost(_, isBack: false) = agent { send(.agentLost, reason: lostReason) }
+        if case .lost(_, isBack: false) = agent { tell(event(.agentLost, reason: lostReason)) }
         for entry in sortedEntries {
             switch entry.state {
-            case .open(_, let latency): send(.opened, entry.wanted, latencyMicroseconds: latency)
+            case .open(_, let latency): tell(event(.opened, entry.wanted, latencyMicroseconds: latency))
             case .blocked(let blocked) where blocked.isAnnounced:
-                send(.blocked, entry.wanted, reason: blocked.reason, failure: blocked.failure)
+                tell(event(.blocked, entry.wanted, reason: blocked.reason, failure: blocked.failure))
             case .blocked: break
             }
         }
@@ -255,7 +259,7 @@ package actor ForwardReconciler {
 
     // MARK: Wanted and actual
 
-    private func reconcile(_ all: [WantedForward]) {
+    func reconcile(_ all: [WantedForward]) {
         guard !isStopped else { return }
         let now = clock.monotonic()
         let list = withoutSurplus(all, now)
@@ -365,6 +369,7 @@ package actor ForwardReconciler {
     }
 
     private func closeAutomatic() {
+        table = nil
         wanted = wanted.filter { $0.key.kind == .static }
         unsettled = unsettled.filter { $0.kind == .static }
         for entry in sortedEntries where entry.wanted.key.kind == .auto {
@@ -386,9 +391,17 @@ package actor ForwardReconciler {
         failure: BindFailure? = nil, latencyMicroseconds: UInt64? = nil
     ) {
         emit(
-            ForwardEvent(
-                name: name, forward: forward?.key, listener: forward?.listener, reason: reason,
-                failure: failure, latencyMicroseconds: latencyMicroseconds,
-                timeMicroseconds: clock.wallMicroseconds()))
+            event(
+                name, forward, reason: reason, failure: failure, latencyMicroseconds: latencyMicroseconds))
+    }
+
+    private func event(
+        _ name: ForwardEvent.Name, _ forward: WantedForward? = nil, reason: String? = nil,
+        failure: BindFailure? = nil, latencyMicroseconds: UInt64? = nil
+    ) -> ForwardEvent {
+        ForwardEvent(
+            name: name, forward: forward?.key, listener: forward?.listener, reason: reason,
+            failure: failure, latencyMicroseconds: latencyMicroseconds,
+            timeMicroseconds: clock.wallMicroseconds())
     }
 }

@@ -32,7 +32,9 @@ struct EventOutput: ParsableArguments {
         let gaps = StandardOutput.gaps { DroppedDocument(count: $0).json }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
-                for await _ in gaps { await session.retell { StandardOutput.endGap() } }
+                for await _ in gaps {
+                    await session.retell(after: { StandardOutput.endGap() }, to: print)
+                }
             }
             group.addTask { try await body() }
             defer { group.cancelAll() }

@@ -39,6 +39,11 @@ struct TraceFormatTests {
                 SocketStateFormat(TraceFormat(text: whole.replacingOccurrences(of: old, with: new))) == nil)
         }
         #expect(SocketStateFormat(TraceFormat(text: "")) == nil)
+        // Places that no record has.
+        for offset in ["-8", "9223372036854775807", "70000"] {
+            let text = whole.replacingOccurrences(of: "offset:24;", with: "offset:\(offset);")
+            #expect(SocketStateFormat(TraceFormat(text: text)) == nil)
+        }
     }
 
     @Test("A record names address, port, direction, caller and time")

@@ -207,10 +207,13 @@ struct ForwardReconcilerTests {
         await reconciler.apply(table([5002, 5001]))
         await reconciler.announceBlocked()
         await reconciler.agentLost(reason: "gone")
-        let log = log
-        await reconciler.retell { _ = log.take() }
-        #expect(log.all.first?.reason == "gone")
-        #expect(log.take() == ["agent_lost", "opened:8080", "opened:5001", "blocked:5002"])
+        _ = log.take()
+        let told = EventLog()
+        await reconciler.retell(
+            after: { told.append(ForwardEvent(name: .agentBack, timeMicroseconds: 0)) }, to: told.append)
+        #expect(told.all.dropFirst().first?.reason == "gone")
+        #expect(told.take() == ["agent_back", "agent_lost", "opened:8080", "opened:5001", "blocked:5002"])
+        #expect(log.take() == [])
     }
 
     @Test("After a reboot that was noticed late, what was accepted since the agent's start is left alone")

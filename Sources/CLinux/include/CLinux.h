@@ -26,6 +26,11 @@ ssize_t clinux_splice(int from, int to, size_t bytes);
 int clinux_reset_on_close(int fd, int on);
 /// ioctl(2) FIONREAD: the bytes that a socket can give at once, or -1.
 int clinux_readable_bytes(int fd);
+/// SO_PEERCRED: the user at the other end of a unix socket when it connected; 0, or -1.
+int clinux_peer_user(int fd, uid_t *user);
+/// Starts a program that outlives this one: in a session of its own, in /, with no input, `output` as both outputs, no
+/// other descriptor, and every signal as it is by default (posix_spawn(3)). 0, or an errno value.
+int clinux_spawn_detached(const char *path, char *const arguments[], char *const environment[], int output, pid_t *pid);
 /// fcntl(2) F_SETFL and F_GETFL: adds or removes O_NONBLOCK.
 int clinux_set_nonblocking(int fd, int on);
 /// A new pseudo-terminal (pty(7)): its master, non-blocking, and its other side with the other side's path, both

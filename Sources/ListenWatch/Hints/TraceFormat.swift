@@ -24,8 +24,8 @@ struct TraceFormat {
                 case "field":
                     // `__u8 saddr[4]`: the last word, without its array bounds.
                     name = pair[1].split(separator: " ").last?.prefix { $0 != "[" }
-                case "offset": offset = Int(pair[1])
-                case "size": size = Int(pair[1])
+                case "offset": offset = Self.place(pair[1])
+                case "size": size = Self.place(pair[1])
                 default: continue
                 }
             }
@@ -33,6 +33,9 @@ struct TraceFormat {
         }
         self.fields = fields
     }
+
+    /// A number within a record, which is at most 64 KiB long (perf_event_header).
+    private static func place(_ text: Substring) -> Int? { UInt16(text).map(Int.init) }
 
     subscript(_ name: String) -> Field? { fields[name] }
 }

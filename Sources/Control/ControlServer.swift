@@ -1,0 +1,155 @@
+internal import CLinux
+internal import Glibc
+package import Linux
+internal import Synchronization
+
+/// The socket on which a machine's owner answers. It also keeps a second owner away.
+///
+/// One thread moves all bytes and waits for no client; what clients ask is answered in tasks.
+package final class ControlServer: Sendable {
+    /// Answers one request with messages to the peer. It is cancelled when the client goes.
+    package typealias Handler = @Sendable (ControlRequest, ControlPeer) async -> Void
+
+    private struct Call: Sendable {
+        let peer: ControlPeer
+        let line: [UInt8]
+    }
+
+    private let path: String
+    private let listener: OwnedDescriptor
+    /// The folder, locked until this process ends (flock(2)). Two owners that start together both find a stale socket,
+    /// and each could replace the other's; while the lock is held the socket's file can be nobody else's.
+    private let folder: OwnedDescriptor
+    private let wake: OwnedDescriptor
+    private let hello: ControlHello
+    private let user: uid_t
+    private let mustEnd = Atomic(false)
+    private let calls = AsyncStream<Call>.makeStream()
+
+    /// Binds the socket.
+    ///
+    /// - Throws: EADDRINUSE when another owner serves it.
+    package init(path: String, hello: ControlHello) throws(SystemError) {
+        self.path = path
+        self.hello = hello
+        user = geteuid()
+        let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        folder = OwnedDescriptor(
+            owning: try SystemError.check("open", open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)))
+        guard flock(folder.rawValue, LOCK_EX | LOCK_NB) == 0 else {
+            let error = SystemError.current("flock")
+            throw error.code == EWOULDBLOCK ? SystemError(code: EADDRINUSE, operation: "flock") : error
+        }
+        wake = OwnedDescriptor(
+            owning: try SystemError.check("eventfd", eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))))
+        listener = try ServiceSocket.listen(on: .unix(path: path))
+    }
+
+    /// Answers until the task is cancelled. Then the socket's file is gone, and what was sent to clients before has
+    /// reached those that read.
+    package func serve(_ handler: @escaping Handler) async throws(SystemError) {
+        let over = AsyncStream<Void>.makeStream()
+        try DedicatedThread.start(name: "control") {
+            self.run()
+            over.continuation.finish()
+        }
+        await withDiscardingTaskGroup { group in
+            for await call in calls.stream {
+                group.addTask { await Self.answer(call, handler) }
+            }
+            group.cancelAll()
+        }
+        ServiceSocket.remove(.unix(path: path))
+        mustEnd.store(true, ordering: .releasing)
+        wakeThread()
+        // In a task of its own, since this one is cancelled.
+        await Task { for await _ in over.stream {} }.value
+    }
+
+    private static func answer(_ call: Call, _ handler: @escaping Handler) async {
+        guard let request = ControlLine.value(ControlRequest.self, from: call.line) else {
+            call.peer.send(.error(.unknownRequest))
+            return call.peer.finish()
+        }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await handler(request, call.peer) }
+            group.addTask { await call.peer.untilGone() }
+            await group.next()
+            group.cancelAll()
+        }
+        call.peer.finish()
+    }
+
+    // MARK: The thread
+
+    private func wakeThread() {
+        var one: UInt64 = 1
+        _ = Glibc.write(wake.rawValue, &one, MemoryLayout<UInt64>.size)
+    }
+
+    private func run() {
+        var peers: [ControlPeer] = []
+        while !mustEnd.load(ordering: .acquiring) { step(&peers, listens: true, until: nil) }
+        let end = ContinuousClock.now + ControlLimits.farewellTime
+        while peers.contains(where: \.hasWaiting), ContinuousClock.now < end {
+            step(&peers, listens: false, until: end)
+        }
+        for peer in peers { peer.end() }
+    }
+
+    /// Waits until there is something to do, and does it.
+    private func step(_ peers: inout [ControlPeer], listens: Bool, until limit: ContinuousClock.Instant?) {
+        let now = ContinuousClock.now
+        var deadline = limit
+        var entries = [
+            pollfd(fd: wake.rawValue, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: listens ? listener.rawValue : -1, events: Int16(POLLIN), revents: 0),
+        ]
+        peers = peers.filter { peer in
+            guard let interest = peer.interest(now) else { return false }
+            entries.append(pollfd(fd: peer.socket.rawValue, events: interest.events, revents: 0))
+            if let time = interest.deadline { deadline = min(deadline ?? time, time) }
+            return true
+        }
+        let pause = deadline.map { Int32(max(0, ($0 - now) / .milliseconds(1)) + 1) } ?? -1
+        guard poll(&entries, nfds_t(entries.count), pause) > 0 else { return }
+        var count: UInt64 = 0
+        if entries[0].revents != 0 { _ = read(wake.rawValue, &count, MemoryLayout<UInt64>.size) }
+        for (peer, entry) in zip(peers, entries.dropFirst(2)) {
+            if entry.revents & Int16(POLLOUT) != 0 { peer.write() }
+            if entry.revents & ~Int16(POLLOUT) != 0, let line = peer.read() {
+                calls.continuation.yield(Call(peer: peer, line: line))
+            }
+        }
+        if entries[1].revents != 0 { accept(&peers) }
+    }
+
+    private func accept(_ peers: inout [ControlPeer]) {
+        while case let number = clinux_accept(listener.rawValue, nil, nil), number >= 0 {
+            let socket = OwnedDescriptor(owning: number)
+            var other = uid_t()
+            // The folder keeps others out already; this holds even where somebody has opened it.
+            guard clinux_peer_user(socket.rawValue, &other) == 0, other == user || other == 0 else {
+                continue
+            }
+            let peer = ControlPeer(socket) { [weak self] in self?.wakeThread() }
+            peer.send(.hello(hello))
+            peers.append(peer)
+            if peers.count > ControlLimits.clients {
+                peer.send(.error(.tooManyClients))
+                peer.finish()
+            }
+            // More than that are not even told, so that nobody can take all descriptors.
+            if peers.count > 2 * ControlLimits.clients { peers.removeLast() }
+        }
+    }
+}
+
+extension ControlRefusal {
+    static let unknownRequest = ControlRefusal(
+        message: "the process that forwards the ports does not know this request",
+        hint: "it may be of an older version: `rum up -d` starts it again with this one")
+    static let tooManyClients = ControlRefusal(
+        message: "\(ControlLimits.clients) commands ask about this machine already",
+        hint: "end some of them, such as `rum ports --watch`")
+}

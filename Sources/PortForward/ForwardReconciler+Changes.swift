@@ -1,0 +1,63 @@
+package import Ports
+
+/// What became of a forward that was asked for at run time.
+package enum AddOutcome: Hashable, Sendable {
+    case opened
+    /// It is there already.
+    case wasThere
+    /// Another static forward has the host port.
+    case taken(StaticPort)
+    /// The host port could not be opened, so the forward was not added.
+    case failed(BindFailure, holder: PortHolder?)
+}
+
+/// Why a port that listens in the guest is not forwarded yet.
+package enum HoldBack: Hashable, Sendable {
+    /// It, or all ports together, have changed too often.
+    case changesTooOften
+    /// So many automatic forwards there are at most.
+    case surplus(limit: Int)
+}
+
+extension ForwardReconciler {
+    /// Forwards a port from now on, if that can be done at once. An automatic forward of the same host port gives way.
+    package func add(_ port: StaticPort) async -> AddOutcome {
+        let rivals = policy.staticPorts.filter { $0.host == port.host && $0.bind.collides(with: port.bind) }
+        if let rival = rivals.first {
+            return rival == port ? .wasThere : .taken(rival)
+        }
+        policy.staticPorts.append(port)
+        reconcile(policy.wanted(in: table))
+        guard case .blocked(let blocked)? = entries[port.key]?.state else { return .opened }
+        // Before anything else can run here, so that nobody hears of it.
+        policy.staticPorts.removeAll { $0 == port }
+        reconcile(policy.wanted(in: table))
+        let address = blocked.failure.address
+        let holders = blocked.failure.isBusy ? await binder.holders(of: [address]) : [:]
+        return .failed(blocked.failure, holder: holders[address])
+    }
+
+    /// Forwards a port no longer; false when there is no such static forward.
+    package func remove(_ port: StaticPort) -> Bool {
+        guard policy.staticPorts.contains(port) else { return false }
+        policy.staticPorts.removeAll { $0 == port }
+        reconcile(policy.wanted(in: table))
+        return true
+    }
+
+    /// What there should be, with the changes made at run time.
+    package var currentPolicy: ForwardPolicy { policy }
+
+    /// Why a port of the newest table has no automatic forward although it should have one; nil when that is not so.
+    package func holdBack(of port: PortNumber) -> HoldBack? {
+        let key = policy.wanted(in: table).map(\.key).first { $0.kind == .auto && $0.guestPort == port }
+        guard let key, entries[key] == nil else { return nil }
+        return wanted[key] == nil ? .surplus(limit: policy.maxAutoPorts) : .changesTooOften
+    }
+}
+
+extension StaticPort {
+    fileprivate var key: WantedForward.Key {
+        .init(kind: .static, bind: bind, hostPort: host, guestPort: guest)
+    }
+}

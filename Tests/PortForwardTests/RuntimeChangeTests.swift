@@ -1,0 +1,107 @@
+import Glibc
+import Linux
+import PortForward
+import Ports
+import TestSupport
+import Testing
+
+@Suite("Forwards that are added and removed at run time")
+struct RuntimeChangeTests {
+    let binder = RecordingBinder()
+    let clock = ManualClock()
+    let log = EventLog()
+
+    func make() async -> ForwardReconciler {
+        let log = log
+        let reconciler = ForwardReconciler(
+            policy: ForwardReconcilerTests.policy, binder: binder, clock: clock.clock
+        ) { log.append($0) }
+        await reconciler.start()
+        await reconciler.apply(table([5001]))
+        _ = log.take()
+        return reconciler
+    }
+
+    static func forward(_ host: UInt16, _ guest: UInt16) -> StaticPort {
+        StaticPort(host: port(host), guest: port(guest))
+    }
+
+    @Test("An added forward opens at once, stays through tables and losses, and closes when it is removed")
+    func addAndRemove() async {
+        let reconciler = await make()
+        #expect(await reconciler.add(Self.forward(9000, 80)) == .opened)
+        #expect(log.take() == ["opened:9000"])
+        #expect(await reconciler.add(Self.forward(9000, 80)) == .wasThere)
+        await reconciler.apply(table([5001, 5002]))
+        await reconciler.agentLost(reason: "gone")
+        clock.advance(.seconds(10))
+        await reconciler.tick()
+        #expect(binder.openPorts == [8080, 9000])
+        _ = log.take()
+        #expect(await reconciler.remove(Self.forward(9000, 80)))
+        #expect(log.take() == ["closed:9000"])
+        #expect(await !reconciler.remove(Self.forward(9000, 80)))
+        #expect(await !reconciler.remove(Self.forward(8080, 81)))
+    }
+
+    @Test("What changes while the agent is lost for long opens no port of its last table")
+    func whileLost() async {
+        let reconciler = await make()
+        await reconciler.agentLost(reason: "gone")
+        clock.advance(.seconds(10))
+        await reconciler.tick()
+        #expect(await reconciler.add(Self.forward(9000, 80)) == .opened)
+        #expect(binder.openPorts == [8080, 9000])
+    }
+
+    @Test("An automatic forward gives way, and comes back")
+    func overAutomatic() async {
+        let reconciler = await make()
+        #expect(await reconciler.add(Self.forward(5001, 80)) == .opened)
+        #expect(log.take() == ["closed:5001", "opened:5001"])
+        #expect(await reconciler.remove(Self.forward(5001, 80)))
+        #expect(log.take() == ["closed:5001", "opened:5001"])
+    }
+
+    @Test("A host port that another forward has, or that cannot be bound, changes nothing")
+    func refused() async {
+        let reconciler = await make()
+        #expect(await reconciler.add(Self.forward(8080, 81)) == .taken(Self.forward(8080, 80)))
+        binder.fail(9000, with: EADDRINUSE)
+        binder.fail(79, with: EACCES)
+        guard case .failed(let busy, let holder) = await reconciler.add(Self.forward(9000, 80)) else {
+            Issue.record("it was added")
+            return
+        }
+        #expect(busy.isBusy && holder == PortHolder(name: "node", pid: 4121))
+        guard case .failed(let forbidden, nil) = await reconciler.add(Self.forward(79, 80)) else {
+            Issue.record("it was added")
+            return
+        }
+        #expect(forbidden.error.code == EACCES)
+        await reconciler.announceBlocked()
+        #expect(log.take() == [])
+        #expect(await reconciler.currentPolicy == ForwardReconcilerTests.policy)
+        #expect(await reconciler.forwards.map(\.forward.hostPort) == [port(8080), port(5001)])
+    }
+
+    @Test("A port that is held back says why")
+    func heldBack() async {
+        let reconciler = await make()
+        #expect(await reconciler.holdBack(of: port(5001)) == nil)
+        for _ in 0..<6 {
+            await reconciler.apply(table([]))
+            await reconciler.apply(table([5001]))
+        }
+        await reconciler.apply(table([]))
+        await reconciler.apply(table([5001]))
+        let isOpen = binder.openPorts.contains(5001)
+        #expect(await reconciler.holdBack(of: port(5001)) == (isOpen ? nil : .changesTooOften))
+        let many = ForwardReconciler(
+            policy: ForwardReconcilerTests.policy, binder: RecordingBinder(), clock: clock.clock
+        ) { _ in }
+        await many.apply(table(5000..<6100))
+        #expect(await many.holdBack(of: port(6099)) == .surplus(limit: 1024))
+        #expect(await many.holdBack(of: port(5000)) == nil)
+    }
+}
