@@ -8,9 +8,9 @@ enum OtherRum {
         "provision.script":
             "write it as [provision.system] script = \"...\" (once) or [provision.boot] (every boot)",
         "provision.packages": "install them with a script, in [provision.system]",
-        "ssh.command": "any ssh can be used, and none is named",
-        "ssh.interface": "the guest is reached through its agent, over no interface of its own",
-        "advanced.autologin": "the console is only recorded; `rum exec` needs no login",
+        "ssh.command": "`rum ssh` runs ssh; for other programs there is `rum ssh-config`",
+        "ssh.interface": "`rum ssh` goes through the guest's agent, whatever interfaces there are",
+        "advanced.autologin": "the console is only recorded; `rum shell` needs no login",
     ]
 
     /// What is there in place of `key`, a full name; nil when it is no key of that rum.

@@ -27,7 +27,7 @@ struct CpCommand: AsyncParsableCommand {
 
     @OptionGroup var talk: TalkOptions
 
-    @Argument(help: "What to copy, and where to.")
+    @Argument(help: "What to copy, and where to.", completion: .file())
     var paths: [String]
 
     func validate() throws { _ = try CopyPlan(paths) }

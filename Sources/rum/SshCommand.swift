@@ -25,7 +25,8 @@ struct SshCommand: AsyncParsableCommand {
 
     @Argument(
         parsing: .captureForPassthrough,
-        help: ArgumentHelp("The machine's name if it is one, and what ssh gets.", valueName: "argument"))
+        help: ArgumentHelp("The machine's name if it is one, and what ssh gets.", valueName: "argument"),
+        completion: .custom { _, _, _ in machineNames() })
     var words: [String] = []
 
     func run() async throws {

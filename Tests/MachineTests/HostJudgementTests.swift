@@ -53,6 +53,9 @@ struct HostJudgementTests {
         #expect(stranger.cure == "sudo usermod -aG kvm ann, then log out and in again")
         let newcomer = accelerator(.auto, facts, Self.kvm(EACCES), user: Self.user(listed: ["kvm"]))
         #expect(newcomer.cure?.contains("this log-in is older") == true)
+        var closed = Self.kvm(EACCES)
+        closed.group = nil
+        #expect(accelerator(.auto, facts, closed).cure?.hasPrefix("sudo chgrp kvm /dev/kvm && sudo chmod") == true)
         // The system daemon has rights of its own.
         #expect(accelerator(.auto, Self.facts(isSystem: true), Self.kvm(EACCES)).status == .ok)
     }

@@ -63,7 +63,7 @@ struct ConfigProblemTests {
         BadInput(
             "[advanced]\nautologin = true",
             "\(f):2: advanced.autologin: a key of the rum written in Rust; here the console is only recorded; "
-                + "`rum exec` needs no login"),
+                + "`rum shell` needs no login"),
         BadInput(
             "[[fs.zfs]]\ntarget = \"/data\"",
             "\(f):1: fs: a key of the rum written in Rust; here file systems are made by a script, in "

@@ -6,9 +6,10 @@ import subprocess
 from provoke import Row, packed_twice, qcow2, raw_disk
 
 SHA256 = 'sha256 = "' + "0" * 64 + '"'
+CACHED = (r"images/[0-9a-f]{16}-", "images/0123456789abcdef-")
 TIME = ((r"OpenSSL/[^:]*: ", ""),
         (r"after \d+ ms", "after 1 ms"), (r"127\.0\.0\.1(:\d+)?", "example.org"), (r"port \d+", "port 80"),
-        (r"/home/ann/cache/images/[0-9a-f]+", "/home/ann/cache/images/0123456789abcdef"))
+        CACHED)
 
 
 def image(title, content, more=""):
@@ -17,7 +18,7 @@ def image(title, content, more=""):
         place.write("app/debian.img", content)
     toml = f'[image]\nbase = "debian.img"\n{more}\n'
     return Row(title, "up", toml=toml, prepare=prepare,
-               replace=((r"sha256 [0-9a-f]{64}", "sha256 01234567…"), ("0{64}", "00000000…")))
+               replace=((r"sha256 [0-9a-f]{64}", "sha256 01234567…"), ("0{64}", "00000000…"), CACHED))
 
 
 def download(title, answer, scheme="http"):

@@ -30,6 +30,8 @@ COMMAND_LINE = [
     Row("A machine is given in two ways", "status", "-c", "rum.toml", "dev", code=2),
     Row("There is no machine of that name", "status", "dev"),
     Row("A command for the guest is missing", "exec", code=2, toml=TOML),
+    Row("Nothing is to be copied from or to a guest", "cp", "a.txt", "b.txt", code=2),
+    Row("A file is to be copied from one guest to another", "cp", "dev:a.txt", "test:b.txt", code=2),
     Row("Nothing is to be forwarded", "forward", "--agent", "vsock:3", code=2),
     Row("An address of an agent that cannot be one", "forward", "--agent", "serial:1", "--auto", "1-2", code=2),
     Row("An agent over tcp asks for a token", "forward", "--agent", "tcp:127.0.0.1", "--auto", "1-2", code=2),
@@ -77,7 +79,7 @@ def deaf_libvirt(place):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(place.path("libvirt-sock"))
     listener.listen()
-    os.chmod(place.path("libvirt-sock"), 0o600)
+    os.chmod(place.path("libvirt-sock"), 0)
     place.stack.callback(listener.close)
     place.config(TOML + f'[advanced]\nlibvirt_uri = "qemu:///system?socket={place.path("libvirt-sock")}"\n')
     os.makedirs(place.path("home"))
@@ -119,6 +121,9 @@ HOST = [
 
 MACHINES = [
     Row("The machine does not run", "exec", "--", "true", toml=TOML, code=255),
+    Row("There is no machine to log in to", "ssh", toml=TOML),
+    Row("There is no machine to open a shell in", "shell", toml=TOML, code=255),
+    Row("There is no machine whose ssh could be configured", "ssh-config", toml=TOML),
     Row("The machine belongs to another rum.toml", "up", toml='name = "dev"\n' + TOML,
         prepare=lambda place: place.machine(json.dumps(
             {"uuid": "u", "instanceID": "i", "configFile": place.write("other/rum.toml", TOML)}), "dev")),

@@ -6,10 +6,16 @@ struct DeviceAccess: Hashable, Sendable {
     var path: String
     /// The errno of opening it, or of its first use; nil when both worked.
     var error: Int32?
-    /// The group that owns it; nil when there is no device.
+    /// The group whose members may open it; nil when there is none, or no device.
     var group: String?
 
     var isDenied: Bool { error == EACCES || error == EPERM }
+
+    /// How `user` gets at it.
+    func cure(for user: GroupMembership) -> String {
+        if let group { return user.cure(group) }
+        return "sudo chgrp kvm \(path) && sudo chmod 660 \(path); \(user.cure("kvm"))"
+    }
 
     /// Opens /dev/kvm and makes an empty machine with it: the device may exist and yet not work, where the host is a
     /// guest itself.
@@ -27,7 +33,9 @@ struct DeviceAccess: Hashable, Sendable {
 
     private static func probe(_ path: String, use: (borrowing OwnedDescriptor) -> Int32?) -> DeviceAccess {
         var status = stat()
-        let group = stat(path, &status) == 0 ? GroupMembership.name(of: status.st_gid) : nil
+        // Nobody should join the group root for it.
+        let hasGroup = stat(path, &status) == 0 && status.st_mode & 0o060 == 0o060 && status.st_gid != 0
+        let group = hasGroup ? GroupMembership.name(of: status.st_gid) : nil
         let number = open(path, O_RDWR | O_CLOEXEC)
         guard number >= 0 else { return DeviceAccess(path: path, error: errno, group: group) }
         return DeviceAccess(path: path, error: use(OwnedDescriptor(owning: number)), group: group)

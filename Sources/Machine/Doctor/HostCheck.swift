@@ -148,7 +148,8 @@ package struct HostCheck: Sendable {
         if await !Tool.sshKeygen.isInstalled {
             findings.append(
                 HostFinding(
-                    "ssh", .warn, "ssh-keygen is not installed, so machines get no key of rum's own",
+                    "ssh", .warn,
+                    "ssh-keygen is not installed, so machines get no keys and `rum ssh` cannot work",
                     cure: "apt install \(Tool.sshKeygen.package)"))
         }
         var packers: [Tool] = []

@@ -62,7 +62,7 @@ enum HostJudgement {
                 Emulation works, about ten times slower.
                 """
         }
-        if kvm.isDenied, !facts.isSystemDaemon { return user.cure(kvm.group ?? "kvm") }
+        if kvm.isDenied, !facts.isSystemDaemon { return kvm.cure(for: user) }
         if kvm.error == ENOENT {
             let module = facts.virtualizationFlag == "svm" ? "kvm_amd" : "kvm_intel"
             return "sudo modprobe \(module); if that fails, enable VT-x or AMD-V in the firmware."
@@ -79,7 +79,7 @@ enum HostJudgement {
         let isDenied = vsock.isDenied && !facts.isSystemDaemon
         let cure =
             isDenied
-            ? user.cure(vsock.group ?? "kvm")
+            ? vsock.cure(for: user)
             : "sudo modprobe vhost_vsock; to keep it: echo vhost_vsock | sudo tee /etc/modules-load.d/vhost_vsock.conf"
         guard choice.kind == .vsock else {
             return HostFinding(check, .warn, choice.reason, cure: "\(cure). tcp works too.")
