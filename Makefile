@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-.PHONY: help build test test-vsock test-faults test-faults-vsock demo lint graph format protos bundle clean bench-watch bench-relay
+# Every target with a line of help; none of them is a file.
+.PHONY: $(shell awk -F ':.*\#\# ' '/^[a-z-]+:.*\#\# / { print $$1 }' $(MAKEFILE_LIST))
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,8 +16,16 @@ test: ## Run all tests: unit, live kernel, and a real guest end to end
 	scripts/setup-packages build test demo
 	scripts/test
 	Tests/interop/run
+	Tests/errors/run .build/release
+	Tests/terminal/run .build/release
+	Tests/examples/run .build/release
+	Tests/soak/run --seconds 40
 	scripts/demo
 	scripts/check-bundle
+
+soak: ## Random listens, transfers, resets and kills against a model for MINUTES=10
+	scripts/setup-packages build test
+	Tests/soak/run --seconds $$(( $${MINUTES:-10} * 60 ))
 
 test-vsock: ## Prove rum over a real AF_VSOCK, on a host kernel of its own
 	scripts/setup-packages build vsock
@@ -31,6 +40,34 @@ test-faults-vsock: ## The same over a real AF_VSOCK
 	scripts/setup-packages build vsock
 	scripts/build-release
 	Tests/vsock-rig/faults
+
+install: ## Install rum, completions and manual pages below $(DESTDIR)$(PREFIX), by default /usr/local
+	scripts/setup-packages build
+	bin=$$(scripts/build-release) && PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install "$$bin"
+
+uninstall: ## Remove what `make install` has installed
+	PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" packaging/install --uninstall
+
+deb: ## Build a Debian package of rum, with the agent's bundle in it: .build/rum.deb
+	scripts/setup-packages build package
+	bin=$$(scripts/build-release) && packaging/deb "$$bin" .build/rum.deb
+
+test-deb: ## Build the package twice, install it in a clean Debian, use it, and remove it
+	scripts/setup-packages build package
+	bin=$$(scripts/build-release) && Tests/package/test "$$bin"
+
+docs: ## Write docs/commands.md and docs/errors.md anew from what the programs say
+	scripts/setup-packages build test
+	bin=$$(scripts/build-release) && Tests/errors/run "$$bin" --write && packaging/man-pages "$$bin" .build/man && \
+		cp .build/man/commands.md docs/
+
+test-errors: ## Provoke everything in docs/errors.md and read what is said
+	scripts/setup-packages build test
+	bin=$$(scripts/build-release) && Tests/errors/run "$$bin"
+
+test-examples: ## Load the rum.toml of every example, and run those that need no guest
+	scripts/setup-packages build test
+	bin=$$(scripts/build-release) && Tests/examples/run "$$bin"
 
 demo: ## Boot a real guest, forward a port of it, and show every step
 	scripts/setup-packages build demo

@@ -61,10 +61,12 @@ let package = Package(
             name: "GuestForward", dependencies: ["AgentChannel", "Linux", "Ports", "Relay", "SockDiag"],
             swiftSettings: rules),
         .target(name: "PortForward", dependencies: ["Linux", "Ports"], swiftSettings: rules),
+        .target(name: "ClientOwner", dependencies: ["Linux"], swiftSettings: rules),
         .target(
             name: "HostForward",
             dependencies: [
-                "AgentAPI", "AgentChannel", "AgentSession", "Linux", "PortForward", "Ports", "ProcNet",
+                "AgentAPI", "AgentChannel", "AgentSession", "ClientOwner", "Linux", "PortForward", "Ports",
+                "ProcNet",
                 "Relay",
             ], swiftSettings: rules),
 
@@ -132,13 +134,13 @@ let package = Package(
         // Benchmarks; see `make bench-watch` and `make bench-relay`.
         .executableTarget(
             name: "bench-relay",
-            dependencies: ["AgentChannel", "GuestForward", "Linux", "Ports", "Relay"],
+            dependencies: ["AgentChannel", "ClientOwner", "GuestForward", "Linux", "Ports", "Relay"],
             path: "Benchmarks/relay/bench-relay", swiftSettings: rules),
         .executableTarget(
             name: "bench-watch",
             dependencies: [
-                "AgentSession", "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports", "ProcNet",
-                "SockDiag",
+                "AgentAPI", "AgentSession", "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports",
+                "ProcNet", "SockDiag", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             path: "Benchmarks/watch/bench-watch", swiftSettings: rules),
 
@@ -152,7 +154,11 @@ let package = Package(
             swiftSettings: rules),
         .testTarget(name: "LinuxTests", dependencies: ["CLinux", "Linux"], swiftSettings: rules),
         .testTarget(
-            name: "CommandMainTests", dependencies: ["CommandMain", "Linux", "TestSupport"],
+            name: "CommandMainTests",
+            dependencies: [
+                "CommandMain", "Linux", "TestSupport",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: rules),
         .testTarget(
             name: "PortsTests", dependencies: ["Linux", "Ports"], swiftSettings: rules),
@@ -191,8 +197,8 @@ let package = Package(
         .testTarget(
             name: "HostForwardTests",
             dependencies: [
-                "AgentChannel", "HostForward", "Linux", "LiveKernel", "PortForward", "Ports", "ProcNet",
-                "Relay", "TestSupport",
+                "AgentChannel", "ClientOwner", "HostForward", "Linux", "LiveKernel", "PortForward", "Ports",
+                "ProcNet", "Relay", "TestSupport",
             ],
             swiftSettings: rules),
         .testTarget(
@@ -208,14 +214,18 @@ let package = Package(
             name: "ControlTests", dependencies: ["Control", "Linux", "TestSupport"], swiftSettings: rules),
         .testTarget(
             name: "RumTests",
-            dependencies: ["Control", "Linux", "PortForward", "Ports", "TestSupport", "rum"],
-            swiftSettings: rules),
+            dependencies: [
+                "Control", "Linux", "PortForward", "Ports", "RumConfig", "TestSupport", "rum",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: rules),
         .testTarget(
             name: "RumConfigTests", dependencies: ["Linux", "Ports", "RumConfig", "TestSupport"],
             exclude: ["fixtures"], swiftSettings: rules),
         .testTarget(
             name: "MachineTests",
-            dependencies: ["AgentChannel", "Machine", "RumConfig", "TestSupport"],
+            dependencies: [
+                "AgentChannel", "Linux", "LiveKernel", "Machine", "Ports", "RumConfig", "TestSupport",
+            ],
             exclude: ["Snapshots"],
             swiftSettings: rules),
         .testTarget(

@@ -304,6 +304,22 @@ static void shorts(int port, int at_once, uint64_t total, uint64_t duration) {
     }
 }
 
+// One connection after another with a pause in between: connect, send, await the byte, close.
+static void spaced(int port, uint64_t total) {
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int one = 1;
+    for (uint64_t i = 0; i < total; i++) {
+        usleep(400);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        if (connect(fd, (void *)&to, sizeof to)) die("connect");
+        char byte = 'b';
+        must(send(fd, &byte, 1, MSG_NOSIGNAL) == 1 && recv(fd, &byte, 1, 0) == 1, "byte");
+        close(fd);
+    }
+}
+
 static void ping(int port, uint64_t duration) {
     int fd = dial(port);
     char bytes[PING];
@@ -365,6 +381,7 @@ int main(int argc, char **argv) {
     else if (!strcmp(what, "down")) bulk(port, 'd', a, b);
     else if (!strcmp(what, "short")) shorts(port, a, 0, b * 1000000);
     else if (!strcmp(what, "count")) shorts(port, a, b, 0);
+    else if (!strcmp(what, "spaced")) spaced(port, a);
     else if (!strcmp(what, "ping")) ping(port, a * 1000000);
     else if (!strcmp(what, "idle")) idle(port, a);
     else if (!strcmp(what, "duplex")) duplex(port, a);

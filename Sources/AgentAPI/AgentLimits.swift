@@ -28,6 +28,9 @@ package enum AgentLimits {
     /// The largest message that the host takes, in bytes. A listener is encoded in at most 65 bytes, so every port can
     /// have seven of them; a larger table is refused.
     package static let largestMessage = 32 << 20
+    /// Rows of one table, seven for every port.
+    package static let mostRows = 7 * 65535
+    package static let mostPorts = 65535
 
     // MARK: The agent's service
 

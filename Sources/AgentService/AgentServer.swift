@@ -46,7 +46,7 @@ package struct AgentServer: Sendable {
             services: [service], interceptors: [check])
         // In a task of its own, which is never cancelled: gRPC crashes when that happens while a connection is being
         // handed to it (NIOAsyncWriter). It ends by itself when the listener and all connections are closed.
-        let serving = Task { try await server.serve() }
+        let serving = Task(executorPreference: LoopExecutor(factory.loop)) { try await server.serve() }
         defer { gate.close() }
         try await withTaskCancellationHandler {
             try await serving.value

@@ -13,7 +13,9 @@ internal import Synchronization
 struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
     private typealias Configured = HTTP2ServerTransport.ConnectionConfigurator.ConnectionChannel
 
-    let eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+    /// Serves all of the listener's connections.
+    let loop: any EventLoop = MultiThreadedEventLoopGroup.singleton.next()
+    var eventLoopGroup: any EventLoopGroup { loop }
     private let listener: HeldListener
     private let gate: ConnectionGate
     private let peers: PeerLookup

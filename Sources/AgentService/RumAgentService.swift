@@ -60,8 +60,11 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
         response: RPCWriter<Rum_V1_ExecOutput>,
         context: ServerContext
     ) async throws {
-        try await untilCancelled(context) {
-            try await GuestCommand.run(input: request, output: response)
+        // Off the event loop's thread, which the other calls run on: it starts processes and moves data in bulk.
+        try await withTaskExecutorPreference(globalConcurrentExecutor) {
+            try await untilCancelled(context) {
+                try await GuestCommand.run(input: request, output: response)
+            }
         }
     }
 

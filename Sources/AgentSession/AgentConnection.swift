@@ -2,6 +2,7 @@ package import AgentAPI
 package import AgentChannel
 package import GRPCCore
 internal import GRPCNIOTransportHTTP2TransportServices
+internal import GRPCProtobuf
 package import Linux
 internal import NIOCore
 internal import NIOPosix
@@ -21,7 +22,8 @@ package struct AgentConnection: Sendable {
     /// that: an agent has no host name.
     private static let authority = "rum-agent"
 
-    /// Dials, asks who answers, and keeps the connection while `body` runs.
+    /// Dials, asks who answers, and keeps the connection while `body` runs, on the connection's own thread: it must not
+    /// block, nor work for long.
     ///
     /// - Parameters:
     ///   - timeout: for the first answer, after the dial.
@@ -39,18 +41,21 @@ package struct AgentConnection: Sendable {
         // What an agent may send ahead of its reader: as small messages, the default of 8 MiB is hundreds in memory.
         config.http2.targetWindowSize = 128 << 10
         let number = try await dial().release()
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
         let transport = try await HTTP2ClientTransport.WrappedChannel.wrapping(config: config) { configure in
-            try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            try await ClientBootstrap(group: loop)
                 .withConnectedSocket(number) { configure($0) }
         }
         var metadata = Metadata()
         if let token { metadata.addString(token.text, forKey: AgentMetadata.tokenKey) }
         let calls = metadata
-        return try await withGRPCClient(transport: transport) { client in
-            let agent = Rum_V1_RumAgent.Client(wrapping: client)
-            let (info, clock) = try await ping(agent, calls, timeout)
-            return try await body(
-                AgentConnection(agent: agent, metadata: calls, info: info, clock: clock))
+        return try await withTaskExecutorPreference(LoopExecutor(loop)) {
+            try await withGRPCClient(transport: transport) { client in
+                let agent = Rum_V1_RumAgent.Client(wrapping: client)
+                let (info, clock) = try await ping(agent, calls, timeout)
+                return try await body(
+                    AgentConnection(agent: agent, metadata: calls, info: info, clock: clock))
+            }
         }
     }
 
@@ -81,8 +86,10 @@ package struct AgentConnection: Sendable {
         try await Self.readingTables {
             var options = Self.largeMessages
             options.timeout = timeout
-            return ListenTable(
-                try await agent.listeningPorts(range.message, metadata: metadata, options: options))
+            return try await agent.listeningPorts(
+                request: ClientRequest(message: range.message, metadata: metadata),
+                serializer: ProtobufSerializer(), deserializer: TableDeserializer(), options: options
+            ) { ListenTable(try $0.message) }
         }
     }
 
@@ -95,7 +102,9 @@ package struct AgentConnection: Sendable {
     ) async throws {
         try await Self.readingTables {
             try await agent.watchListeningPorts(
-                range.message, metadata: metadata, options: Self.largeMessages
+                request: ClientRequest(message: range.message, metadata: metadata),
+                serializer: ProtobufSerializer(), deserializer: TableDeserializer(),
+                options: Self.largeMessages
             ) { response in
                 for try await message in response.messages { await body(ListenTable(message)) }
             }
@@ -126,12 +135,16 @@ package struct AgentConnection: Sendable {
         input: @escaping @Sendable (RPCWriter<Rum_V1_ExecInput>) async throws -> Void,
         output: @escaping @Sendable (Rum_V1_ExecOutput) async throws -> Void
     ) async throws -> Rum_V1_ExecExit {
-        try await agent.exec(metadata: metadata, requestProducer: input) { response in
-            for try await message in response.messages {
-                if case .exited(let exit) = message.output { return exit }
-                try await output(message)
+        // Data in bulk is better moved by two threads than by one.
+        try await withTaskExecutorPreference(globalConcurrentExecutor) {
+            try await agent.exec(metadata: metadata, requestProducer: input) { response in
+                for try await message in response.messages {
+                    if case .exited(let exit) = message.output { return exit }
+                    try await output(message)
+                }
+                throw RPCError(
+                    code: .unavailable, message: "the agent ended the call without an exit code")
             }
-            throw RPCError(code: .unavailable, message: "the agent ended the call without an exit code")
         }
     }
 

@@ -1,6 +1,7 @@
 internal import AgentAPI
 package import AgentChannel
 internal import GRPCCore
+internal import Linux
 
 /// Why an agent can't be followed or asked; its description completes "Waiting for the agent: ".
 package enum AgentProblem: Error, Hashable, CustomStringConvertible {
@@ -36,8 +37,12 @@ package enum AgentProblem: Error, Hashable, CustomStringConvertible {
         case .connectionBroke: "the connection to it broke"
         case .tokenRefused: "the agent refused the token"
         case .tableTooLarge:
-            "its table of listeners is larger than the \(AgentLimits.largestMessage >> 20) MiB that rum takes"
-        case .other(let text): text
+            """
+            its table of listeners is larger than the \(AgentLimits.largestMessage >> 20) MiB and \
+            \(AgentLimits.mostRows) rows that rum takes
+            """
+        // The agent's own words.
+        case .other(let text): text.printable(limit: 1000)
         }
     }
 

@@ -101,7 +101,7 @@ int clinux_name_thread(const char *name) { return prctl(PR_SET_NAME, name, 0, 0,
 
 int clinux_set_timer_slack(unsigned long nanoseconds) { return prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0); }
 
-int clinux_perf_open(uint64_t id, int cpu) {
+int clinux_perf_open(uint64_t id, int cpu, int wakes) {
     struct perf_event_attr attr = {
         .type = PERF_TYPE_TRACEPOINT,
         .size = sizeof attr,
@@ -109,7 +109,9 @@ int clinux_perf_open(uint64_t id, int cpu) {
         .sample_period = 1,
         .sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_RAW,
         .disabled = 1,
-        .wakeup_events = 1,
+        // In bytes, more than a ring has: never.
+        .watermark = !wakes,
+        .wakeup_events = wakes ? 1 : 1u << 30,
         .use_clockid = 1,
         .clockid = CLOCK_MONOTONIC,
     };

@@ -34,19 +34,20 @@ extension AsyncParsableCommand {
     /// Usage errors are 2, as everywhere in rum, not the parser's 64. What was said is written first, but a reader who
     /// does not read holds the end up for a second at the most.
     ///
-    /// - Parameter arguments: nil for those of the process.
-    package static func runToExit(_ arguments: [String]? = nil) async -> Never {
+    /// - Parameter leading: options that may stand before the command's name too.
+    package static func runToExit(leading: LeadingOptions = LeadingOptions()) async -> Never {
         // A peer or pipe that went away is an error of the write, not the end of the program.
         _ = signal(SIGPIPE, SIG_IGN)
-        let status = await runToStatus(arguments)
+        let status = await runToStatus(leading)
         await OutputQueue.standard.flush(within: OutputLimits.flushTime)
         Glibc.exit(status)
     }
 
     /// Runs the command, tells its failure, and returns the exit code.
-    private static func runToStatus(_ arguments: [String]?) async -> Int32 {
+    private static func runToStatus(_ leading: LeadingOptions) async -> Int32 {
         do {
-            var command = try parseAsRoot(arguments)
+            let words = Array(CommandLine.arguments.dropFirst())
+            var command = try parseAsRoot(leading.behindCommand(words, of: self))
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
             } else {

@@ -27,8 +27,13 @@ package final class ForwardSession: Sendable {
         engine: RelayEngine, emit: @escaping @Sendable (ForwardEvent) -> Void
     ) {
         target = ForwardTarget(address: agent, token: token ?? .none)
-        reconciler = ForwardReconciler(
-            policy: policy, binder: RelayBinder(engine: engine, agent: target), clock: .system, emit: emit)
+        let binder = RelayBinder(engine: engine, agent: target) { key, reason in
+            emit(
+                ForwardEvent(
+                    name: .refused, forward: key, reason: reason,
+                    timeMicroseconds: ForwardClock.system.wallMicroseconds()))
+        }
+        reconciler = ForwardReconciler(policy: policy, binder: binder, clock: .system, emit: emit)
         followsPorts = policy.autoPorts != nil
         follower = AgentFollower(token: token, range: policy.autoPorts?.range, alwaysPoll: alwaysPoll) {
             try await AgentDialer(address: agent).dial(.rpc)

@@ -12,11 +12,15 @@ final class HostListener: BoundForward {
     /// Binds all addresses of `forward` or none; an address of a family that the host lacks is left out as
     /// long as another remains.
     ///
-    /// - Parameter recent: remembers the ports that were closed.
+    /// - Parameters:
+    ///   - recent: remembers the ports that were closed.
+    ///   - clients: decides who may connect.
     init(
-        _ forward: WantedForward.Key, to agent: ForwardTarget, engine: RelayEngine, recent: RecentPorts
+        _ forward: WantedForward.Key, to agent: ForwardTarget, engine: RelayEngine, recent: RecentPorts,
+        clients: ClientCheck
     ) throws(BindFailure) {
-        let role = RelayRole(tunnel: .dialled) { agent.handshake(for: forward.guestPort) }
+        var role = RelayRole(tunnel: .dialled) { agent.handshake(for: forward.guestPort) }
+        role.admitsClient = try clients.check(for: forward)
         let sockets = try Self.listeningSockets(forward, wasOurs: recent.contains(forward.hostPort))
         var listeners: [RelayListener] = []
         for (address, socket) in sockets {

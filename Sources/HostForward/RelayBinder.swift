@@ -7,15 +7,23 @@ package struct RelayBinder: ForwardBinder {
     private let engine: RelayEngine
     private let agent: ForwardTarget
     private let recent = RecentPorts()
+    private let clients: ClientCheck
 
-    /// - Parameter engine: moves the bytes; it is not shut down here.
-    package init(engine: RelayEngine, agent: ForwardTarget) {
+    /// - Parameters:
+    ///   - engine: moves the bytes; it is not shut down here.
+    ///   - refused: gets what to tell of clients that were reset because they may not use a forward, and why; called on
+    ///     the engine's event loops, and seldom.
+    package init(
+        engine: RelayEngine, agent: ForwardTarget,
+        refused: @escaping @Sendable (WantedForward.Key, _ reason: String) -> Void = { _, _ in }
+    ) {
         self.engine = engine
         self.agent = agent
+        clients = ClientCheck(refused: refused)
     }
 
     package func bind(_ forward: WantedForward.Key) throws(BindFailure) -> any BoundForward {
-        try HostListener(forward, to: agent, engine: engine, recent: recent)
+        try HostListener(forward, to: agent, engine: engine, recent: recent, clients: clients)
     }
 
     package func resetConnections(acceptedBefore time: UInt64) {

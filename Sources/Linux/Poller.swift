@@ -54,15 +54,17 @@ package final class Poller {
                 pollfd(fd: wake.rawValue, events: Int16(POLLIN), revents: 0),
             ]
             poll(&both, 2, -1)
+            for end in both where end.revents != 0 { clear(end.fd) }
         } else {
-            healthy = withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 16) { events in
-                let count = epoll.wait(events)
-                let broken = EPOLLERR.rawValue | EPOLLHUP.rawValue
-                return events.prefix(count).allSatisfy { $0.events & broken == 0 }
+            withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 16) { events in
+                for event in events.prefix(epoll.wait(events)) {
+                    if event.events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 { healthy = false }
+                    for own in [timer.rawValue, wake.rawValue] where event.data.u64 == UInt64(own) {
+                        clear(own)
+                    }
+                }
             }
         }
-        clear(timer.rawValue)
-        clear(wake.rawValue)
         return healthy
     }
 

@@ -8,9 +8,7 @@ package enum ServiceSocket {
     /// - Throws: EADDRINUSE when somebody else serves the address.
     package static func listen(on address: SocketAddress) throws(SystemError) -> OwnedDescriptor {
         if case .unix(let path) = address { try removeStaleFile(path) }
-        let descriptor = try StreamSocket.listen(on: address)
-        if case .unix(let path) = address { _ = try SystemError.check("chmod", chmod(path, 0o600)) }
-        return descriptor
+        return try StreamSocket.listen(on: address)
     }
 
     /// Removes the file of a unix socket; does nothing for other addresses.

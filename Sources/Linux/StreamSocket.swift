@@ -15,7 +15,7 @@ package enum StreamSocket {
     /// A bound and listening socket, announced only once listen(2) has returned.
     ///
     /// SO_REUSEADDR is set for TCP, so TIME_WAIT does not block a port; SO_REUSEPORT never is, so a port
-    /// that somebody holds is EADDRINUSE. An IPv6 socket takes IPv6 only.
+    /// that somebody holds is EADDRINUSE. An IPv6 socket takes IPv6 only. To a unix socket only its owner may connect.
     package static func listen(
         on address: SocketAddress, backlog: Int32 = 4096
     ) throws(SystemError) -> OwnedDescriptor {
@@ -26,6 +26,9 @@ package enum StreamSocket {
             if ip.isV6 { try onlyV6(fd) }
         }
         if case .vsock = address { VsockBuffers.enlarge(fd) }
+        // The file that bind(2) makes gets the socket's mode, so there is no moment in which others may connect
+        // (unix_bind, net/unix/af_unix.c).
+        if case .unix = address { _ = try SystemError.check("fchmod", fchmod(fd, 0o600)) }
         try address.bind(fd)
         _ = try SystemError.check("listen", Glibc.listen(fd, backlog))
         return descriptor
@@ -106,6 +109,9 @@ package enum StreamSocket {
     package static func peerAddress(_ fd: Int32) throws(SystemError) -> SocketAddress {
         try address(fd, "getpeername", getpeername)
     }
+
+    /// The bytes that can be received at once.
+    package static func readableBytes(_ fd: Int32) -> Int { max(0, Int(clinux_readable_bytes(fd))) }
 
     package static func setOption<Value: BitwiseCopyable>(
         _ fd: Int32, _ level: Int32, _ name: Int32, _ value: Value, _ operation: String

@@ -39,7 +39,9 @@ struct AppliedSettings: Codable, Hashable, Sendable {
             "ports": Self.fingerprint("\(config.ports)"),
             "auto_ports": Self.fingerprint(
                 config.autoPorts.map { ports in
-                    "\(ports.range) \(ports.bind) \(ports.ignore.sorted())"
+                    // Nothing for the default: a record of before there was the key says the same.
+                    let max = ports.max == AutoPorts.defaultMax ? "" : " \(ports.max)"
+                    return "\(ports.range) \(ports.bind) \(ports.ignore.sorted()) \(ports.allow)\(max)"
                 }),
             "provision.system.script": Self.fingerprint(config.provision.system),
             "provision.boot.script": Self.fingerprint(config.provision.boot),

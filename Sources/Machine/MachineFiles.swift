@@ -10,11 +10,18 @@ package struct MachineFiles: Hashable, Sendable {
     /// Downloaded images, shared by all machines.
     package let cache: String
 
-    /// The names of the folders in which machines are, sorted.
+    /// The names of the folders in which machines of this user are, sorted.
     static func names(environment: [String: String]) -> [String] {
+        folders(environment: environment).filter {
+            let files = MachineFiles(machine: $0, environment: environment)
+            return files.exists && (try? files.checkOwner()) != nil
+        }.sorted()
+    }
+
+    /// The same with folders of machines that are being made.
+    static func folders(environment: [String: String]) -> [String] {
         let folder = MachineFiles(machine: "", environment: environment).directory
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        return names.filter { MachineFiles(machine: $0, environment: environment).exists }.sorted()
+        return (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     }
 
     /// `machine` names the folder under `$RUM_HOME/machines`, or `${XDG_DATA_HOME:-~/.local/share}/rum/machines`;
@@ -44,6 +51,10 @@ package struct MachineFiles: Hashable, Sendable {
     /// What ssh compares the guest's key with.
     package var knownHosts: String { directory + "/known_hosts" }
     var lock: String { directory + "/lock" }
+    /// The loopback address that the machine has to itself.
+    var ownAddress: String { directory + "/address" }
+    /// Taken by whoever chooses such an address; of all machines.
+    var addressLock: String { Self.directory(of: Self.directory(of: directory)) + "/addresses.lock" }
     var record: String { directory + "/machine.json" }
     var disk: String { directory + "/disk.qcow2" }
     var seed: String { directory + "/seed.iso" }
@@ -167,16 +178,41 @@ extension MachineFiles {
     func makeDirectory() throws(MachineError) {
         try Self.makeDirectory(Self.directory(of: directory), mode: 0o711)
         try Self.makeDirectory(directory)
+        try checkOwner()
+    }
+
+    /// Throws when somebody else could change what is in the machine's folder: it is theirs, or one of rum's folders above
+    /// it is. What is in there is trusted: the record says which libvirt to ask, and a URI of libvirt can name a program.
+    func checkOwner() throws(MachineError) {
+        let machines = Self.directory(of: directory)
+        for path in [Self.directory(of: machines), machines] {
+            // A link's owner could turn it.
+            let (link, target) = (try Self.status(path), try Self.status(path, follows: true))
+            // In a sticky folder such as /tmp others can't touch what is mine (inode(7)).
+            let isOpen = target.st_mode & (S_IWOTH | S_ISVTX) == S_IWOTH
+            guard [link.st_uid, target.st_uid].allSatisfy({ $0 == 0 || $0 == geteuid() }), !isOpen else {
+                throw Self.foreign(path)
+            }
+        }
+        let own = try Self.status(directory)
+        guard own.st_mode & S_IFMT == S_IFDIR, own.st_uid == geteuid(), own.st_mode & 0o022 == 0 else {
+            throw Self.foreign(directory)
+        }
+    }
+
+    private static func status(_ path: String, follows: Bool = false) throws(MachineError) -> stat {
         var status = stat()
-        guard lstat(directory, &status) == 0 else {
-            throw Self.failure("look at", directory, .current("lstat"))
+        let place = path.isEmpty ? "/" : path
+        guard (follows ? stat(place, &status) : lstat(place, &status)) == 0 else {
+            throw failure("look at", place, .current("stat"))
         }
-        guard status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid(), status.st_mode & 0o022 == 0
-        else {
-            throw MachineError(
-                .permission, "\(directory) is not a folder that only you can change",
-                hint: "Remove it, or set RUM_HOME to a folder of your own.")
-        }
+        return status
+    }
+
+    private static func foreign(_ path: String) -> MachineError {
+        MachineError(
+            .permission, "\(path) is not a folder that only you can change",
+            hint: "Remove it, or set RUM_HOME to a folder of your own.")
     }
 
     /// Throws when sockets in the machine's folder would have names that are too long (sun_path, unix(7)).

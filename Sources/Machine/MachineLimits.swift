@@ -12,6 +12,8 @@ package enum MachineLimits {
     static let libvirtRetry = Duration.milliseconds(500)
     /// libvirt's keep-alive: seconds between two questions, and how many may stay without an answer.
     static let keepAlive = (interval: Int32(5), count: UInt32(3))
+    /// How long `rum doctor` waits for libvirt: its daemon may have to start, and to ask QEMU what it can do.
+    static let libvirtAnswer = Duration.seconds(15)
     /// How often a lock that another process holds is tried.
     static let lockPoll = Duration.milliseconds(100)
 
@@ -29,6 +31,9 @@ package enum MachineLimits {
     static let emptyOverlaySize: UInt64 = 1 << 20
     /// What the seed takes beside the agent's bundle.
     static let seedFilesSize: UInt64 = 1 << 20
+    /// What a start takes at the least, and what a guest soon fills.
+    static let leastRoom: UInt64 = 256 << 20
+    static let usualRoom: UInt64 = 4 << 30
     /// How long a server may take to accept a connection, and how long it may send nothing.
     static let connectSeconds = 20
     static let silenceSeconds = 60

@@ -32,6 +32,7 @@ struct MachineRecord: Codable, Hashable, Sendable {
     /// The record in `files`; nil when there is no machine yet.
     static func load(_ files: MachineFiles) throws(MachineError) -> MachineRecord? {
         guard files.exists else { return nil }
+        try files.checkOwner()
         let text = try MachineFiles.read(files.record)
         do {
             return try JSONDecoder().decode(MachineRecord.self, from: Data(text.utf8))

@@ -40,7 +40,7 @@ struct MachineStarter {
 
     // MARK: - Decisions
 
-    private func wantedDomainType() throws(MachineError) -> MachineConfig.DomainType {
+    func wantedDomainType() throws(MachineError) -> MachineConfig.DomainType {
         guard let text = machine.environment["RUM_DOMAIN_TYPE"], !text.isEmpty else {
             return config.advanced.domainType
         }
@@ -54,15 +54,19 @@ struct MachineStarter {
 
     // MARK: - Files
 
+    static let bundleHint =
+        "Install it beside rum (`make install` does), make it with `make bundle`, or name one with RUM_AGENT_BUNDLE."
+
     private func checkInputs() throws(MachineError) {
         guard MachineFiles.exists(machine.agentBundle) else {
             throw MachineError(
                 .files, "there is no agent bundle at \(machine.agentBundle)",
-                hint: "Make it with `make bundle`.")
+                hint: Self.bundleHint)
         }
         for path in [config.boot?.kernel, config.boot?.initrd].compactMap({ $0 }) {
             guard access(path, R_OK) == 0 else {
-                throw MachineFiles.failure("read", path, .current("access"))
+                let error = MachineFiles.failure("read", path, .current("access"))
+                throw MachineError(error.kind, error.message, hint: "Correct boot.kernel and boot.initrd.")
             }
             // A pipe or a device would never end.
             guard MachineFiles.isRegular(path) else {
@@ -74,10 +78,7 @@ struct MachineStarter {
 
     /// Throws with all programs that are missing, before a download that would be in vain without them.
     private func checkTools() async throws(MachineError) {
-        var needed = [Tool.sha256sum]
-        if config.image != nil { needed.append(.qemuImg) }
-        if case .url? = config.image?.base { needed.append(.curl) }
-        let missing = await Tool.missing(of: needed)
+        let missing = await Tool.missing(of: Tool.needed(for: config))
         guard let first = missing.first else { return }
         let names = missing.map(\.name).joined(separator: ", ")
         throw MachineError(

@@ -1,4 +1,5 @@
 internal import Linux
+internal import RumConfig
 internal import Subprocess
 internal import SystemPackage
 
@@ -36,7 +37,15 @@ package struct Tool: Hashable, Sendable {
         return hasSeedMaker ? missing : missing + [xorriso]
     }
 
-    private var isInstalled: Bool {
+    /// What a start with this configuration runs, beside what makes the seed.
+    static func needed(for config: MachineConfig) -> [Tool] {
+        var needed = [sha256sum]
+        if config.image != nil { needed.append(qemuImg) }
+        if case .url? = config.image?.base { needed.append(curl) }
+        return needed
+    }
+
+    var isInstalled: Bool {
         get async {
             do {
                 _ = try await Executable.name(name).resolveExecutablePath(in: .inherit)

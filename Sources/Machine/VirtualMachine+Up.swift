@@ -11,6 +11,7 @@ extension VirtualMachine {
         try files.checkSocketLength()
         return try await exclusively(progress) { () async throws(MachineError) in
             let known = try MachineRecord.load(files)
+            if known == nil { tellReach(progress) }
             var record = known ?? MachineRecord(configFile: configFile)
             do throws(MachineError) {
                 return try await bringUp(&record, reset: reset && known != nil, progress)
@@ -40,6 +41,16 @@ extension VirtualMachine {
         let running = try await reach(record, wasRunning: wasRunning)
         try tellChanges(&record, wasStarted: !wasRunning, progress)
         return running
+    }
+
+    /// Says, before a machine is made, what its rum.toml uses beyond its own folder.
+    private func tellReach(_ progress: MachineProgress) {
+        let file = configFile
+        let folder = String(file[..<(file.lastIndex(of: "/") ?? file.startIndex)])
+        let reach = config.reach(beyond: folder)
+        guard !reach.isEmpty else { return }
+        progress(
+            MachineStep("\(config.file) uses more than its own folder: " + reach.joined(separator: "; ")))
     }
 
     /// Says what of the configuration is not as the machine was made and started with, and notes what now is.

@@ -26,7 +26,9 @@ struct ForwardEntry {
             guard failure.isBusy else {
                 let text = "\(place): \(failure.error.reason)"
                 guard failure.error.isPermission, failure.address.port.rawValue < 1024 else { return text }
-                return text + " (a port below 1024: see net.ipv4.ip_unprivileged_port_start)"
+                return text
+                    + " (a port below 1024: take a higher one, or: sudo sysctl net.ipv4.ip_unprivileged_port_start="
+                    + "\(failure.address.port), or: sudo setcap cap_net_bind_service+ep $(readlink -f $(which rum)))"
             }
             return "\(place) is held by \(holder?.description ?? "another process")"
         }

@@ -14,6 +14,8 @@ package struct ForwardEvent: Hashable, Sendable {
         case agentBack = "agent_back"
         /// A bound is kept: this port changes too often, or, without a forward, the guest's ports do or are too many.
         case limited
+        /// A client that may not use this forward was reset; told of the first, and then now and again with a count.
+        case refused
     }
 
     package var name: Name

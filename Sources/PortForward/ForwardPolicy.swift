@@ -5,7 +5,10 @@ package struct ForwardPolicy: Hashable, Sendable {
     package var staticPorts: [StaticPort]
     package var autoPorts: AutoPorts?
     /// How many automatic forwards there may be at once; further ports of the guest are left out, and an event says so.
-    package var maxAutoPorts = 1024
+    package var maxAutoPorts: Int {
+        get { autoPorts?.max ?? 0 }
+        set { autoPorts?.max = newValue }
+    }
 
     package init(staticPorts: [StaticPort] = [], autoPorts: AutoPorts? = nil) {
         self.staticPorts = staticPorts
@@ -20,7 +23,9 @@ package struct ForwardPolicy: Hashable, Sendable {
         let listeners = Self.byPort(table?.listeners ?? [])
         let fixed = staticPorts.map { port in
             WantedForward(
-                key: .init(kind: .static, bind: port.bind, hostPort: port.host, guestPort: port.guest),
+                key: .init(
+                    kind: .static, bind: port.bind, hostPort: port.host, guestPort: port.guest,
+                    allow: port.allow),
                 listener: listeners[port.guest])
         }
         guard let autoPorts else { return fixed }
@@ -32,7 +37,8 @@ package struct ForwardPolicy: Hashable, Sendable {
             .map { listener in
                 WantedForward(
                     key: .init(
-                        kind: .auto, bind: autoPorts.bind, hostPort: listener.port, guestPort: listener.port),
+                        kind: .auto, bind: autoPorts.bind, hostPort: listener.port, guestPort: listener.port,
+                        allow: autoPorts.allow),
                     listener: listener)
             }
         return fixed + automatic
@@ -59,12 +65,17 @@ package struct WantedForward: Hashable, Sendable {
         package var bind: BindAddress
         package var hostPort: PortNumber
         package var guestPort: PortNumber
+        package var allow: AllowedClients
 
-        package init(kind: Kind, bind: BindAddress, hostPort: PortNumber, guestPort: PortNumber) {
+        package init(
+            kind: Kind, bind: BindAddress, hostPort: PortNumber, guestPort: PortNumber,
+            allow: AllowedClients = .me
+        ) {
             self.kind = kind
             self.bind = bind
             self.hostPort = hostPort
             self.guestPort = guestPort
+            self.allow = allow
         }
 
         /// The host side, as users write it.

@@ -284,8 +284,8 @@ package actor ForwardReconciler {
         let count = automatic.count - policy.maxAutoPorts
         if surplus.isNews(count, at: now) {
             let reason = """
-                the guest listens on \(automatic.count) ports, and \(policy.maxAutoPorts) are forwarded at most: \
-                \(count) are left out
+                the guest listens on \(automatic.count) ports, and \(policy.maxAutoPorts) are forwarded at most \
+                (auto_ports.max, --max): \(count) are left out
                 """
             send(.limited, reason: reason)
         }

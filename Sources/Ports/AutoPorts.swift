@@ -5,10 +5,23 @@ package struct AutoPorts: Hashable, Sendable {
     package var bind: BindAddress
     /// Ports of the range that are never forwarded.
     package var ignore: Set<PortNumber>
+    /// Who may connect to them.
+    package var allow: AllowedClients
+    /// How many may be forwarded at once; `mostAllowed` at the most.
+    package var max: Int
 
-    package init(range: PortRange, bind: BindAddress = .loopback, ignore: Set<PortNumber> = []) {
+    package static let defaultMax = 1024
+    /// There are no more ports.
+    package static let mostAllowed = 65535
+
+    package init(
+        range: PortRange, bind: BindAddress = .loopback, ignore: Set<PortNumber> = [],
+        allow: AllowedClients = .me, max: Int = defaultMax
+    ) {
         self.range = range
         self.bind = bind
         self.ignore = ignore
+        self.allow = allow
+        self.max = max
     }
 }

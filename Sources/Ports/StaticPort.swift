@@ -4,10 +4,15 @@ package struct StaticPort: Hashable, Sendable {
     package var bind: BindAddress
     package var host: PortNumber
     package var guest: PortNumber
+    /// Who may connect to it.
+    package var allow: AllowedClients
 
-    package init(bind: BindAddress = .loopback, host: PortNumber, guest: PortNumber) {
+    package init(
+        bind: BindAddress = .loopback, host: PortNumber, guest: PortNumber, allow: AllowedClients = .me
+    ) {
         self.bind = bind
         self.host = host
         self.guest = guest
+        self.allow = allow
     }
 }

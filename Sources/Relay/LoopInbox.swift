@@ -58,11 +58,13 @@ final class LoopInbox: Sendable {
 
     /// Returns false when the loop has ended; nothing will happen to the command then.
     func post(_ command: Command) -> Bool {
-        let accepted = state.withLock { state in
+        // Whoever put the first one there has woken the loop, and it takes all.
+        let (accepted, isFirst) = state.withLock { state in
+            let isFirst = state.commands.isEmpty
             if !state.stopped { state.commands.append(command) }
-            return !state.stopped
+            return (!state.stopped, isFirst)
         }
-        if accepted { eventfd_write(wake.rawValue, 1) }
+        if accepted, isFirst { eventfd_write(wake.rawValue, 1) }
         return accepted
     }
 

@@ -30,27 +30,30 @@ final class RelayBuffer {
 /// The buffers of one loop: at most `limit` lent, a few kept for reuse.
 struct BufferPool {
     static let kept = 2
-    /// Bytes.
-    static let spillLimit = 64 << 20
 
     let limit: Int
     let bufferSize: Int
+    let spillLimit: Int
     private(set) var lent = 0
     private var idle: [RelayBuffer] = []
     /// Bytes of the buffers that were made for flows that had to give theirs, or their pipes, away.
     private(set) var spilled = 0
 
-    init(limit: Int, bufferSize: Int) {
+    init(limit: Int, bufferSize: Int, spillLimit: Int) {
         self.limit = limit
+        self.spillLimit = spillLimit
         self.bufferSize = bufferSize
     }
 
     /// A buffer of just this size for what a flow holds that waits for a slow reader; nil when such flows hold enough.
     mutating func spill(_ count: Int) -> RelayBuffer? {
-        guard spilled + count <= Self.spillLimit else { return nil }
+        guard spilled + count <= spillLimit else { return nil }
         spilled += count
         return RelayBuffer(size: count, isPooled: false)
     }
+
+    /// Whether `take` gives one.
+    var hasRoom: Bool { lent < limit }
 
     mutating func take() -> RelayBuffer? {
         guard lent < limit else { return nil }

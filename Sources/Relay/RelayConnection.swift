@@ -39,8 +39,10 @@ final class RelayConnection {
     var deadline = UInt64.max
     /// Bytes of the tunnel that were read with the handshake's and are still to be used.
     var leftover: RelayBuffer?
-    /// Bytes for the tunnel that come before the flow's.
+    /// Bytes for the tunnel that come before the flow's; they go out together with its first ones where that is possible.
     var outbox: ArraySlice<UInt8> = []
+    /// The outbox may wait for bytes to go out with, for as long as the loop's patience lasts.
+    var isPatient = false
     var toTunnel = RelayFlow()
     var fromTunnel = RelayFlow()
     /// Where the loop keeps it, and the tag its events carry.
@@ -90,6 +92,8 @@ final class RelayConnection {
 
     /// Ends the connection with a RST to both sides, as far as their transports have one.
     func abort() -> Verdict {
+        // A peer over unix or vsock still reads it: whether a server was reached is told even if it went away at once.
+        if isPatient { _ = flush() }
         local.reset()
         tunnel.reset()
         return .done
@@ -105,15 +109,7 @@ final class RelayConnection {
     func end() { _ = isRelaying ? abort() : fail() }
 
     /// Writes the outbox; nil once it is empty.
-    func flush() -> Transfer? {
-        while !outbox.isEmpty {
-            guard tunnel.writable else { return .wouldBlock }
-            let result = outbox.withUnsafeBytes { tunnel.transmit($0) }
-            guard case .moved(let count) = result else { return result }
-            outbox = outbox.dropFirst(count)
-        }
-        return nil
-    }
+    func flush() -> Transfer? { tunnel.say(&outbox) }
 
     /// Sends the last bytes and reads until the peer has closed: closing earlier, with its bytes unread, would reset the
     /// tunnel and could take them with it.
@@ -144,10 +140,19 @@ final class RelayConnection {
     // MARK: Relaying
 
     /// From now on bytes flow, beginning with those that came together with the handshake.
-    func beginRelaying() {
-        if let leftover { fromTunnel.take(over: leftover) }
-        leftover = nil
+    func beginRelaying(_ loop: RelayLoop) {
         stage = .relaying
+        loop.disarm(self)
+        if let leftover {
+            fromTunnel.take(over: leftover)
+        } else if listener.role.tunnel == .accepted {
+            // While the server was dialled, the client's first bytes have most often come: a look costs less than their event.
+            tunnel.readable = true
+        }
+        leftover = nil
+        guard listener.role.tunnel == .accepted else { return }
+        isPatient = true
+        loop.remind(self)
     }
 
     /// Settles how the tunnel's bytes travel, before the first of them does.
@@ -163,17 +168,11 @@ final class RelayConnection {
         let resources = loop.resources
         let before = movedToTunnel &+ movedFromTunnel
         // Before the outbox goes out: the server's answer takes longer than the host's need for the status.
-        let back = fromTunnel.run(
-            from: &tunnel, to: &local, using: resources, isLast: toTunnel.state == .ended,
-            moved: &movedFromTunnel)
-        let out: RelayFlow.Turn
-        switch flush() {
-        case nil:
-            out = toTunnel.run(
-                from: &local, to: &tunnel, using: resources, isLast: back == .ended, moved: &movedToTunnel)
-        case .failed: out = .sinkFailed
-        default: out = .waiting
-        }
+        var pass = RelayFlow.Pass(resources: resources, isLast: toTunnel.state == .ended)
+        let back = fromTunnel.run(from: &tunnel, to: &local, &pass, moved: &movedFromTunnel)
+        pass = RelayFlow.Pass(resources: resources, isLast: back == .ended, isPatient: isPatient)
+        let out = toTunnel.run(from: &local, to: &tunnel, &pass, after: &outbox, moved: &movedToTunnel)
+        if outbox.isEmpty { isPatient = false }
         count()
         if out == .sinkFailed { tunnel.failed = true }
         if back == .sinkFailed { local.failed = true }
@@ -189,15 +188,15 @@ final class RelayConnection {
         if out == .ended, back == .ended { return .done }
         if out == .ended || back == .ended {
             let moved = before != movedToTunnel &+ movedFromTunnel
-            if deadline == .max || moved { loop.arm(self, after: loop.halfClosedTimeout) }
+            if deadline == .max || moved { loop.arm(self, after: loop.options.halfClosedTimeout) }
         }
         return out == .yielded || back == .yielded ? .yielded : .waiting
     }
 
     /// Runs the flow to the tunnel while the answer is still awaited: the host need not wait to send.
     func sendAhead(_ loop: RelayLoop) -> RelayFlow.Turn {
-        let turn = toTunnel.run(
-            from: &local, to: &tunnel, using: loop.resources, isLast: false, moved: &movedToTunnel)
+        var pass = RelayFlow.Pass(resources: loop.resources, isLast: false)
+        let turn = toTunnel.run(from: &local, to: &tunnel, &pass, after: &outbox, moved: &movedToTunnel)
         count()
         return turn
     }

@@ -175,6 +175,17 @@ struct RelayEnd: ~Copyable {
         return result
     }
 
+    /// Writes `bytes` and takes what was written off them; nil once nothing is left.
+    mutating func say(_ bytes: inout ArraySlice<UInt8>) -> Transfer? {
+        while !bytes.isEmpty {
+            guard writable else { return .wouldBlock }
+            let result = bytes.withUnsafeBytes { transmit($0) }
+            guard case .moved(let count) = result else { return result }
+            bytes = bytes.dropFirst(count)
+        }
+        return nil
+    }
+
     /// Bytes that can be read at once; 0 when that is unknown (ioctl FIONREAD).
     var readableBytes: Int { max(0, Int(clinux_readable_bytes(fd))) }
 

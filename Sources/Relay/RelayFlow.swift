@@ -32,6 +32,8 @@ struct RelayFlow {
     /// splices there. A full sink makes single turns of a bulk transfer as small.
     private static let smallTurns = 8
     private static let smallTurn = 4 << 10
+    /// Bytes of an outbox that is sent together with the first ones of the stream.
+    private static let longestJoined = 128
 
     /// What holds the bytes on their way.
     enum Carrier {
@@ -56,8 +58,8 @@ struct RelayFlow {
     var reader: RecordReader?
     /// Where the sink is spoken to in records.
     var writer: RecordWriter?
-    /// Header bytes at the start of the carrier, which count as nothing moved.
-    private var headerInCarrier: UInt8 = 0
+    /// Bytes of an outbox and a header at the start of the carrier, which count as nothing moved.
+    var headerInCarrier: UInt8 = 0
 
     /// Has the source speak in records from now on.
     mutating func readRecords() { reader = RecordReader() }
@@ -79,17 +81,26 @@ struct RelayFlow {
     }
 
     /// Moves bytes until either end blocks, ends or fails, or the turn's share is used up; `moved` grows by what the
-    /// sink took. When this is the last flow to end, closing a raw sink passes its end on as well.
+    /// sink took. The outbox goes out before them.
     mutating func run(
-        from source: inout RelayEnd, to sink: inout RelayEnd, using resources: RelayResources,
-        isLast: Bool, moved: inout UInt64
+        from source: inout RelayEnd, to sink: inout RelayEnd, _ pass: inout Pass,
+        after outbox: inout ArraySlice<UInt8>, moved: inout UInt64
     ) -> Turn {
-        var pass = Pass(resources: resources, share: resources.turnBytes, isLast: isLast)
+        swap(&pass.outbox, &outbox)
+        defer { swap(&pass.outbox, &outbox) }
+        return run(from: &source, to: &sink, &pass, moved: &moved)
+    }
+
+    /// As above, without an outbox.
+    mutating func run(
+        from source: inout RelayEnd, to sink: inout RelayEnd, _ pass: inout Pass, moved: inout UInt64
+    ) -> Turn {
         guard isBulk else {
             let turn = move(&source, &sink, &pass)
             moved += UInt64(pass.moved)
             return turn
         }
+        let resources = pass.resources
         let trial = resources.trial(from: source.transport, to: sink.transport)
         let measured = trial.decision == nil
         pass.method = trial.method
@@ -112,10 +123,22 @@ struct RelayFlow {
     /// One turn: what it may use, and what it has done so far.
     struct Pass {
         let resources: RelayResources
-        var share: Int
+        /// This is the last flow to end: closing a raw sink passes its end on as well.
         let isLast: Bool
+        /// The outbox may stay while there is nothing to send with it.
+        let isPatient: Bool
+        /// Bytes for the sink that come before those of the flow.
+        var outbox: ArraySlice<UInt8> = []
+        var share: Int
         var method = SpliceTrial.Method.copy
         var moved = 0
+
+        init(resources: RelayResources, isLast: Bool, isPatient: Bool = false) {
+            self.resources = resources
+            self.isLast = isLast
+            self.isPatient = isPatient
+            share = resources.turnBytes
+        }
 
         /// Notes bytes of the stream that the sink took.
         mutating func note(_ count: Int) {
@@ -126,6 +149,17 @@ struct RelayFlow {
 
     private mutating func move(_ source: inout RelayEnd, _ sink: inout RelayEnd, _ pass: inout Pass) -> Turn {
         while true {
+            if !pass.outbox.isEmpty, !canJoin(source, sink, pass) {
+                if pass.isPatient, state == .open, !source.readable {
+                    discard(pass.resources)
+                    return .waiting
+                }
+                switch sink.say(&pass.outbox) {
+                case nil: break
+                case .failed: return .sinkFailed
+                default: return .waiting
+                }
+            }
             if writer?.headerLeft ?? 0 > 0 {
                 if let stop = payHeader(to: &sink) { return stop }
                 continue
@@ -166,6 +200,14 @@ struct RelayFlow {
                 return failure
             }
         }
+    }
+
+    /// Whether the source is read next, into a buffer whose beginning has room for the outbox.
+    private func canJoin(
+        _ source: borrowing RelayEnd, _ sink: borrowing RelayEnd, _ pass: borrowing Pass
+    ) -> Bool {
+        state == .open && carrier.count == 0 && pass.method == .copy && source.readable && sink.writable
+            && pass.resources.buffers.hasRoom && pass.outbox.count < Self.longestJoined
     }
 
     // MARK: Out
@@ -248,15 +290,21 @@ struct RelayFlow {
         }
         // A record that has been announced is finished first; a new one is announced in front of its bytes.
         let owed = writer?.left ?? 0
-        let headroom = writer != nil && owed == 0 ? RelayRecord.headerSize : 0
+        let header = writer != nil && owed == 0 ? RelayRecord.headerSize : 0
+        let headroom = pass.outbox.count + header
         let room = UnsafeMutableRawBufferPointer(
             rebasing: buffer.memory[headroom...].prefix(owed > 0 ? owed : .max))
         switch source.receive(room) {
         case .moved(0): return end(&source)
         case .moved(let count):
             if headroom > 0 {
-                RelayRecord.writeHeader(count, to: buffer.memory)
+                buffer.memory.copyBytes(from: pass.outbox)
+                if header > 0 {
+                    let place = buffer.memory[pass.outbox.count...]
+                    RelayRecord.writeHeader(count, to: UnsafeMutableRawBufferPointer(rebasing: place))
+                }
                 headerInCarrier = UInt8(headroom)
+                pass.outbox = []
             }
             if owed > 0 { writer?.consume(count) }
             buffer.fill(headroom + count)
@@ -286,18 +334,6 @@ struct RelayFlow {
         }
     }
 
-    /// Makes a pipe the carrier; nil when the loop has none left.
-    private mutating func pipe(_ resources: RelayResources) -> RelayPipe? {
-        if case .pipe(let pipe) = carrier { return pipe }
-        discard(resources)
-        guard let pipe = resources.pipes.take() else {
-            resources.isShort = true
-            return nil
-        }
-        carrier = .pipe(pipe)
-        return pipe
-    }
-
     private mutating func buffer(_ resources: RelayResources) -> RelayBuffer? {
         // One that was made for what a paused reader left is too small to go on with.
         if case .buffer(let buffer) = carrier, buffer.isPooled { return buffer }
@@ -310,48 +346,6 @@ struct RelayFlow {
         return buffer
     }
 
-    /// Puts the header of a record of what the source has now into the empty pipe, unless one is open or none is needed.
-    /// False when the source has nothing, or the pipe takes nothing: then copying finds out why.
-    private mutating func announce(from source: borrowing RelayEnd, in pipe: RelayPipe) -> Bool {
-        guard writer?.left == 0 else { return true }
-        let count = min(source.readableBytes, RelayRecord.longest)
-        guard count > 0 else { return false }
-        let written = withUnsafeBytes(of: UInt32(count).bigEndian) {
-            write(pipe.writer.rawValue, $0.baseAddress, $0.count)
-        }
-        pipe.count = max(0, written)
-        guard written == RelayRecord.headerSize else { return false }
-        headerInCarrier = UInt8(written)
-        writer?.begin(count)
-        return true
-    }
-
-    private mutating func spliceIn(
-        _ pipe: RelayPipe, from source: inout RelayEnd, to sink: Transport, _ pass: inout Pass
-    ) -> Turn? {
-        let fd = source.fd
-        let limit = min(pipe.capacity, writer?.left ?? reader?.left ?? .max)
-        switch Transfer({ clinux_splice(fd, pipe.writer.rawValue, limit) }) {
-        case .moved(0):
-            // Not every zero is the end of file, but a peek of nothing is.
-            var byte: UInt8 = 0
-            let peeked = withUnsafeMutableBytes(of: &byte) { source.receive($0, flags: Int32(MSG_PEEK)) }
-            if case .moved(0) = peeked { return end(&source) }
-            if case .failed = peeked { return .sourceFailed }
-            if case .moved(1) = peeked { leavePipe(&pass) }
-        case .moved(let count):
-            pipe.count += count
-            if writer != nil { writer?.consume(count) } else { reader?.consume(count) }
-        // The pipe has room, so it is the socket that has nothing.
-        case .wouldBlock: source.readable = false
-        case .failed(EINVAL):
-            pass.resources.withTrial(from: source.transport, to: sink) { $0.reject() }
-            leavePipe(&pass)
-        case .failed: return .sourceFailed
-        }
-        return nil
-    }
-
     /// Takes an end of file, which from a lost peer is a reset and must not look like an orderly end.
     mutating func end(_ source: inout RelayEnd) -> Turn? {
         // A tunnel of records says so when a direction ends; and what was announced must come.
@@ -360,15 +354,5 @@ struct RelayFlow {
         if source.failed { return .sourceFailed }
         state = .draining
         return nil
-    }
-
-    /// Goes on by copying for the rest of the turn. A header in the pipe is sent by itself.
-    private mutating func leavePipe(_ pass: inout Pass) {
-        if headerInCarrier > 0, let writer {
-            self.writer?.owe(headerOf: writer.left, last: Int(headerInCarrier))
-            headerInCarrier = 0
-        }
-        discard(pass.resources)
-        pass.method = .copy
     }
 }

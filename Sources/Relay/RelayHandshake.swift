@@ -22,7 +22,7 @@ package enum HandshakeEvent: Equatable, Sendable {
     case connected
     /// The dialled address can't be reached.
     case failed(SystemError)
-    /// All bytes of `send` are on their way.
+    /// The bytes of `send` go out before anything else.
     case sent
     /// At least one byte and at most as many as `receive` asked for.
     case received([UInt8])

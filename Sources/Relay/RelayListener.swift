@@ -23,6 +23,8 @@ package final class RelayListener: Sendable {
 
     enum Accepted: ~Copyable {
         case connection(OwnedDescriptor)
+        /// One that its role does not admit; it is reset by now.
+        case refused
         /// Nobody waits, or the listener is closed.
         case none
         /// No descriptors or memory left.
@@ -53,7 +55,14 @@ package final class RelayListener: Sendable {
     /// be accepted.
     package func close() {
         // Clients that have connected already keep their connections: they could not know.
-        while case .connection(let descriptor) = accept() { adopt(descriptor) }
+        drain: while true {
+            switch accept() {
+            case .connection(let descriptor): adopt(descriptor)
+            case .refused: continue
+            case .none: break drain
+            case .exhausted: break drain
+            }
+        }
         let token = socket.withLock { socket in
             // A client whose handshake completes while close(2) runs gets FIN and then RST, so that it sees an empty
             // reply; after shutdown(2) it gets RST alone.
@@ -110,7 +119,13 @@ package final class RelayListener: Sendable {
         socket.withLock { socket in
             while let fd = socket.descriptor?.rawValue {
                 let result = clinux_accept(fd, nil, nil)
-                if result >= 0 { return .connection(OwnedDescriptor(owning: result)) }
+                if result >= 0 {
+                    let client = OwnedDescriptor(owning: result)
+                    if role.admitsClient?(result, address) ?? true { return .connection(client) }
+                    tally.accepted.add(1, ordering: .relaxed)
+                    tally.addFailure()
+                    return .refused
+                }
                 let error = SystemError.current("accept4")
                 switch error.code {
                 // A client that has gone again, or a network error meant for it (accept(2), ERRORS).

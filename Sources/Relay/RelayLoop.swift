@@ -5,22 +5,8 @@ internal import Synchronization
 
 /// One event loop: an epoll instance, its connections and their resources, confined to one thread.
 final class RelayLoop {
-    /// Time slice of the loop's thread, in nanoseconds: the shortest that the kernel grants (sched_setattr(2)). A
-    /// woken loop then soon gets a core from a program that computes or moves bulk.
-    private static let slice: UInt64 = 100_000
-    private static let acceptsPerTurn = 16
-    /// A loop counts as busy with bulk for so long after its last turn of it; nanoseconds.
-    private static let bulkMemory: UInt64 = 10_000_000
-    private static let retryInterval: UInt64 = 2_000_000
-    private static let pauseInterval: UInt64 = 20_000_000
-    /// A walk over all connections; nanoseconds.
-    private static let reclaimInterval: UInt64 = 50_000_000
-
     let resources: RelayResources
-    let halfClosedTimeout: UInt64
-    private let handshakeTimeout: UInt64
-    private let silenceTimeout: UInt64
-    private let options: RelayOptions
+    let options: RelayOptions
     private let inbox: LoopInbox
     private let peers: [LoopInbox]
     private let total: RelayTotal
@@ -33,6 +19,9 @@ final class RelayLoop {
     private var nextDeadline = UInt64.max
     private var retrying: [EventToken] = []
     private var retryAt = UInt64.max
+    /// Connections whose outbox may wait, some of which have sent it since; and until when.
+    private var patient: [EventToken] = []
+    private var patientUntil = UInt64.max
     private var paused: [RelayListener] = []
     private var resumeAt = UInt64.max
     /// Not before this are pipes and buffers taken back again.
@@ -40,6 +29,8 @@ final class RelayLoop {
     private var saidExhausted = false
     /// Connections that may still be accepted in this turn.
     private var acceptsLeft = 0
+    /// Connections were accepted in this turn, or in the one before.
+    private var hasAccepted = (now: false, before: false)
     /// Accepted tunnels that have shown nothing yet, oldest first; some of them have shown it, or ended, since.
     private var silent: [EventToken] = []
     private var silentCount = 0
@@ -56,23 +47,21 @@ final class RelayLoop {
         self.total = total
         self.log = log
         resources = RelayResources(options)
-        handshakeTimeout = options.handshakeTimeout.wholeNanoseconds
-        silenceTimeout = options.silenceTimeout.wholeNanoseconds
-        halfClosedTimeout = options.halfClosedTimeout.wholeNanoseconds
     }
 
     /// Runs until a stop command.
     func run() {
         // Without it the loop works as well, only later on a busy machine.
-        _ = clinux_set_slice(Self.slice)
+        _ = clinux_set_slice(UInt64(options.threadSlice.wholeNanoseconds))
         let events = UnsafeMutableBufferPointer<epoll_event>.allocate(capacity: 128)
         defer { events.deallocate() }
         while !isStopped {
             let count = inbox.wait(events, milliseconds: waitingTime)
             now = SystemClock.monotonic
-            // Alone, a listener most often has one connection, and the kernel reports it again while there are more. Beside
-            // others it takes what waits: it is long until it has its next turn.
-            acceptsLeft = count > 1 ? Self.acceptsPerTurn : 1
+            // A listener most often has one connection, and a look for another costs more than it brings. The kernel reports
+            // it again while there are more; then all are taken.
+            acceptsLeft = hasAccepted.before ? options.acceptsPerTurn : 1
+            hasAccepted = (false, hasAccepted.now)
             for event in events[..<count] {
                 handle(EventToken(rawValue: event.data.u64), event.events)
             }
@@ -85,8 +74,8 @@ final class RelayLoop {
 
     // MARK: Services for connections
 
-    func arm(_ connection: RelayConnection, after time: UInt64) {
-        connection.deadline = now &+ time
+    func arm(_ connection: RelayConnection, after time: Duration) {
+        connection.deadline = now &+ time.wholeNanoseconds
         nextDeadline = min(nextDeadline, connection.deadline)
     }
 
@@ -99,15 +88,21 @@ final class RelayLoop {
         connection.isRetrying = true
         connection.listener.tally.putOff.add(1, ordering: .relaxed)
         retrying.append(connection.token)
-        retryAt = min(retryAt, now &+ Self.retryInterval)
+        retryAt = min(retryAt, now &+ options.retryInterval.wholeNanoseconds)
         return true
+    }
+
+    /// Ends a connection's patience soon.
+    func remind(_ connection: RelayConnection) {
+        patient.append(connection.token)
+        patientUntil = min(patientUntil, now &+ options.patience.wholeNanoseconds)
     }
 
     /// Takes a connection whose peer has shown that it may speak off the list of those that have not.
     func admit(_ connection: RelayConnection) {
         connection.isSilent = false
         silentCount -= 1
-        arm(connection, after: handshakeTimeout)
+        arm(connection, after: options.handshakeTimeout)
     }
 
     // MARK: Events
@@ -193,8 +188,10 @@ final class RelayLoop {
                 saidExhausted = false
                 return
             case .exhausted(let error): return pause(listener, "\(error)")
+            case .refused: acceptsLeft -= 1
             case .connection(let descriptor):
                 acceptsLeft -= 1
+                hasAccepted.now = true
                 give(descriptor, listener)
             }
         }
@@ -204,7 +201,7 @@ final class RelayLoop {
     /// wins ties: it is awake.
     private func give(_ descriptor: consuming OwnedDescriptor, _ listener: RelayListener) {
         func isBusy(_ inbox: LoopInbox) -> Bool {
-            inbox.lastBulk.load(ordering: .relaxed) &+ Self.bulkMemory > now
+            inbox.lastBulk.load(ordering: .relaxed) &+ options.bulkMemory.wholeNanoseconds > now
         }
         var best = (inbox: inbox, isBusy: isBusy(inbox), load: inbox.load.load(ordering: .relaxed) - 1)
         for peer in peers {
@@ -235,7 +232,7 @@ final class RelayLoop {
         switch listener.role.tunnel {
         case .dialled:
             connection.local.open(descriptor, transport, accepted: true)
-            arm(connection, after: handshakeTimeout)
+            arm(connection, after: options.handshakeTimeout)
         case .accepted:
             let isAllowed = listener.role.admits(peerOf: descriptor.rawValue, transport)
             connection.tunnel.open(descriptor, transport, accepted: true)
@@ -244,7 +241,7 @@ final class RelayLoop {
                 return remove(connection)
             }
             noteSilent(connection)
-            arm(connection, after: silenceTimeout)
+            arm(connection, after: options.silenceTimeout)
         }
         advance(connection)
     }
@@ -277,7 +274,7 @@ final class RelayLoop {
 
     private var waitingTime: Int32 {
         guard queue.isEmpty else { return 0 }
-        let next = min(nextDeadline, retryAt, resumeAt)
+        let next = min(nextDeadline, retryAt, resumeAt, patientUntil)
         guard next < .max else { return -1 }
         guard next > now else { return 0 }
         return Int32(clamping: (next - now + 999_999) / 1_000_000)
@@ -290,6 +287,15 @@ final class RelayLoop {
             retrying = []
             for connection in turn.compactMap({ connections[$0] }) {
                 connection.isRetrying = false
+                advance(connection)
+            }
+        }
+        if now >= patientUntil {
+            patientUntil = .max
+            let turn = patient
+            patient = []
+            for connection in turn.compactMap({ connections[$0] }) where connection.isPatient {
+                connection.isPatient = false
                 advance(connection)
             }
         }
@@ -306,7 +312,7 @@ final class RelayLoop {
     /// Takes pipes and buffers back from connections whose readers have paused, so that they can't slow others down.
     private func reclaim() {
         resources.isShort = false
-        reclaimAt = now &+ Self.reclaimInterval
+        reclaimAt = now &+ options.reclaimInterval.wholeNanoseconds
         for connection in connections.all where connection.isRelaying { connection.spill(resources) }
     }
 
@@ -325,7 +331,7 @@ final class RelayLoop {
         saidExhausted = true
         listener.pause()
         paused.append(listener)
-        resumeAt = min(resumeAt, now &+ Self.pauseInterval)
+        resumeAt = min(resumeAt, now &+ options.pauseInterval.wholeNanoseconds)
     }
 
     private func resume(_ listener: RelayListener) {

@@ -7,7 +7,6 @@ final class RelayNegotiation {
         case begin
         /// Waits for a connect, or for a free descriptor to begin one.
         case dial(SocketAddress)
-        case send
         case receive(Int, TunnelForm?)
     }
 
@@ -21,13 +20,12 @@ final class RelayNegotiation {
         switch step {
         case .begin: return take(.accepted, connection, loop)
         case .dial(let address): return dial(address, connection, loop)
-        case .send:
+        case .receive(let count, nil):
             switch connection.flush() {
-            case nil: return take(.sent, connection, loop)
+            case nil: return receive(count, connection, loop)
             case .failed: return connection.fail()
             default: return .waiting
             }
-        case .receive(let count, nil): return receive(count, connection, loop)
         case .receive(let count, .some): return receiveMeanwhile(count, connection, loop)
         }
     }
@@ -42,19 +40,19 @@ final class RelayNegotiation {
             if connection.isSilent { loop.admit(connection) }
             step = .dial(address)
         case .send(let bytes):
-            connection.outbox = bytes[...]
-            step = .send
+            // They wait for what follows: an answer to be awaited, or bytes of the client to go out with.
+            connection.outbox += bytes
+            return take(.sent, connection, loop)
         case .receive(let count, let meanwhile):
             if let meanwhile { connection.setForm(meanwhile) }
             step = .receive(count, meanwhile)
         case .relay(let form, let saying):
             connection.setForm(form)
-            connection.outbox = saying[...]
-            connection.beginRelaying()
-            loop.disarm(connection)
+            connection.outbox += saying
+            connection.beginRelaying(loop)
         case .refuse(let bytes):
             connection.listener.tally.addFailure()
-            connection.outbox = bytes[...]
+            connection.outbox += bytes
             connection.stage = .refusing
         case .fail: return connection.fail()
         }

@@ -30,6 +30,24 @@ package struct RelayOptions: Sendable {
     /// How long a connection of which one direction has ended may stay without a byte in the other.
     package var halfClosedTimeout = Duration.seconds(3600)
     package var splice = SpliceUse.whereItPays
+    /// Bytes of all buffers, per loop, made for what flows hold that wait for a slow reader.
+    var spillLimit = 64 << 20
+    /// For a server to answer before its client's relay is told, by itself, that it was reached. What it says sooner goes out
+    /// together with that, which saves a packet and wakes the other relay once instead of twice.
+    var patience = Duration.milliseconds(2)
+    /// Connections taken from a listener before others have their turn.
+    var acceptsPerTurn = 16
+    /// A loop counts as busy with bulk for so long after its last turn of it.
+    var bulkMemory = Duration.milliseconds(10)
+    /// Until a dial is tried again for which there was no descriptor, or no room in the backlog.
+    var retryInterval = Duration.milliseconds(2)
+    /// For which a listener rests when descriptors are used up.
+    var pauseInterval = Duration.milliseconds(20)
+    /// Between two walks over all connections for pipes and buffers to take back.
+    var reclaimInterval = Duration.milliseconds(50)
+    /// Time slice of a loop's thread: the shortest that the kernel grants (sched_setattr(2)). A woken loop then soon gets a core
+    /// from a program that computes or moves bulk.
+    package var threadSlice = Duration.microseconds(100)
 
     /// When bytes move through pipes instead of through user memory.
     package enum SpliceUse: Sendable {

@@ -12,7 +12,8 @@ final class RelayResources {
     init(_ options: RelayOptions) {
         turnBytes = options.turnBytes
         pipes = PipePool(limit: options.pipesPerLoop, pipeSize: options.pipeSize)
-        buffers = BufferPool(limit: options.buffersPerLoop, bufferSize: options.bufferSize)
+        buffers = BufferPool(
+            limit: options.buffersPerLoop, bufferSize: options.bufferSize, spillLimit: options.spillLimit)
         scratch = RelayBuffer(size: 16 << 10)
         let kinds = Transport.allCases.count
         trials = Array(repeating: SpliceTrial(options.splice), count: kinds * kinds)

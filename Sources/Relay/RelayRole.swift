@@ -1,4 +1,4 @@
-internal import Linux
+package import Linux
 
 /// What a listener does with the connections it accepts.
 package struct RelayRole: Sendable {
@@ -15,6 +15,9 @@ package struct RelayRole: Sendable {
     package var handshake: @Sendable () -> any RelayHandshake
     /// Whether the peer of an accepted socket, whose address this is, may speak at all; asked for vsock peers only.
     package var admitsVsockPeer: @Sendable (_ cid: UInt32) -> Bool
+    /// Whether the client behind an accepted socket may be served; nil serves all. One that may not is reset. Called on an
+    /// event loop right after accept(2), with the listener's address: it must not wait.
+    package var admitsClient: (@Sendable (_ client: Int32, _ listener: SocketAddress) -> Bool)?
 
     package init(
         tunnel: Tunnel, admitsVsockPeer: @escaping @Sendable (_ cid: UInt32) -> Bool = { _ in true },

@@ -2,6 +2,8 @@
 enum ConfigLimits {
     /// Larger files are no rum.toml.
     static let file = 1 << 20
+    /// HEAD and the file `.git` hold one line, with a path at the most.
+    static let gitFile = 8192
     /// How deep values and keys may be nested, so that hostile input cannot exhaust the stack.
     static let nesting = 32
     /// How much of a text an error message shows.

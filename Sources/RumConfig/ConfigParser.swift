@@ -36,11 +36,7 @@ struct ConfigParser {
     }
 
     private mutating func parseName() -> String {
-        if root.entries["name"] != nil {
-            return reader.value("name", in: root, expected: MachineName.rule) { name in
-                MachineName.isValid(name) ? name : nil
-            } ?? ""
-        }
+        if root.entries["name"] != nil { return parseGivenName() }
         let name = MachineName.derive(fromPath: paths.file)
         if !MachineName.isValid(name) {
             let found = name.isEmpty ? "none can be derived from the file's place" : "\"\(name)\" is no name"
@@ -48,6 +44,18 @@ struct ConfigParser {
                 "name", in: root, "\(found); expected a key name with \(MachineName.rule)")
         }
         return name
+    }
+
+    private mutating func parseGivenName() -> String {
+        guard let text = reader.string("name", in: root, expected: MachineName.rule) else { return "" }
+        do {
+            let name = try NameTemplate.filled(text, for: paths.file)
+            if MachineName.isValid(name) { return name }
+            reader.fail("name", in: root, "\(reader.shown("name", in: root)) is not \(MachineName.rule)")
+        } catch {
+            reader.fail("name", in: root, error.message)
+        }
+        return ""
     }
 
     // MARK: - What boots
@@ -102,20 +110,22 @@ struct ConfigParser {
     // MARK: - Ports
 
     private static let bindExpectation =
-        "an IP address such as 127.0.0.1 or ::1, or localhost for both of them"
+        "an IP address such as 127.0.0.1 or ::1, localhost for both of them, or machine for the machine's own address"
     private static let ports = 1...65535
 
     private mutating func parsePorts() -> [StaticPort] {
         var ports: [(port: StaticPort, section: Section)] = []
-        for section in reader.tables("ports", in: root, known: ["host", "guest", "bind"]) {
+        for section in reader.tables("ports", in: root, known: ["host", "guest", "bind", "allow"]) {
             reader.require("host", in: section, expected: "a host port")
             reader.require("guest", in: section, expected: "a guest port")
             let host = port("host", in: section)
             let guest = port("guest", in: section)
             let bind = reader.value(
-                "bind", in: section, expected: Self.bindExpectation, BindAddress.init(text:))
+                "bind", in: section, expected: Self.bindExpectation, Self.bindAddress)
+            let allow = allow(in: section)
             guard let host, let guest else { continue }
-            let new = StaticPort(bind: bind ?? .loopback, host: host, guest: guest)
+            let new = StaticPort(
+                bind: bind ?? .loopback, host: host, guest: guest, allow: allow ?? .me)
             if let old = ports.first(where: { $0.port.host == host && $0.port.bind.collides(with: new.bind) })
             {
                 let place = Self.place(of: "host", in: old.section)
@@ -145,20 +155,33 @@ struct ConfigParser {
     }
 
     private mutating func parseAutoPorts() -> AutoPorts? {
-        let keys = ["range", "bind", "ignore"]
+        let keys = ["range", "bind", "ignore", "allow", "max"]
         guard let section = reader.table("auto_ports", in: root, known: keys) else { return nil }
         let expected = "min-max such as \"5000-6000\", two ports from 1 to 65535 with min <= max"
         reader.require("range", in: section, expected: expected)
         let range = reader.value("range", in: section, expected: expected) { text in
             text.contains("-") ? PortRange(text: text) : nil
         }
-        let bind = reader.value("bind", in: section, expected: Self.bindExpectation, BindAddress.init(text:))
+        let bind = reader.value("bind", in: section, expected: Self.bindExpectation, Self.bindAddress)
         let ignore = reader.integers("ignore", in: section, Self.ports)
+        let allow = allow(in: section)
+        let max = reader.integer("max", in: section, 1...AutoPorts.mostAllowed)
         guard let range else { return nil }
-        var autoPorts = AutoPorts(range: range)
+        var autoPorts = AutoPorts(range: range, allow: allow ?? .me)
         autoPorts.bind = bind ?? .loopback
+        autoPorts.max = max ?? AutoPorts.defaultMax
         autoPorts.ignore = Set((ignore ?? []).compactMap { UInt16(exactly: $0).flatMap(PortNumber.init) })
         return autoPorts
+    }
+
+    private static func bindAddress(_ text: String) -> BindAddress? {
+        text == BindAddress.machine.text ? .machine : BindAddress(text: text)
+    }
+
+    private mutating func allow(in section: Section) -> AllowedClients? {
+        reader.value(
+            "allow", in: section, expected: "me, or host for every user of it", AllowedClients.init(rawValue:)
+        )
     }
 
     private mutating func port(_ key: String, in section: Section) -> PortNumber? {

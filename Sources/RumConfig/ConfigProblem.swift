@@ -40,7 +40,7 @@ package struct ConfigErrors: Error, Hashable, Sendable, CustomStringConvertible 
     /// What to do next.
     package var hint: String {
         if let missing = problems.first, missing.line == nil, missing.key == nil {
-            return "Write one (docs/configuration.md lists its keys), or name a file with -c."
+            return "`rum init` writes one, `man rum.toml` lists its keys, and -c names another file."
         }
         return problems.count == 1
             ? "Correct this line and run the command again; nothing was changed."

@@ -34,6 +34,10 @@ struct ConfigReader {
     /// Notes every key of `section` that is not among `known`, with the one that was probably meant.
     mutating func checkKeys(of section: Section, known: [String]) {
         for key in section.entries.keys.sorted() where !known.contains(key) {
+            if let advice = OtherRum.advice(for: section.name(of: key)) {
+                fail(key, in: section, advice)
+                continue
+            }
             let guess = Suggestion.closest(to: key, among: known).map { "did you mean \($0)?" }
             fail(key, in: section, "unknown key; \(guess ?? "expected \(Self.list(known))")")
         }
@@ -91,6 +95,9 @@ struct ConfigReader {
         fail(key, in: section, "\(section.entries[key]?.shown ?? text) is not \(expected)")
         return nil
     }
+
+    /// The value of `key` as messages show it.
+    func shown(_ key: String, in section: Section) -> String { section.entries[key]?.shown ?? "" }
 
     /// The whole number of `key` within `bounds`, which are part of the message.
     mutating func integer(_ key: String, in section: Section, _ bounds: ClosedRange<Int>) -> Int? {

@@ -23,6 +23,11 @@ package struct MachineConfig: Hashable, Sendable {
         self.file = file
     }
 
+    /// Whether some forward is bound to the machine's own address.
+    package var needsOwnAddress: Bool {
+        autoPorts?.bind == .machine || ports.contains { $0.bind == .machine }
+    }
+
     /// `[image]`: the disk that the machine's own disk starts as a copy of.
     package struct Image: Hashable, Sendable {
         package enum Source: Hashable, Sendable {

@@ -13,7 +13,8 @@ extension NetlinkMessage {
     func errorCode() throws(SockDiagError) -> Int32? {
         guard Int32(type) == NLMSG_ERROR || Int32(type) == NLMSG_DONE else { return nil }
         guard payload.count >= MemoryLayout<Int32>.size else { throw .cutMessage }
-        return -payload.loadUnaligned(as: Int32.self)
+        // Not every number has a negative.
+        return 0 &- payload.loadUnaligned(as: Int32.self)
     }
 }
 

@@ -16,6 +16,7 @@ extension ForwardEvent {
         case .blocked: return "Blocked: \(reason ?? hostText); \(outlook)"
         case .agentLost: return "Lost the guest's agent\(because)"
         case .agentBack: return "The guest's agent is back\(because)"
+        case .refused: return "Refused a client of \(hostText)\(because)"
         case .limited: return forward == nil ? "Limited\(because)" : "Limited: port \(portText)\(because)"
         }
     }
@@ -41,7 +42,21 @@ extension Encodable {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         // Strings and numbers always encode.
-        return String(decoding: (try? encoder.encode(self)) ?? Data(), as: UTF8.self)
+        return String(decoding: (try? encoder.encode(self)) ?? Data(), as: UTF8.self).escapedForTerminals
+    }
+}
+
+extension String {
+    /// JSON in which what a terminal would not show in its place is escaped; to a reader of JSON it is the same.
+    fileprivate var escapedForTerminals: String {
+        if unicodeScalars.allSatisfy(\.isPrintable) { return self }
+        return unicodeScalars.reduce(into: "") { result, scalar in
+            if scalar.isPrintable { return result.unicodeScalars.append(scalar) }
+            for unit in String(scalar).utf16 {
+                let digits = String(unit, radix: 16)
+                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            }
+        }
     }
 }
 

@@ -54,7 +54,8 @@ struct ExecOptions: ParsableArguments {
 
     @Argument(
         parsing: .captureForPassthrough,
-        help: ArgumentHelp("The machine's name if it is one, and the command.", valueName: "command"))
+        help: ArgumentHelp("The machine's name if it is one, and the command.", valueName: "command"),
+        completion: .custom { _, _, _ in machineNames() })
     var words: [String] = []
 
     /// These options with those behind the machine's name, that name, and the command.

@@ -3,6 +3,7 @@ import AgentChannel
 import AgentSession
 import ArgumentParser
 import CommandMain
+import Dispatch
 import Foundation
 import GRPCCore
 import Linux
@@ -139,12 +140,14 @@ struct ExecSession {
         _ signals: AsyncStream<Int32>
     ) async throws -> Rum_V1_ExecExit {
         let news = AsyncStream<Rum_V1_ExecInput>.makeStream()
+        let leaving = AsyncStream<Void>.makeStream()
         let hasStarted = StartedFlag(agent.info.execVersion == 0)
         return try await withThrowingTaskGroup(of: Rum_V1_ExecExit?.self) { group in
             group.addTask {
                 try await agent.exec { writer in
                     try await writer.write(.with { $0.start = start })
-                    try await Self.feed(writer, news.stream)
+                    try await Self.feed(
+                        writer, news.stream, leaving: terminal == nil ? nil : leaving.continuation)
                 } output: { output in
                     switch output.output {
                     case .stdout(let data): try await StandardOutput.bytes(Array(data))
@@ -157,8 +160,16 @@ struct ExecSession {
             group.addTask {
                 for await number in signals {
                     // On a terminal Ctrl-C is typed like any key. What comes as a signal then is meant for this program.
-                    if terminal != nil, number != SIGINT { throw ExitCode(128 + number) }
+                    if let terminal, number != SIGINT { throw leave(terminal, ending: 128 + number) }
                     news.continuation.yield(.with { $0.signal = number })
+                }
+                return nil
+            }
+            group.addTask {
+                for await _ in leaving.stream {
+                    guard let terminal else { continue }
+                    StandardError.line("\r\nrum: left the command; `rum status` tells how the guest is")
+                    throw leave(terminal, ending: ExitStatus.unreachable.rawValue)
                 }
                 return nil
             }
@@ -186,18 +197,31 @@ struct ExecSession {
 
     /// Sends standard input and what else there is until the call ends.
     private static func feed(
-        _ writer: RPCWriter<Rum_V1_ExecInput>, _ news: AsyncStream<Rum_V1_ExecInput>
+        _ writer: RPCWriter<Rum_V1_ExecInput>, _ news: AsyncStream<Rum_V1_ExecInput>,
+        leaving: AsyncStream<Void>.Continuation?
     ) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
-                for try await bytes in StandardInput.chunks() {
-                    try await writer.write(.with { $0.stdin = Data(bytes) })
+                var escape = ExecEscape()
+                for try await typed in StandardInput.chunks() {
+                    var (bytes, leaves) = (typed, false)
+                    if leaving != nil { (bytes, leaves) = escape.filter(typed) }
+                    if leaves { leaving?.yield() }
+                    if !bytes.isEmpty { try await writer.write(.with { $0.stdin = Data(bytes) }) }
                 }
                 try await writer.write(.with { $0.stdinClosed = true })
             }
             group.addTask { for await input in news { try await writer.write(input) } }
             try await group.waitForAll()
         }
+    }
+
+    /// Gives the terminal back, and makes sure that this process ends: a call to a guest that is stuck does not end in
+    /// order.
+    private static func leave(_ terminal: ExecTerminal, ending code: Int32) -> ExitCode {
+        terminal.restore()
+        DispatchQueue.global().asyncAfter(deadline: .now() + .seconds(1)) { exit(code) }
+        return ExitCode(code)
     }
 
     private static func unreachable(_ problem: AgentProblem) -> CommandFailure {

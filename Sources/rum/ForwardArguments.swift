@@ -20,6 +20,8 @@ extension BindAddress: ExpressibleByArgument {
     package init?(argument: String) { self.init(text: argument) }
 }
 
+extension AllowedClients: ExpressibleByArgument {}
+
 extension StaticPort: ExpressibleByArgument {
     /// Reads `[BIND:]HOST:GUEST`; an IPv6 BIND is in brackets.
     package init?(argument: String) {

@@ -16,7 +16,8 @@ struct ForwardCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Where the agent is: vsock:CID, unix:DIR, hybrid:PATH or tcp:HOST[:PORT].", valueName: "address"))
+            "Where the agent is: vsock:CID, unix:DIR, hybrid:PATH or tcp:HOST[:PORT].", valueName: "address"),
+        completion: .list(["vsock:", "unix:", "hybrid:", "tcp:"]))
     var agent: AgentAddress
 
     @Option(
@@ -27,18 +28,31 @@ struct ForwardCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("A port of --auto to leave alone; may be repeated.", valueName: "port"))
     var ignore: [PortNumber] = []
 
+    @Option(
+        help: ArgumentHelp(
+            "Forward so many ports of --auto at once at the most (default: \(AutoPorts.defaultMax)).",
+            valueName: "count"))
+    var max: Int?
+
     @Option(help: ArgumentHelp("Always forward this port; may be repeated.", valueName: "[bind:]host:guest"))
     var port: [StaticPort] = []
 
     @Option(help: ArgumentHelp("Where --auto binds: an address, or localhost for 127.0.0.1 and ::1."))
     var bind = BindAddress.loopback
 
+    @Option(
+        help: ArgumentHelp(
+            "Who on this host may connect to forwards on loopback: me, which is you and root, or host, which is every user.",
+            valueName: "me|host"))
+    var allow = AllowedClients.me
+
     @Flag(help: "Ask for the ports each second even where the agent offers a stream.")
     var poll = false
 
     @Option(
         help: ArgumentHelp(
-            "A file with the machine's token, where the agent asks for one.", valueName: "file"))
+            "A file with the machine's token, where the agent asks for one.", valueName: "file"),
+        completion: .file())
     var tokenFile: String?
 
     @OptionGroup var output: EventOutput
@@ -47,8 +61,11 @@ struct ForwardCommand: AsyncParsableCommand {
         if auto == nil, port.isEmpty {
             throw ValidationError("nothing to forward: give --auto MIN-MAX, --port HOST:GUEST, or both")
         }
-        if auto == nil, !ignore.isEmpty || poll {
-            throw ValidationError("--ignore and --poll are about --auto, which is missing")
+        if auto == nil, !ignore.isEmpty || poll || max != nil {
+            throw ValidationError("--ignore, --max and --poll are about --auto, which is missing")
+        }
+        if let max, !(1...AutoPorts.mostAllowed).contains(max) {
+            throw ValidationError("--max: expected a number from 1 to \(AutoPorts.mostAllowed), not \(max)")
         }
         if case .tcp = agent, tokenFile == nil {
             throw ValidationError("an agent reached over tcp asks for a token: give --token-file")
@@ -69,8 +86,11 @@ struct ForwardCommand: AsyncParsableCommand {
         let signals = TerminationSignals.stream()
         let token = try tokenFile.map(TokenFile.read)
         let policy = ForwardPolicy(
-            staticPorts: port,
-            autoPorts: auto.map { .init(range: $0, bind: bind, ignore: Set(ignore)) })
+            staticPorts: port.map { .init(bind: $0.bind, host: $0.host, guest: $0.guest, allow: allow) },
+            autoPorts: auto.map {
+                .init(
+                    range: $0, bind: bind, ignore: Set(ignore), allow: allow, max: max ?? AutoPorts.defaultMax)
+            })
         let engine = try RelayEngine.forHost(output)
         let session = ForwardSession(
             agent: agent, token: token, policy: policy, alwaysPoll: poll, engine: engine, emit: output.print)

@@ -40,16 +40,24 @@ struct ListCommand: AsyncParsableCommand {
         var state: String
         /// Where its agent is, while it runs.
         var address: String?
+        /// The loopback address that it has to itself, once it asked for one.
+        var ownAddress: String?
         var config: String
         var directory: String
         /// The host ports that are open.
         var forwards: [String]
         var problem: String?
 
+        enum CodingKeys: String, CodingKey {
+            case name, state, address, config, directory, forwards, problem
+            case ownAddress = "own_address"
+        }
+
         init(_ machine: VirtualMachine) async {
             name = machine.config.name
             config = machine.config.file
             directory = machine.files.directory
+            ownAddress = machine.ownAddress?.description
             do throws(MachineError) {
                 let status = try await machine.status()
                 state = status.state.rawValue
@@ -68,7 +76,9 @@ struct ListCommand: AsyncParsableCommand {
         }
 
         var text: String {
-            var columns = [name.padding(to: 20), state.padding(to: 9), config]
+            var columns = [
+                name.padding(to: 20), state.padding(to: 9), (ownAddress ?? "").padding(to: 15), config,
+            ]
             columns += forwards.isEmpty ? [] : [forwards.joined(separator: " ")]
             columns += [problem].compactMap { $0 }
             return columns.map { $0.printable(limit: 1000) }.joined(separator: "  ")

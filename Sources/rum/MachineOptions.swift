@@ -9,10 +9,13 @@ struct MachineOptions: ParsableArguments {
     @Option(
         name: [.customShort("c"), .customLong("config")],
         help: ArgumentHelp(
-            "The machine's configuration; else rum.toml in this folder or one above.", valueName: "file"))
+            "The machine's configuration; else rum.toml in this folder or one above.", valueName: "file"),
+        completion: .file(extensions: ["toml"]))
     var config: String?
 
-    @Argument(help: "The machine's name, in place of a configuration; `rum list` shows the names.")
+    @Argument(
+        help: "The machine's name, in place of a configuration; `rum list` shows the names.",
+        completion: .custom { _, _, _ in machineNames() })
     var name: String?
 
     func validate() throws {
@@ -24,19 +27,20 @@ struct MachineOptions: ParsableArguments {
     /// The machine, for all but starting it; a named one needs no configuration. Nothing is touched yet.
     func machine() throws(CommandFailure) -> VirtualMachine {
         guard let name else { return try configuredMachine() }
-        return try existing(name)
+        return try machine(named: name)
     }
 
     /// The machine with its configuration: for a named one, what its rum.toml says now.
     func configuredMachine() throws(CommandFailure) -> VirtualMachine {
         var path = config ?? Self.findConfiguration()
-        if let name { path = try existing(name).config.file }
+        if let name { path = try machine(named: name).config.file }
         let config: MachineConfig
         do throws(ConfigErrors) {
             config = try MachineConfig.load(path: path)
         } catch {
             var hint = error.hint
-            if name == nil {
+            // Who has a machine can do all but start it without its rum.toml.
+            if name == nil, !machineNames().isEmpty {
                 if !hint.hasSuffix(".") { hint += "." }
                 hint += " A machine that exists can also be named: `rum list`, `rum down NAME`."
             }
@@ -53,7 +57,7 @@ struct MachineOptions: ParsableArguments {
             config: config, agentBundle: Self.agentBundle(environment), environment: environment)
     }
 
-    private func existing(_ name: String) throws(CommandFailure) -> VirtualMachine {
+    func machine(named name: String) throws(CommandFailure) -> VirtualMachine {
         let environment = ProcessInfo.processInfo.environment
         guard let machine = VirtualMachine(existing: name, environment: environment) else {
             throw CommandFailure(
@@ -63,7 +67,7 @@ struct MachineOptions: ParsableArguments {
     }
 
     /// As the user would name it, when it is in the current folder.
-    private static func findConfiguration() -> String {
+    static func findConfiguration() -> String {
         let folder = FileManager.default.currentDirectoryPath
         guard let found = MachineConfig.find(in: folder), found != folder + "/rum.toml" else {
             return "rum.toml"
@@ -72,7 +76,7 @@ struct MachineOptions: ParsableArguments {
     }
 
     /// The archive that guests install: `RUM_AGENT_BUNDLE`, else beside this program or in its share folder.
-    private static func agentBundle(_ environment: [String: String]) -> String {
+    static func agentBundle(_ environment: [String: String]) -> String {
         if let path = environment["RUM_AGENT_BUNDLE"], !path.isEmpty { return path }
         let name = "rum-agent.tar.gz"
         let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
@@ -83,6 +87,11 @@ struct MachineOptions: ParsableArguments {
             && FileManager.default.fileExists(atPath: shared)
             ? shared : beside
     }
+}
+
+/// The machines that there are, for the shell to complete.
+func machineNames() -> [String] {
+    VirtualMachine.all(environment: ProcessInfo.processInfo.environment).map(\.config.name)
 }
 
 /// How much a command says.

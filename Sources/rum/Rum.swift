@@ -9,17 +9,19 @@ struct Rum: AsyncParsableCommand {
         abstract: "Boots a development VM and makes its services reachable on localhost.",
         discussion: """
             A program in the guest starts to listen on a port of [auto_ports], and the host listens on the same \
-            port; it stops, and the host port closes. Write a rum.toml, run `rum up`.
+            port; it stops, and the host port closes. `rum init` writes a rum.toml, `rum up` starts the machine.
             """,
         version: rumVersion,
         subcommands: [
-            UpCommand.self, DownCommand.self, DestroyCommand.self, StatusCommand.self, ListCommand.self,
-            PortsCommand.self, LogsCommand.self,
-            ExecCommand.self, ShellCommand.self,
-            ForwardCommand.self, BackgroundCommand.self,
+            InitCommand.self, UpCommand.self, DownCommand.self, DestroyCommand.self, StatusCommand.self,
+            ListCommand.self, PortsCommand.self, LogsCommand.self, ExecCommand.self, ShellCommand.self,
+            SshCommand.self, SshConfigCommand.self,
+            SshProxyCommand.self, CpCommand.self, ForwardCommand.self, DoctorCommand.self,
+            BackgroundCommand.self,
         ])
 
-    static func main() async {
-        await runToExit(CommandWords.ordered(Array(CommandLine.arguments.dropFirst())))
-    }
+    static func main() async { await runToExit(leading: leading) }
+
+    private static let leading = LeadingOptions(
+        flags: ["-v", "--verbose", "--json"], valued: ["-c", "--config"])
 }

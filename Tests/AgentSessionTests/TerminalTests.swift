@@ -22,7 +22,9 @@ struct TerminalTests {
 
     @Test("A new size reaches the program in the foreground")
     func resize() async throws {
-        let (exit, said) = try await run("trap 'stty size; exit 3' WINCH; echo up; while :; do sleep 0.05; done") {
+        let (exit, said) = try await run(
+            "trap 'stty size; exit 3' WINCH; echo up; while :; do sleep 0.05; done"
+        ) {
             await $0.waits(for: "up")
             return [.with { $0.resize = Self.size(50, 132) }]
         }
@@ -91,7 +93,8 @@ struct TerminalTests {
 
     @Test("On a terminal too, which belongs to that user")
     func otherUsersTerminal() async throws {
-        let (exit, said) = try await run("id -un; stat -c %U $(tty); : </dev/tty && echo mine", user: "daemon")
+        let (exit, said) = try await run(
+            "id -un; stat -c %U $(tty); : </dev/tty && echo mine", user: "daemon")
         #expect(exit.code == 0)
         #expect(said == "daemon\r\ndaemon\r\nmine\r\n")
     }
@@ -123,7 +126,8 @@ struct TerminalTests {
     /// Runs a script of sh, sends what `inputs` gives, and returns how it ended and what it said.
     private func run(
         _ script: String, user: String = "", environment: [String: String] = [:], hasTerminal: Bool = true,
-        isLoginShell: Bool = false, _ inputs: @escaping @Sendable (Said) async throws -> [Rum_V1_ExecInput] = { _ in [] }
+        isLoginShell: Bool = false,
+        _ inputs: @escaping @Sendable (Said) async throws -> [Rum_V1_ExecInput] = { _ in [] }
     ) async throws -> (Rum_V1_ExecExit, String) {
         let token = MachineToken.random()
         let said = Said()

@@ -40,6 +40,18 @@ int clivekernel_drop_capability(int capability) {
     return (int)syscall(SYS_capset, &header, data);
 }
 
+int clivekernel_bound_capabilities(unsigned long long mask) {
+    for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
+        if (!(mask >> capability & 1) && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) return -1;
+    return 0;
+}
+
+int clivekernel_become_user(unsigned int user) {
+    // The C library's functions would change all threads of the process.
+    if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, user, user, user) < 0) return -1;
+    return (int)syscall(SYS_setresuid, user, user, user);
+}
+
 int clivekernel_forbid_sockets(int family) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),

@@ -171,6 +171,18 @@ struct ForwardTests {
         _ = agent
     }
 
+    @Test("--max bounds the automatic forwards, and says how many are left out")
+    func bounded() async throws {
+        let guest = try await Guest()
+        let agent = try await guest.startAgent()
+        let listeners = try await guest.listen(ports: 5481..<5486)
+        let rum = try guest.startForward(["--auto", "5481-5489", "--max", "3"])
+        try await rum.waits(for: "Auto-forwarding", times: 3)
+        try await rum.waits(for: "3 are forwarded at most (auto_ports.max, --max): 2 are left out")
+        #expect(!Client.reaches(5484) && Client.reaches(5483))
+        _ = (agent, listeners)
+    }
+
     @Test("Ctrl-C closes the ports and is exit code 130; the agent removes its sockets when it ends")
     func interrupt() async throws {
         let guest = try await Guest()

@@ -41,6 +41,38 @@ struct LookScheduleTests {
         #expect(single <= 120)
     }
 
+    @Test(
+        "Twenty tables are published without a wait after a quiet time; then they take 2 % of a core at most")
+    func publications() {
+        var budget = PublishBudget()
+        var now = MonotonicTime(nanoseconds: 1_000_000_000)
+        for _ in 0..<20 {
+            #expect(budget.allow(now))
+            budget.spend(.microseconds(50), now: now)
+            now = now + .microseconds(100)
+        }
+        var count = 0
+        for _ in 0..<10_000 {
+            if budget.allow(now) {
+                budget.spend(.microseconds(50), now: now)
+                count += 1
+            }
+            now = now + .microseconds(100)
+        }
+        // 50 us of its own and 150 us of its readers, fifty times, fit a hundred times into this second.
+        #expect((90...120).contains(count))
+    }
+
+    @Test("One publication that took very long holds the next ones up for 250 ms each")
+    func slowPublication() {
+        var budget = PublishBudget()
+        let now = MonotonicTime(nanoseconds: 1_000_000_000)
+        budget.spend(.seconds(1), now: now)
+        budget.spend(.seconds(1), now: now)
+        #expect(!budget.allow(now + .milliseconds(249)))
+        #expect(budget.allow(now + .milliseconds(250)))
+    }
+
     private func hint(_ port: UInt16, _ now: MonotonicTime) -> ListenHint {
         ListenHint(kind: .opened, address: .anyV4, port: PortNumber(port), pid: 1, time: now)
     }

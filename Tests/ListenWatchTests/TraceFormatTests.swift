@@ -39,6 +39,11 @@ struct TraceFormatTests {
                 SocketStateFormat(TraceFormat(text: whole.replacingOccurrences(of: old, with: new))) == nil)
         }
         #expect(SocketStateFormat(TraceFormat(text: "")) == nil)
+        // Places that no record has.
+        for offset in ["-8", "9223372036854775807", "70000"] {
+            let text = whole.replacingOccurrences(of: "offset:24;", with: "offset:\(offset);")
+            #expect(SocketStateFormat(TraceFormat(text: text)) == nil)
+        }
     }
 
     @Test("A record names address, port, direction, caller and time")
@@ -70,7 +75,9 @@ struct TraceFormatTests {
 
     private func read(_ bytes: [UInt8], _ format: SocketStateFormat, pid: Int32 = 42) -> ListenHint? {
         bytes.withUnsafeBytes {
-            format.hint($0, pid: pid, thread: pid, time: MonotonicTime(nanoseconds: 7))
+            format.hint(
+                PerfRing.Sample(
+                    pid: pid, thread: pid, time: MonotonicTime(nanoseconds: 7), fields: $0))
         }
     }
 

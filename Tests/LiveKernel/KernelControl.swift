@@ -11,6 +11,19 @@ package enum KernelControl {
         }
     }
 
+    /// Leaves programs that the calling thread starts these capabilities at most.
+    package static func boundCapabilities(to capabilities: [Capability]) throws(SystemError) {
+        let mask = capabilities.reduce(UInt64(0)) { $0 | 1 << UInt64($1.rawValue) }
+        _ = try SystemError.check("prctl", clivekernel_bound_capabilities(mask))
+    }
+
+    /// Capabilities by their numbers (linux/capability.h).
+    package enum Capability: Int32, Sendable {
+        case dacReadSearch = 2
+        case sysPtrace = 19
+        case perfmon = 38
+    }
+
     /// Makes socket(AF_NETLINK) fail with EACCES on the calling thread.
     package static func forbidNetlink() throws(SystemError) {
         _ = try SystemError.check("seccomp", clivekernel_forbid_sockets(AF_NETLINK))

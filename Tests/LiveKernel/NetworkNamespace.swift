@@ -40,7 +40,7 @@ package final class NetworkNamespace: Sendable {
         }
     }
 
-    private static func onNewThread<Result: Sendable & ~Copyable>(
+    static func onNewThread<Result: Sendable & ~Copyable>(
         _ body: @escaping @Sendable () throws -> sending Result
     ) async throws -> Result {
         let box = ResultBox<Result>()

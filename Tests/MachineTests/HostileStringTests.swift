@@ -118,6 +118,43 @@ struct HostileStringTests {
         }
     }
 
+    @Test("What becomes a part of a unit, an option or a file's name is of few characters, or refused")
+    func words() throws {
+        var accepted = 0
+        for sample in Hostile.samples + ["dev", "a-b", "_x", "q35", "pc-i440fx-9.2"] {
+            let text = "\"" + sample.unicodeScalars.map(Self.escaped).joined() + "\""
+            for key in ["name", "ssh.user", "advanced.machine"] {
+                let file = "image.base = \"/x\"\n\(key) = \(text)\n"
+                guard let config = try? MachineConfig.parse(file, file: "/srv/app/rum.toml") else { continue }
+                accepted += 1
+                for word in [config.name, config.ssh.user] {
+                    #expect(
+                        !word.isEmpty && !word.hasPrefix("-") && !word.hasPrefix("."),
+                        "\(word.debugDescription)")
+                }
+                for word in [config.name, config.ssh.user, config.advanced.machine] {
+                    let isPlain = word.utf8.allSatisfy(Self.isPlain)
+                    #expect(isPlain, "\(word.debugDescription)")
+                }
+            }
+        }
+        #expect(accepted >= 5)
+    }
+
+    private static func escaped(_ scalar: Unicode.Scalar) -> String {
+        let digits = String(scalar.value, radix: 16)
+        return "\\U" + String(repeating: "0", count: 8 - digits.count) + digits
+    }
+
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+            true
+        default: false
+        }
+    }
+
     @Test(
         "A seed is made in folders of any name",
         arguments: ["a b", "o'brien", "x=y", "back\\slash", "-dash", "é日", "$(id)", "a;b", "*"])

@@ -104,7 +104,8 @@ struct ForwardLimitTests {
         #expect(binder.openPorts == [80] + Array(5000..<5050) + Array(6000..<6050))
         #expect(
             log.all.first?.reason
-                == "the guest listens on 1050 ports, and 100 are forwarded at most: 950 are left out")
+                == "the guest listens on 1050 ports, and 100 are forwarded at most (auto_ports.max, --max): "
+                + "950 are left out")
         #expect(log.take().count { $0 == "limited" } == 1)
         await reconciler.apply(table(5000..<6050))
         #expect(log.take() == [])

@@ -122,8 +122,9 @@ struct ForwardReconcilerTests {
         await reconciler.announceBlocked()
         #expect(
             log.all.first?.reason
-                == "127.0.0.1:80: Permission denied (a port below 1024: see "
-                + "net.ipv4.ip_unprivileged_port_start)")
+                == "127.0.0.1:80: Permission denied (a port below 1024: take a higher one, or: sudo sysctl "
+                + "net.ipv4.ip_unprivileged_port_start=80, or: sudo setcap cap_net_bind_service+ep "
+                + "$(readlink -f $(which rum)))")
         let tries = binder.tries
         clock.advance(.milliseconds(900))
         await reconciler.tick()
@@ -336,7 +337,7 @@ struct ForwardReconcilerTests {
             case .opened: #expect(open.insert(number).inserted)
             case .closed: #expect(open.remove(number) != nil || event.failure != nil)
             case .blocked: #expect(!open.contains(number))
-            case .limited: break
+            case .limited, .refused: break
             case .agentLost, .agentBack: Issue.record("an agent's event names a forward")
             }
         }

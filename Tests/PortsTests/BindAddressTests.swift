@@ -14,7 +14,9 @@ struct BindAddressTests {
         #expect(BindAddress(text: text)?.addresses.map(\.description) == addresses)
     }
 
-    @Test("What is no address is refused", arguments: ["", "local", "127.0.0", "[::1]", "127.0.0.1:80"])
+    @Test(
+        "What is no address is refused",
+        arguments: ["", "local", "machine", "127.0.0", "[::1]", "127.0.0.1:80"])
     func refuse(text: String) { #expect(BindAddress(text: text) == nil) }
 
     @Test(
@@ -36,5 +38,20 @@ struct BindAddressTests {
         #expect(BindAddress.loopback.with(port) == "127.0.0.1:80")
         #expect(BindAddress(.loopbackV6).with(port) == "[::1]:80")
         #expect(BindAddress.localhost.with(port) == "localhost:80")
+    }
+
+    @Test("A machine's own address is filled in later, and collides with its like and the wildcard only")
+    func machine() throws {
+        let own = try #require(IPAddress(text: "127.64.3.7"))
+        #expect(BindAddress.machine.resolved(to: own) == BindAddress(own))
+        #expect(BindAddress.loopback.resolved(to: own) == .loopback)
+        let others: [(BindAddress, Bool)] = [
+            (.machine, true), (.loopback, false), (.localhost, false), (BindAddress(.anyV4), true),
+            (BindAddress(.anyV6), false),
+        ]
+        for (other, collides) in others {
+            #expect(BindAddress.machine.collides(with: other) == collides)
+            #expect(other.collides(with: .machine) == collides)
+        }
     }
 }

@@ -35,7 +35,8 @@ struct RelayFlowTests {
         for _ in 0..<200 {
             sent += (try? writer.fill(UInt8(sent & 0x7f), settle: 0)) ?? 0
             source.readable = true
-            _ = flow.run(from: &source, to: &sink, using: resources, isLast: false, moved: &moved)
+            var pass = RelayFlow.Pass(resources: resources, isLast: false)
+            _ = flow.run(from: &source, to: &sink, &pass, moved: &moved)
         }
         #expect(resources.pipes.lent + resources.buffers.lent > 0)
         flow.spill(resources)
@@ -45,7 +46,8 @@ struct RelayFlowTests {
         while flow.state != .ended {
             got += try reader.readSome(1 << 20).count
             (source.readable, sink.writable) = (true, true)
-            _ = flow.run(from: &source, to: &sink, using: resources, isLast: false, moved: &moved)
+            var pass = RelayFlow.Pass(resources: resources, isLast: false)
+            _ = flow.run(from: &source, to: &sink, &pass, moved: &moved)
         }
         sink.close()
         while case let count = try reader.readSome(1 << 20).count, count > 0 { got += count }
@@ -71,7 +73,8 @@ struct RelayFlowTests {
             var (moved, sent, got) = (UInt64(0), 0, [UInt8]())
             func turn(isReading: Bool) throws {
                 (source.readable, sink.writable) = (true, true)
-                _ = flow.run(from: &source, to: &sink, using: resources, isLast: false, moved: &moved)
+                var pass = RelayFlow.Pass(resources: resources, isLast: false)
+                _ = flow.run(from: &source, to: &sink, &pass, moved: &moved)
                 flow.spill(resources)
                 if isReading { while let more = try? reader.readNow(), !more.isEmpty { got += more } }
             }

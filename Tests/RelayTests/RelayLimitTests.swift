@@ -157,7 +157,15 @@ struct RelayLimitTests {
             try pair.client.write([1])
             #expect(try pair.server.read(exactly: 1) == [1])
             #expect(start.duration(to: .now) < .seconds(1))
-            withExtendedLifetime(flood) {}
+            // It has shown that it may speak: no further flood takes it away.
+            let more = try (0..<100).map { _ in Peer(try StreamSocket.connect(to: rig.guestListener.address))
+            }
+            try await eventually("of these too only the newest stay") {
+                rig.guestListener.counters.accepted == 501 && rig.guest.activeConnections == 17
+            }
+            try pair.server.write([2])
+            #expect(try pair.client.read(exactly: 1) == [2])
+            withExtendedLifetime((flood, more)) {}
             await rig.end()
         }
     }

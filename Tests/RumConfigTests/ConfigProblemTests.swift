@@ -27,7 +27,9 @@ private func problems(_ text: String, file: String = "/w/app/rum.toml") -> [Stri
 struct ConfigProblemTests {
     private static let f = "/w/app/rum.toml"
     private static let number = "expected a whole number from 1 to 65535"
-    private static let bind = "is not an IP address such as 127.0.0.1 or ::1, or localhost for both of them"
+    private static let bind =
+        "is not an IP address such as 127.0.0.1 or ::1, localhost for both of them, or machine for the machine's own "
+        + "address"
     private static let range =
         "is not min-max such as \"5000-6000\", two ports from 1 to 65535 with min <= max"
     private static let image = "a URL (http or https) or the path of a qcow2 or raw file"
@@ -53,6 +55,19 @@ struct ConfigProblemTests {
         BadInput(
             "provision = { system = { scrip = \"\", script = \"\" } }",
             "\(f):1: provision.system.scrip: unknown key; did you mean script?"),
+        // Keys of the rum written in Rust.
+        BadInput(
+            "[user]\nname = \"me\"",
+            "\(f):1: user: a key of the rum written in Rust; here the user's name is ssh.user; groups are given by a "
+                + "script, in [provision.system]"),
+        BadInput(
+            "[advanced]\nautologin = true",
+            "\(f):2: advanced.autologin: a key of the rum written in Rust; here the console is only recorded; "
+                + "`rum shell` needs no login"),
+        BadInput(
+            "[[fs.zfs]]\ntarget = \"/data\"",
+            "\(f):1: fs: a key of the rum written in Rust; here file systems are made by a script, in "
+                + "[provision.system]"),
         // Wrong types.
         BadInput("name = 3", "\(f):1: name: expected \(nameRule), in quotes, not 3"),
         BadInput(
@@ -62,7 +77,8 @@ struct ConfigProblemTests {
             "[ports]\nhost = 1",
             "\(f):1: ports: expected a list of tables, each headed [[ports]], not a table"),
         BadInput(
-            "ports = [\n  8080,\n]", "\(f):2: ports[0]: expected a table with host, guest or bind, not 8080"),
+            "ports = [\n  8080,\n]",
+            "\(f):2: ports[0]: expected a table with host, guest, bind or allow, not 8080"),
         BadInput(
             "[resources]\ncpus = \"2\"",
             "\(f):2: resources.cpus: expected a whole number from 1 to 288, without quotes"),
@@ -98,6 +114,9 @@ struct ConfigProblemTests {
             "[[ports]]\nhost = 5000\nguest = 80\n[auto_ports]\nrange = \"5000-6000\"",
             "\(f):2: ports[0].host: host port 5000 lies in auto_ports.range 5000-6000 (line 5); "
                 + "expected one outside it"),
+        BadInput(
+            "[auto_ports]\nrange = \"1-2\"\nallow = \"root\"",
+            "\(f):3: auto_ports.allow: \"root\" is not me, or host for every user of it"),
         // The automatic range.
         BadInput("[auto_ports]\nrange = \"6000-5000\"", "\(f):2: auto_ports.range: \"6000-5000\" \(range)"),
         BadInput("[auto_ports]\nrange = \"0-5000\"", "\(f):2: auto_ports.range: \"0-5000\" \(range)"),
@@ -112,6 +131,9 @@ struct ConfigProblemTests {
         BadInput(
             "[auto_ports]\nrange = \"1-2\"\nignore = [\n 1,\n 0,\n]",
             "\(f):5: auto_ports.ignore[1]: \(number), not 0"),
+        BadInput("[auto_ports]\nrange = \"1-2\"\nmax = 0", "\(f):3: auto_ports.max: \(number), not 0"),
+        BadInput(
+            "[auto_ports]\nrange = \"1-2\"\nmax = 65536", "\(f):3: auto_ports.max: \(number), not 65536"),
         // Bounds and forms.
         BadInput(
             "[resources]\ncpus = 0", "\(f):2: resources.cpus: expected a whole number from 1 to 288, not 0"),
@@ -176,6 +198,13 @@ struct ConfigProblemTests {
         ])
     func badImage(bad: BadInput) {
         #expect(problems(bad.text) == [bad.expected])
+    }
+
+    @Test("A byte order mark, as some editors write it, is accepted")
+    func byteOrderMark() throws {
+        let config = try MachineConfig.parse(
+            "\u{feff}name = \"dev\"\n[image]\nbase = \"x.img\"\n", file: "/work/rum.toml")
+        #expect(config.name == "dev")
     }
 
     @Test("All problems are listed at once, in the order of their lines")

@@ -20,6 +20,7 @@ let fullSample = """
     host = 8080
     guest = 80
     bind = "0.0.0.0"
+    allow = "host"
 
     [[ports]]
     host = 8443
@@ -29,6 +30,8 @@ let fullSample = """
     range = "5000-6000"
     bind = "localhost"
     ignore = [5353, 5400]
+    allow = "host"
+    max = 2000
 
     [provision.system]
     script = \"\"\"

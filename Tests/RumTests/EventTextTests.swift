@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import Linux
 import PortForward
@@ -28,6 +29,9 @@ struct ForwardEventTests {
         #expect(
             line(.limited, Self.auto, "it changes too often") == "Limited: port 5001: it changes too often")
         #expect(line(.limited, nil, "too many") == "Limited: too many")
+        #expect(
+            line(.refused, Self.auto, "it is user 7's")
+                == "Refused a client of 127.0.0.1:5001: it is user 7's")
         #expect(line(.agentLost, nil, "no answer") == "Lost the guest's agent: no answer")
         #expect(line(.agentBack, nil) == "The guest's agent is back")
     }
@@ -52,6 +56,18 @@ struct ForwardEventTests {
                 {"bind":"127.0.0.1","event":"opened","guest_address":"0.0.0.0","guest_port":5001,"host_port":5001,\
                 "kind":"auto","latency_us":640,"pid":812,"process":"python3","reason":null,"time_us":17}
                 """)
+    }
+
+    @Test("What a guest says cannot reach a terminal raw through JSON either, and is the same JSON")
+    func rawInJSON() throws {
+        let name = "\u{1b}[2J\u{9b}\u{202e}\u{7f}\u{e0041}é\\"
+        let listener = ListeningSocket(
+            address: .anyV4, port: port(5001), process: ListeningProcess(pid: 1, name: name))
+        let event = ForwardEvent(
+            name: .opened, forward: Self.auto, listener: listener, timeMicroseconds: 1)
+        let isShown = event.json.unicodeScalars.allSatisfy(\.isPrintable)
+        #expect(isShown)
+        #expect(try JSONDecoder().decode(EventDocument.self, from: Data(event.json.utf8)).process == name)
     }
 
     @Test("A port that was never open has no end to tell, but is not waited for any more")

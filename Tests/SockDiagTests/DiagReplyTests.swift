@@ -116,6 +116,15 @@ struct DiagReplyTests {
         #expect(throws: SockDiagError.cutMessage) { try broken.decoded() }
     }
 
+    @Test("An error number that has no negative is an error, and no crash")
+    func extremeError() throws {
+        var capture = try Capture("owner-absent")
+        capture.datagrams[0].replaceSubrange(16..<20, with: bytes(of: Int32.min))
+        let broken = capture
+        let failure = #expect(throws: SockDiagError.self) { try broken.decoded() }
+        #expect(failure.map { "\($0)".isEmpty } == false)
+    }
+
     @Test("Any byte flipped gives rows or an error, and never reads outside the datagram")
     func flipped() throws {
         let whole = try Capture("all-listeners")

@@ -13,10 +13,13 @@ package final class TestFolder: Sendable {
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
-    /// Writes a file and returns its path.
+    /// Writes a file, with the folders above it, and returns its path.
     package func file(_ name: String, _ content: String = "") throws -> String {
-        try Data(content.utf8).write(to: URL(fileURLWithPath: "\(path)/\(name)"))
-        return "\(path)/\(name)"
+        let url = URL(fileURLWithPath: "\(path)/\(name)")
+        try FileManager.default.createDirectory(
+            at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+        try Data(content.utf8).write(to: url)
+        return url.path
     }
 
     /// Makes a folder in it, with those above, and returns its path.

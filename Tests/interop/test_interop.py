@@ -101,6 +101,14 @@ class HostOfAnotherKind(Case):
             with self.fails(grpc.StatusCode.INVALID_ARGUMENT):
                 next(self.ask("WatchListeningPorts", request))
 
+    def test_one_port(self):
+        with listen(20002):
+            answer = self.ask("ExplainPort", pb.ExplainPortRequest(port=20002))
+        self.assertEqual([one.listener.port for one in answer.listeners if not one.network_namespace], [20002])
+        for port in [0, 65536]:
+            with self.fails(grpc.StatusCode.INVALID_ARGUMENT):
+                self.ask("ExplainPort", pb.ExplainPortRequest(port=port))
+
     def test_unknown_method(self):
         for path in ["/rum.v1.RumAgent/Nothing", "/rum.v9.RumAgent/Ping", "/rum.v1.RumAgent/"]:
             with self.fails(grpc.StatusCode.UNIMPLEMENTED):

@@ -1,9 +1,10 @@
 // The relay under test as rum uses it, without the rest of rum: one process for the host's hop, one for the guest's.
 //
-//   bench-relay host PORT DIR SERVER [always|never]    127.0.0.1:PORT -> DIR/2223.sock, asking for port SERVER
-//   bench-relay guest DIR [always|never]               DIR/2223.sock -> the port that is asked for
+//   bench-relay host PORT DIR SERVER [WORD]...    127.0.0.1:PORT -> DIR/2223.sock, asking for port SERVER
+//   bench-relay guest DIR [WORD]...               DIR/2223.sock -> the port that is asked for
 //
-// The last word forces splice or copying; without it the engine finds out.
+// "always" and "never" force splice or copying; without them the engine finds out. "raw" has the host ask for version 1 of the
+// protocol; "loops=N" and "slice=MICROSECONDS" set what the options of the same names do.
 import AgentChannel
 import Glibc
 import GuestForward
@@ -18,12 +19,18 @@ signal(SIGPIPE, SIG_IGN)
 
 var arguments = CommandLine.arguments.dropFirst()
 var options = RelayOptions()
-switch arguments.last {
-case "always": options.splice = .always
-case "never": options.splice = .never
-default: break
+var version = ForwardVersion.newest
+loop: while let word = arguments.last {
+    switch word {
+    case "always": options.splice = .always
+    case "never": options.splice = .never
+    case "raw": version = .raw
+    case _ where word.hasPrefix("loops="): options.loops = Int(word.dropFirst(6)) ?? options.loops
+    case _ where word.hasPrefix("slice="): options.threadSlice = .microseconds(Int(word.dropFirst(6)) ?? 100)
+    default: break loop
+    }
+    arguments.removeLast()
 }
-if options.splice != .whereItPays { arguments.removeLast() }
 let engine = try RelayEngine(options: options) { line in
     _ = (line + "\n").withCString { write(2, $0, strlen($0)) }
 }
@@ -34,7 +41,7 @@ case ("host", 4):
         throw Usage()
     }
     let agent = AgentAddress.unix(directory: words[2])
-    let preamble = ForwardPreamble(token: .none, port: server, version: .newest)
+    let preamble = ForwardPreamble(token: .none, port: server, version: version)
     let listener = try engine.listen(
         on: StreamSocket.listen(on: .tcp(.loopbackV4, port: port.rawValue)),
         role: RelayRole(tunnel: .dialled) { HostHandshake(agent: agent, preamble: preamble) })

@@ -5,7 +5,7 @@ import Ports
 /// Measures the agent and its watcher beside what others do, and prints markdown tables.
 ///
 /// `--rum PATH --agent PATH` name the programs; without them what needs them is left out. `candidate NAME`,
-/// `hold COUNT`, `churn RATE` and `follow FOLDER` are the child processes that it starts for itself.
+/// `hold COUNT`, `churn RATE`, `follow FOLDER`, `server` and `receive PATH` are the child processes that it starts for itself.
 @main
 struct BenchWatch {
     static func main() async throws {
@@ -23,6 +23,10 @@ struct BenchWatch {
         }
         if arguments.first == "follow", let directory = arguments.dropFirst().first {
             return try await Product.follow(directory)
+        }
+        if arguments.first == "server" { return try BudgetBench.serve() }
+        if arguments.first == "receive", let path = arguments.dropFirst().first {
+            return try DeliveryBench.receive(path)
         }
         raiseFileLimit()
         func value(_ option: String) -> String? {
@@ -43,6 +47,12 @@ struct BenchWatch {
         }
         try await section("connections") { try await ConnectionBench.run(agent: agent) }
         try await section("storm") { try await StormBench(agent: agent).run() }
+        try await section("budget") {
+            try await BudgetBench(
+                rum: rum, agent: agent, samples: value("--samples").flatMap(Int.init) ?? 400
+            ).run()
+            try await DeliveryBench.run()
+        }
         try await section("forward") { try await ForwardBench(rum: rum, agent: agent).run() }
     }
 

@@ -88,16 +88,18 @@ final class Scene: Sendable {
 
     /// Opens a listener, waits until the child has said so, closes it, and waits again.
     func sample(_ child: Child, port: UInt16) async throws -> (opened: Int64, closed: Int64) {
-        try await namespace.run {
+        // Not so fast that it would be a storm, and at odd times.
+        let pause = useconds_t(10_000 + Int(port) * 7919 % 10_000)
+        return try await namespace.run {
             var listener: TestListener? = try TestListener(.loopbackV4, port: port)
             let open = Measure.now
             let opened = Self.wait(for: "+", port, child, since: open)
-            usleep(1000)
+            usleep(pause)
             withExtendedLifetime(listener) {}
             listener = nil
             let close = Measure.now
             let closed = Self.wait(for: "-", port, child, since: close)
-            usleep(1000)
+            usleep(pause)
             return (opened, closed)
         }
     }

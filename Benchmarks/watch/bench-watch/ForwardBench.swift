@@ -17,7 +17,8 @@ struct ForwardBench {
         Measure.header(
             "Through rum forward, between two namespaces (milliseconds)",
             ["what", "samples", "median", "p99", "most"])
-        try await withForward(["--auto", "30000-39999"]) { guest, host in
+        try await Forwarding.run(rum, agent, ["--auto", "30000-39999"]) { pair in
+            let (guest, host) = (pair.guest, pair.host)
             let (opened, closed) = try await samples(400, from: 30_000, guest, host)
             Measure.row([
                 "guest listen() returned to host connect()", "\(opened.count)", Measure.summary(opened),
@@ -27,7 +28,8 @@ struct ForwardBench {
             ])
             try await many(guest, host)
         }
-        try await withForward(["--auto", "30000-39999", "--poll"]) { guest, host in
+        try await Forwarding.run(rum, agent, ["--auto", "30000-39999", "--poll"]) { pair in
+            let (guest, host) = (pair.guest, pair.host)
             let (opened, _) = try await samples(12, from: 30_000, guest, host)
             Measure.row(["the same with --poll, the 1 s poll", "\(opened.count)", Measure.summary(opened)])
         }
@@ -112,32 +114,5 @@ struct ForwardBench {
             usleep(20)
         }
         return nil
-    }
-
-    private func withForward(
-        _ options: [String], _ body: (NetworkNamespace, NetworkNamespace) async throws -> Void
-    ) async throws {
-        let guest = try await NetworkNamespace()
-        let host = try await NetworkNamespace()
-        for namespace in [guest, host] {
-            try await namespace.shell("echo 40000 65000 > /proc/sys/net/ipv4/ip_local_port_range")
-        }
-        let directory = "/tmp/bench-watch.\(getpid())"
-        mkdir(directory, 0o700)
-        defer {
-            for name in ["2222.sock", "2223.sock"] { unlink("\(directory)/\(name)") }
-            rmdir(directory)
-        }
-        let server = try await Child([agent, "--mode=netlink", "--listen", "unix:\(directory)"], in: guest)
-        defer { server.end() }
-        let deadline = Measure.now + 10_000_000_000
-        while access("\(directory)/2223.sock", F_OK) != 0, Measure.now < deadline { usleep(1000) }
-        let client = try await Child([rum, "forward", "--agent", "unix:\(directory)"] + options, in: host)
-        defer { client.end() }
-        // The first port shows that the session stands; it is no sample.
-        let warm = try await guest.run { try TestListener(.loopbackV4, port: 39_999) }
-        _ = try await host.run { Self.wait(39_999, open: true) }
-        withExtendedLifetime(warm) {}
-        try await body(guest, host)
     }
 }

@@ -59,6 +59,13 @@ enum ProcessFiles {
         return text.split(separator: " ").first.flatMap { Int64($0) } ?? 0
     }
 
+    static var onlineCPUs: [Int32] {
+        (0..<Int32(sysconf(Int32(_SC_NPROCESSORS_CONF)))).filter { cpu in
+            let text = try? SmallFile.text(of: "/sys/devices/system/cpu/cpu\(cpu)/online")
+            return text.map { $0.hasPrefix("1") } ?? true
+        }
+    }
+
     static func numbers(in directory: String) -> [Int32] {
         guard let stream = opendir(directory) else { return [] }
         defer { closedir(stream) }

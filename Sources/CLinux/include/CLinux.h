@@ -51,8 +51,8 @@ int clinux_name_thread(const char *name);
 int clinux_set_timer_slack(unsigned long nanoseconds);
 
 /// Opens a disabled event on every firing of tracepoint `id` on `cpu`, in any process: samples carry TID, TIME
-/// (CLOCK_MONOTONIC) and RAW, and each one wakes the reader. Close-on-exec. -1 and errno when refused.
-int clinux_perf_open(uint64_t id, int cpu);
+/// (CLOCK_MONOTONIC) and RAW, and each one wakes the reader if `wakes`. Close-on-exec. -1 and errno when refused.
+int clinux_perf_open(uint64_t id, int cpu, int wakes);
 /// PERF_EVENT_IOC_SET_FILTER: the kernel then writes only events for which `filter` holds.
 int clinux_perf_set_filter(int fd, const char *filter);
 /// PERF_EVENT_IOC_ENABLE.

@@ -43,6 +43,8 @@ protocol HintSource: AnyObject {
 }
 
 /// A hint source that does not work here, or no longer.
-struct HintSourceLost: Error, CustomStringConvertible {
-    var description: String
+package struct HintSourceLost: Error, CustomStringConvertible {
+    package let description: String
+
+    init(description: String) { self.description = description }
 }

@@ -18,7 +18,7 @@ package struct TraceFS: Sendable {
         mounts: ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"], mayDetach: true)
 
     /// Reads `events/NAME/id` and `format`; both are readable by root alone.
-    func event(_ name: String) throws(HintSourceLost) -> (id: UInt64, format: String) {
+    package func event(_ name: String) throws(HintSourceLost) -> (id: UInt64, format: String) {
         for mount in mounts {
             if let found = Self.read("\(mount)/events/\(name)") { return found }
         }

@@ -24,8 +24,8 @@ struct TraceFormat {
                 case "field":
                     // `__u8 saddr[4]`: the last word, without its array bounds.
                     name = pair[1].split(separator: " ").last?.prefix { $0 != "[" }
-                case "offset": offset = Int(pair[1])
-                case "size": size = Int(pair[1])
+                case "offset": offset = Self.place(pair[1])
+                case "size": size = Self.place(pair[1])
                 default: continue
                 }
             }
@@ -33,6 +33,9 @@ struct TraceFormat {
         }
         self.fields = fields
     }
+
+    /// A number within a record, which is at most 64 KiB long (perf_event_header).
+    private static func place(_ text: Substring) -> Int? { UInt16(text).map(Int.init) }
 
     subscript(_ name: String) -> Field? { fields[name] }
 }
@@ -58,9 +61,8 @@ struct SocketStateFormat {
     }
 
     /// The hint in a record, nil when it is too short or of another family.
-    func hint(
-        _ record: UnsafeRawBufferPointer, pid: Int32, thread: Int32, time: MonotonicTime
-    ) -> ListenHint? {
+    func hint(_ sample: PerfRing.Sample) -> ListenHint? {
+        let record = sample.fields
         guard record.count >= end else { return nil }
         let address: IPAddress
         switch record.loadUnaligned(fromByteOffset: family.offset, as: UInt16.self) {
@@ -75,6 +77,7 @@ struct SocketStateFormat {
             kind: state == 10 ? .opened : .closed, address: address,
             // Host byte order already (ntohs in the tracepoint).
             port: PortNumber(record.loadUnaligned(fromByteOffset: port.offset, as: UInt16.self)),
-            pid: pid > 0 ? pid : nil, time: time, thread: thread > 0 ? thread : nil)
+            pid: sample.pid > 0 ? sample.pid : nil, time: sample.time,
+            thread: sample.thread > 0 ? sample.thread : nil)
     }
 }

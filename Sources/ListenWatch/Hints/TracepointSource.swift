@@ -1,4 +1,3 @@
-internal import CLinux
 internal import Glibc
 internal import Linux
 internal import Ports
@@ -45,12 +44,10 @@ final class TracepointSource: HintSource {
         for ring in rings {
             var hints: [ListenHint] = []
             var lost = false
-            let nearlyFull = ring.drain { type, body in
-                switch type {
-                case UInt32(PERF_RECORD_SAMPLE.rawValue):
-                    if let hint = sample(body) { hints.append(hint) }
-                case UInt32(PERF_RECORD_LOST.rawValue), UInt32(PERF_RECORD_THROTTLE.rawValue): lost = true
-                default: break
+            let nearlyFull = ring.drain { record in
+                switch record {
+                case .sample(let sample): if let hint = format.hint(sample) { hints.append(hint) }
+                case .lost: lost = true
                 }
             }
             batch.hints += hints
@@ -85,17 +82,5 @@ final class TracepointSource: HintSource {
             }
         }
         return changed
-    }
-
-    /// TID (pid, tid), TIME, RAW (size, record), in this order (perf_event_open(2), PERF_RECORD_SAMPLE).
-    private func sample(_ body: UnsafeRawBufferPointer) -> ListenHint? {
-        guard body.count >= 20 else { return nil }
-        let pid = body.loadUnaligned(as: Int32.self)
-        let thread = body.loadUnaligned(fromByteOffset: 4, as: Int32.self)
-        let time = MonotonicTime(nanoseconds: body.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
-        let size = Int(body.loadUnaligned(fromByteOffset: 16, as: UInt32.self))
-        guard size <= body.count - 20 else { return nil }
-        let record = UnsafeRawBufferPointer(rebasing: body[20..<20 + size])
-        return format.hint(record, pid: pid, thread: thread, time: time)
     }
 }

@@ -14,7 +14,11 @@ struct BaseStamp: Codable, Hashable, Sendable {
     init(path: String) throws(MachineError) {
         var status = stat()
         guard stat(path, &status) == 0 else {
-            throw MachineFiles.failure("read the base image", path, .current("stat"))
+            let error = SystemError.current("stat")
+            guard error.code == ENOENT else { throw MachineFiles.failure("read the base image", path, error) }
+            throw MachineError(
+                .image, "the base image \(path), on which the machine's disk stands, is gone",
+                hint: "Put it back, or run `rum up --reset` for a fresh disk of what image.base names.")
         }
         self.path = path
         size = Int64(status.st_size)

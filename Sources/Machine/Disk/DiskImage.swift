@@ -20,7 +20,10 @@ enum DiskImage {
         switch file.content {
         case .qcow2(let header): return Info(format: .qcow2, virtualSize: header.virtualSize)
         case .raw: return Info(format: .raw, virtualSize: file.size)
-        case .packed: throw ImageFault("is packed twice", hint: "Unpack it by hand.").error(path)
+        case .packed:
+            throw ImageFault(
+                "is packed twice", hint: "Unpack it by hand, and name what comes out in image.base."
+            ).error(path)
         }
     }
 

@@ -204,7 +204,11 @@ struct ImageCache: Sendable {
         if outcome.succeeded { return }
         let message = "cannot download \(url): \(outcome.complaint)"
         switch outcome.exitCode {
-        case 6, 7, 28, 35:
+        case 35, 51, 58, 60, 77:
+            throw MachineError(
+                .tool, message,
+                hint: "Check that this server speaks https, this host's clock, and its ca-certificates.")
+        case 6, 7, 28:
             throw MachineError(
                 .tool, message, hint: "Check the network; image.base may also be the path of a file.")
         case 22, 33, 36:

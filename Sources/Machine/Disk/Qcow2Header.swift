@@ -108,7 +108,11 @@ struct Qcow2Header: Hashable {
                 "keeps its data in another file, which rum does not follow",
                 hint: "Make one file of both: qemu-img convert -O qcow2 OLD NEW")
         }
-        if isEncrypted { throw ImageFault("is encrypted", hint: "Decrypt it: qemu-img convert, luks(7)") }
+        if isEncrypted {
+            throw ImageFault(
+                "is encrypted",
+                hint: "Make a plain one of it: qemu-img convert, with the secret as qemu-img(1) tells")
+        }
         if isCorrupt { throw ImageFault("is marked as corrupt by QEMU", hint: "Fetch it again.") }
         if tablesEnd > fileSize { throw .truncated(needs: tablesEnd, has: fileSize) }
     }

@@ -61,6 +61,26 @@ actor Hypervisor {
         return nil
     }
 
+    /// The program with which libvirt would emulate machines of the type `machine`.
+    func emulator(machine: String) throws(MachineError) -> String {
+        let connection = try openConnection()
+        guard let text = virConnectGetDomainCapabilities(connection, nil, "x86_64", machine, "qemu", 0) else {
+            throw LibvirtError.last("find QEMU").machineError(
+                .noLibvirt, hint: "apt install qemu-system-x86 libvirt-daemon-driver-qemu")
+        }
+        defer { free(text) }
+        return LiveXML.emulator(String(cString: text)) ?? "unknown"
+    }
+
+    /// The version of the daemon, such as `9.0.0`.
+    func version() throws(MachineError) -> String {
+        var number: UInt = 0
+        guard virConnectGetLibVersion(try openConnection(), &number) == 0 else {
+            throw LibvirtError.last("ask for libvirt's version").machineError(.libvirt)
+        }
+        return "\(number / 1_000_000).\(number / 1000 % 1000).\(number % 1000)"
+    }
+
     /// The user as which the daemon runs QEMU; nil when it does not say.
     func qemuUser() throws(MachineError) -> UInt32? {
         guard let text = virConnectGetCapabilities(try openConnection()) else { return nil }

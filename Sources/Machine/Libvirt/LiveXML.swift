@@ -25,6 +25,12 @@ enum LiveXML {
         return UInt32(digits.prefix { $0.isNumber })
     }
 
+    /// The emulator's path, from a domain's capabilities: `<path>/usr/bin/qemu-system-x86_64</path>`.
+    static func emulator(_ capabilities: String) -> String? {
+        guard let start = capabilities.firstRange(of: "<path>") else { return nil }
+        return String(capabilities[start.upperBound...].prefix { $0 != "<" })
+    }
+
     private static func element(_ name: String, in text: String) -> Substring? {
         guard let start = text.firstRange(of: "<\(name) ") else { return nil }
         return text[start.upperBound...].prefix { $0 != ">" }

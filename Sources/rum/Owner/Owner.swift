@@ -49,8 +49,10 @@ final class Owner: Sendable {
             rum: rumVersion, machine: machine.config.name, pid: ProcessInfo.processInfo.processIdentifier,
             isBackground: isBackground)
         let server = try bind(hello)
+        let policy = try await explained { () async throws(MachineError) in try await machine.forwardPolicy()
+        }
         let session = ForwardSession(
-            agent: running.address, token: running.token, policy: ForwardPolicy(machine.config),
+            agent: running.address, token: running.token, policy: policy,
             engine: try RelayEngine.forHost(output), emit: voice.tell)
         let service = OwnerService(
             hello: hello, session: session,
@@ -227,12 +229,5 @@ extension Owner {
         case .shutDown, .destroyed, .migrated, .saved, .unknown:
             voice.say(sentence)
         }
-    }
-}
-
-extension ForwardPolicy {
-    /// What a configuration asks for.
-    init(_ config: MachineConfig) {
-        self.init(staticPorts: config.ports, autoPorts: config.autoPorts)
     }
 }

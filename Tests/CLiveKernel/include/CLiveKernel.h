@@ -8,6 +8,11 @@ int clivekernel_new_network(void);
 int clivekernel_enter_network(int fd);
 /// Takes one capability, by number, out of the calling thread's effective, permitted and inheritable sets.
 int clivekernel_drop_capability(int capability);
+/// Takes every capability that has no bit in `mask` out of the calling thread's bounding set, so that no program it starts
+/// has it, root's neither (capabilities(7)).
+int clivekernel_bound_capabilities(unsigned long long mask);
+/// Makes the calling thread, and it alone, another user's and takes its privileges away.
+int clivekernel_become_user(unsigned int user);
 /// From now on socket(2) of this family fails with EACCES on the calling thread (seccomp(2)).
 int clivekernel_forbid_sockets(int family);
 /// The calling thread's CPU time in nanoseconds, or that of process `pid` when it is not 0.

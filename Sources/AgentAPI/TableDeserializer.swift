@@ -1,0 +1,18 @@
+package import GRPCCore
+internal import GRPCProtobuf
+
+/// Reads tables of an agent, but none with more rows than there can be: a row of two bytes takes a hundred in memory, so a
+/// message that is not too long may still be far too large.
+package struct TableDeserializer: MessageDeserializer {
+    package init() {}
+
+    /// - Throws: `RPCError`; `.resourceExhausted` for a table that has too many rows.
+    package func deserialize<Bytes: GRPCContiguousBytes>(
+        _ bytes: Bytes
+    ) throws -> Rum_V1_ListeningPortsResponse {
+        guard bytes.withUnsafeBytes(TableBounds.areKept) else {
+            throw RPCError(code: .resourceExhausted, message: "the table has too many rows")
+        }
+        return try ProtobufDeserializer<Rum_V1_ListeningPortsResponse>().deserialize(bytes)
+    }
+}

@@ -1,0 +1,112 @@
+internal import ClientOwner
+internal import Glibc
+internal import Linux
+internal import PortForward
+internal import Ports
+internal import Synchronization
+
+/// Decides which clients of this host may use forwards that are bound to loopback, by the uid that owns their socket.
+///
+/// Of a client that has closed its socket by the time it is accepted the kernel knows no owner any more. If it was let in,
+/// every user of the host could write into the guest, and only not read: connect, send, close. So it is not. Root is
+/// never refused: it could be anybody.
+final class ClientCheck: Sendable {
+    /// What a role of the relay asks; see `RelayRole.admitsClient`.
+    typealias Check = @Sendable (_ client: Int32, _ listener: SocketAddress) -> Bool
+
+    /// Between two lines.
+    private static let lineInterval = Duration.seconds(10).wholeNanoseconds
+
+    private struct Notice {
+        /// CLOCK_MONOTONIC of the last line.
+        var toldAt: UInt64?
+        /// Refused since then.
+        var untold = 0
+    }
+
+    private let users: Set<UInt32>
+    private let refused: @Sendable (WantedForward.Key, _ reason: String) -> Void
+    private let lookup = Mutex<OwnerLookup?>(nil)
+    private let notice = Mutex(Notice())
+
+    init(refused: @escaping @Sendable (WantedForward.Key, _ reason: String) -> Void) {
+        self.refused = refused
+        users = Self.me
+    }
+
+    /// The user of this process and root; for root, also whoever has become root with sudo(8), who can use the other
+    /// ports of root as well.
+    private static var me: Set<UInt32> {
+        let user = geteuid()
+        guard user == 0, let text = getenv("SUDO_UID"), let caller = UInt32(String(cString: text)) else {
+            return [0, user]
+        }
+        return [0, caller]
+    }
+
+    /// The check for the clients of a forward; nil where none is wanted: all of the host may, or it is bound to an address
+    /// that other hosts reach, too.
+    ///
+    /// - Throws: where this kernel does not tell whose a socket is.
+    func check(for forward: WantedForward.Key) throws(BindFailure) -> Check? {
+        let loopback = forward.bind.addresses.filter(\.isLoopback)
+        guard forward.allow == .me, let address = loopback.first else { return nil }
+        let opened: Result<OwnerLookup, SystemError> = lookup.withLock { lookup in
+            if let lookup { return .success(lookup) }
+            do throws(SystemError) {
+                let new = try OwnerLookup()
+                lookup = new
+                return .success(new)
+            } catch {
+                return .failure(error)
+            }
+        }
+        switch opened {
+        case .success(let lookup): return { self.admits($0, at: $1, to: forward, lookup) }
+        case .failure(let error):
+            let operation =
+                "this kernel does not tell whose a client is, so allow = \"me\" can't be kept (\(error.operation))"
+            throw BindFailure(
+                address: HostAddress(address: address, port: forward.hostPort),
+                error: SystemError(code: error.code, operation: operation))
+        }
+    }
+
+    private func admits(
+        _ client: Int32, at server: SocketAddress, to forward: WantedForward.Key, _ lookup: OwnerLookup
+    ) -> Bool {
+        // An address of the LAN beside a loopback one.
+        if case .tcp(let address, _, _) = server, !address.isLoopback { return true }
+        do throws(SystemError) {
+            switch try lookup.owner(of: StreamSocket.peerAddress(client), connectedTo: server) {
+            case .user(let user):
+                if users.contains(user) { return true }
+                tell(forward, "it belongs to user \(user)")
+            case .unknown:
+                // A client that has said nothing and is gone loses nothing, as one that looks whether the port is open.
+                if StreamSocket.readableBytes(client) > 0 {
+                    tell(forward, "it was closed before its user could be seen")
+                }
+            }
+        } catch {
+            // ENOTCONN: reset by now.
+            if error.code != ENOTCONN { tell(forward, "\(error)") }
+        }
+        return false
+    }
+
+    private func tell(_ forward: WantedForward.Key, _ cause: String) {
+        let now = SystemClock.monotonic
+        let others: Int? = notice.withLock { notice in
+            if let told = notice.toldAt, now - told < Self.lineInterval {
+                notice.untold += 1
+                return nil
+            }
+            defer { notice = Notice(toldAt: now) }
+            return notice.untold
+        }
+        guard let others else { return }
+        let more = others > 0 ? ", and \(others) more before it" : ""
+        refused(forward, "\(cause)\(more); allow = \"host\" lets every user of this host in")
+    }
+}

@@ -1,0 +1,130 @@
+import Foundation
+import RumConfig
+
+/// What `rum init` writes into a rum.toml. All is text as a user types it; `problem(with:)` says what is no good.
+struct InitAnswers: Equatable, Sendable {
+    var name: String
+    var image = "https://cloud.debian.org/images/cloud/bookworm/latest/debian-12-genericcloud-amd64.qcow2"
+    var cpus = "2"
+    var memory = "2048"
+    var disk = "20G"
+    /// Empty for none.
+    var autoPorts = "3000-9999"
+
+    /// The defaults for a rum.toml at `path`, which is absolute.
+    init(path: String) {
+        let parts = path.split(separator: "/")
+        let file = parts.last.map(String.init) ?? ""
+        let suffix = ".rum.toml"
+        let source = file.hasSuffix(suffix) ? String(file.dropLast(suffix.count)) : ""
+        let words = source.isEmpty ? parts.dropLast().last.map(String.init) ?? "" : source
+        let allowed = words.map {
+            $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) ? $0 : "-"
+        }
+        let name = String(String(allowed).drop { !$0.isLetter && !$0.isNumber }.prefix(40))
+        self.name = name.isEmpty ? "dev" : name
+    }
+
+    /// One thing that is asked.
+    struct Question: Sendable {
+        let key: String
+        let text: String
+        let answer: any WritableKeyPath<InitAnswers, String> & Sendable
+    }
+
+    static let questions = [
+        Question(key: "name", text: "Name of the machine", answer: \.name),
+        Question(
+            key: "image.base", text: "Image: a URL, or the path of a qcow2 or raw file", answer: \.image),
+        Question(key: "resources.cpus", text: "CPUs", answer: \.cpus),
+        Question(
+            key: "resources.memory_mb", text: "Memory in MiB, or with a unit, such as 4G", answer: \.memory),
+        Question(key: "resources.disk", text: "Size of the disk", answer: \.disk),
+        Question(
+            key: "auto_ports.range", text: "Ports to forward while something listens (none: -)",
+            answer: \.autoPorts),
+    ]
+
+    /// What is wrong with the value of `key`, in the words with which `rum up` would refuse it; nil when it is fine.
+    func problem(with key: String) -> String? {
+        do throws(ConfigErrors) {
+            _ = try MachineConfig.parse(document, file: "/rum.toml")
+            return nil
+        } catch {
+            return error.problems.first { $0.key == key }?.message
+        }
+    }
+
+    /// The whole rum.toml.
+    var document: String {
+        """
+        # A machine for rum. `rum up` creates and starts it, `rum down` stops it, `rum destroy` removes it.
+        # `man rum.toml` lists every key.
+
+        name = \(Self.quoted(name))
+
+        [image]
+        # The disk that the machine starts from, with cloud-init in it: a URL or a path; qcow2 or raw.
+        base = \(Self.quoted(image))
+        # sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+
+        [resources]
+        cpus = \(Self.number(cpus))
+        memory_mb = \(Self.number(memory, isMemory: true))
+        # As the guest sees it; the file on this host grows as it fills.
+        disk = \(Self.quoted(disk))
+
+        \(autoPortsSection)
+        # A port that is open on this host before anything listens in the guest:
+        # [[ports]]
+        # host = 18080
+        # guest = 80
+
+        # A script that is run as root, once on a fresh disk. [provision.boot] is run at every boot.
+        # [provision.system]
+        # script = \"""
+        # apt-get update
+        # apt-get install -y postgresql
+        # \"""
+
+        # Who may log in by ssh, beside the machine's own key:
+        # [ssh]
+        # authorized_keys = ["ssh-ed25519 AAAA... you@host"]
+
+        """
+    }
+
+    private var autoPortsSection: String {
+        let isWanted = !autoPorts.isEmpty
+        let section = """
+            [auto_ports]
+            range = \(Self.quoted(isWanted ? autoPorts : "3000-9999"))
+            """
+        let comment = """
+            # What listens in the guest on one of these ports is reachable on the same port of this host meanwhile.
+            """
+        let lines = section.split(separator: "\n").map { isWanted ? String($0) : "# \($0)" }
+        return ([comment] + lines + ["# ignore = [5353]", ""]).joined(separator: "\n")
+    }
+
+    /// A whole number as it is, a size in MiB, and anything else as a text, which the configuration then refuses.
+    private static func number(_ text: String, isMemory: Bool = false) -> String {
+        if let number = Int(text) { return "\(number)" }
+        if isMemory, let size = ByteSize(text: text) { return "\(size.bytes >> 20)" }
+        return quoted(text)
+    }
+
+    /// A basic string of TOML.
+    private static func quoted(_ text: String) -> String {
+        let escaped = text.unicodeScalars.reduce(into: "") { result, scalar in
+            switch scalar {
+            case "\"", "\\": result += "\\\(scalar)"
+            case _ where scalar.value < 0x20 || scalar.value == 0x7f:
+                let digits = String(scalar.value, radix: 16)
+                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return "\"\(escaped)\""
+    }
+}

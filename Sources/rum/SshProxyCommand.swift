@@ -1,0 +1,198 @@
+import AgentAPI
+import AgentChannel
+import AgentSession
+import ArgumentParser
+import CLinux
+import CommandMain
+import Foundation
+import Glibc
+import Linux
+import Machine
+import Ports
+
+/// ssh's way to the guest: its standard streams become a connection to the guest's port 22.
+struct SshProxyCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ssh-proxy",
+        abstract: "Connect standard input and output to the guest's sshd; for ssh's ProxyCommand.",
+        shouldDisplay: false)
+
+    @OptionGroup var options: MachineOptions
+
+    func run() async throws {
+        let machine = try options.machine()
+        let running = try await ExecSession(machine: machine, verbose: false).runningMachine()
+        let tunnel = try await SshTunnel.open(to: running)
+        if let error = await tunnel.copy() {
+            throw CommandFailure(
+                "the connection to the guest broke: \(error.reason)", hint: "`rum status` tells more",
+                status: .unreachable)
+        }
+    }
+}
+
+/// A connection to the guest's sshd over the agent's forward port, in version 1 of its protocol: ssh itself tells a whole
+/// transfer from one that was cut off.
+final class SshTunnel: Sendable {
+    private static let sshd = PortNumber(22)
+    /// A guest that booted this recently may be about to start its sshd.
+    private static let boot: UInt64 = 300_000_000_000
+    /// How long to wait for that.
+    private static let patience = Duration.seconds(120)
+    private static let retry = Duration.milliseconds(300)
+    /// For the agent's status, as `RelayOptions` has it.
+    private static let answer = 10
+
+    private let socket: OwnedDescriptor
+
+    private init(_ socket: consuming OwnedDescriptor) { self.socket = socket }
+
+    /// Connects; waits for the sshd of a guest that boots.
+    static func open(to machine: RunningMachine) async throws -> SshTunnel {
+        let deadline = ContinuousClock.now + patience
+        var hasTold = false
+        while true {
+            let tunnel = try await dial(machine)
+            switch try await onThread({ () throws(SystemError) in try tunnel.greet(machine.token) }) {
+            case .connected: return tunnel
+            case .refused:
+                guard try await boots(machine), ContinuousClock.now < deadline else {
+                    throw CommandFailure(
+                        "nothing in the guest listens on port 22",
+                        hint: """
+                            give it an sshd: `rum exec --root -- apt-get install -y openssh-server`, or the like; \
+                            `rum shell` and `rum exec` need none
+                            """, status: .unreachable)
+                }
+                if !hasTold { StandardError.line("rum: waiting for the sshd of the guest, which boots") }
+                hasTold = true
+                try await Task.sleep(for: retry)
+            case .notAllowed, .badToken, nil:
+                throw CommandFailure(
+                    "the guest's agent refuses a connection to port 22", hint: "`rum status` tells more",
+                    status: .unreachable)
+            }
+        }
+    }
+
+    private static func dial(_ machine: RunningMachine) async throws -> SshTunnel {
+        do {
+            return SshTunnel(try await AgentDialer(address: machine.address).dial(.forward))
+        } catch {
+            let problem = AgentProblem(error)
+            throw CommandFailure(
+                "cannot reach the guest's agent: \(problem)",
+                hint: problem.hint ?? "`rum status` tells more; a guest that boots needs a while",
+                status: .unreachable)
+        }
+    }
+
+    /// Whether the guest's boot is not long ago; false when its agent does not tell.
+    private static func boots(_ machine: RunningMachine) async throws -> Bool {
+        let dialer = AgentDialer(address: machine.address)
+        let info = try? await AgentConnection.with(token: machine.token) {
+            try await dialer.dial(.rpc)
+        } _: {
+            $0.info
+        }
+        // CLOCK_MONOTONIC begins at boot.
+        return info.map { $0.monotonicTime < boot } ?? false
+    }
+
+    /// Sends the preamble and takes the agent's answer; waits for it.
+    private func greet(_ token: MachineToken) throws(SystemError) -> ForwardStatus? {
+        guard let port = Self.sshd else { return nil }
+        _ = clinux_set_nonblocking(socket.rawValue, 0)
+        try setLimit(seconds: Self.answer)
+        let preamble = ForwardPreamble(token: token, port: port).bytes
+        try send(preamble[...])
+        var status: UInt8 = 0
+        let count = try SystemError.check("recv", recv(socket.rawValue, &status, 1, 0))
+        // An agent that is going down closes without a word; that is as good as a refusal.
+        guard count == 1 else { return .refused }
+        try setLimit(seconds: 0)
+        return ForwardStatus(rawValue: status)
+    }
+
+    private func setLimit(seconds: Int) throws(SystemError) {
+        let limit = timeval(tv_sec: seconds, tv_usec: 0)
+        try StreamSocket.setOption(socket.rawValue, SOL_SOCKET, SO_RCVTIMEO, limit, "SO_RCVTIMEO")
+    }
+
+    /// Carries both directions, each to its own end; the error of one that broke.
+    func copy() async -> SystemError? {
+        async let sending: Void = Self.onThread { self.sendInput() }
+        let error = await Self.onThread { self.receive() }
+        if error == nil { await sending }
+        // One that broke ends the program, though standard input may go on.
+        return error
+    }
+
+    /// Standard input to the guest. When the guest no longer reads, what comes from there says why.
+    private func sendInput() {
+        var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            let count = read(STDIN_FILENO, &buffer, buffer.count)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0, (try? send(buffer[..<count])) != nil else { break }
+        }
+        shutdown(socket.rawValue, Int32(SHUT_WR))
+    }
+
+    /// What comes from the guest to standard output, which is closed at the end.
+    private func receive() -> SystemError? {
+        var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            let count = recv(socket.rawValue, &buffer, buffer.count, 0)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { return .current("recv") }
+            guard count > 0 else { break }
+            var rest = buffer[..<count]
+            while !rest.isEmpty {
+                let written = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+                if written < 0, errno == EINTR { continue }
+                // Nobody reads any more, so nobody wants to know.
+                guard written > 0 else { return nil }
+                rest = rest.dropFirst(written)
+            }
+        }
+        close(STDOUT_FILENO)
+        return nil
+    }
+
+    private func send(_ bytes: ArraySlice<UInt8>) throws(SystemError) {
+        var rest = bytes
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes {
+                Glibc.send(socket.rawValue, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
+            if count < 0, errno == EINTR { continue }
+            rest = rest.dropFirst(try SystemError.check("send", count))
+        }
+    }
+
+    private static func onThread<Result: Sendable>(
+        _ body: @escaping @Sendable () throws(SystemError) -> Result
+    ) async throws -> Result {
+        try await withCheckedThrowingContinuation { continuation in
+            do throws(SystemError) {
+                try DedicatedThread.start(name: "ssh-proxy") {
+                    continuation.resume(with: Swift.Result { try body() })
+                }
+            } catch {
+                continuation.resume(throwing: error)
+            }
+        }
+    }
+
+    private static func onThread<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {
+        await withCheckedContinuation { continuation in
+            do throws(SystemError) {
+                try DedicatedThread.start(name: "ssh-proxy") { continuation.resume(returning: body()) }
+            } catch {
+                // No thread is to be had: the pool has to do.
+                continuation.resume(returning: body())
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+import ArgumentParser
+import Testing
+
+@testable import rum
+
+@Suite("Words behind rum exec, ssh and cp")
+struct WayInTests {
+    @Test(
+        "The first word is the machine's name if it is one, or if -- follows it",
+        arguments: [
+            (["dev", "ls", "-l"], "dev", ["ls", "-l"]),
+            (["ls", "-l"], nil, ["ls", "-l"]),
+            (["other", "--", "ls"], "other", ["ls"]),
+            (["--", "dev", "ls"], nil, ["dev", "ls"]),
+            (["dev", "--", "--", "x"], "dev", ["--", "x"]),
+            (["dev"], "dev", []), ([], nil, []),
+            (["-L", "80:localhost:80"], nil, ["-L", "80:localhost:80"]),
+        ] as [([String], String?, [String])])
+    func machine(words: [String], name: String?, rest: [String]) {
+        let split = MachineWords(words) { $0 == "dev" }
+        #expect(split.name == name)
+        #expect(split.rest == rest)
+    }
+
+    @Test("Options of rum exec end where the command begins")
+    func options() throws {
+        let options = try ExecOptions.parse([
+            "--root", "-w", "/tmp", "-e", "A=b", "-T", "ls", "--root", "-w", "--help",
+        ])
+        let (all, name, command) = try options.resolved()
+        #expect(name == nil)
+        #expect(command == ["ls", "--root", "-w", "--help"])
+        #expect(all.place.root && all.noTerminal && !all.terminal)
+        #expect(all.place.directory == "/tmp")
+        #expect(try all.request().environment == ["A": "b"])
+    }
+
+    @Test(
+        "~. at the beginning of a line leaves the guest; any other tilde is typed",
+        arguments: [
+            ("~.", "", true), ("ls\r~.x", "ls\r", true), ("a~.", "a~.", false), ("~~.", "~.", false),
+            ("~a\r~", "~a\r", false), ("~\r~.", "~\r", true),
+        ])
+    func escape(typed: String, sent: String, leaves: Bool) {
+        // At once, and byte by byte.
+        var escape = ExecEscape()
+        let whole = escape.filter(Array(typed.utf8))
+        #expect(whole.toGuest == Array(sent.utf8))
+        #expect(whole.leaves == leaves)
+        var slow = ExecEscape()
+        var parts: [UInt8] = []
+        for byte in typed.utf8 {
+            let part = slow.filter([byte])
+            parts += part.toGuest
+            if part.leaves { break }
+        }
+        #expect(parts == Array(sent.utf8))
+    }
+
+    @Test("Copies have one side in the guest")
+    func copies() throws {
+        let up = try CopyPlan(["a b", "./c:d", "dev:x y"])
+        #expect(up.machine == "dev")
+        #expect(up.words(for: "rum-dev") == ["./a b", "./c:d", "rum-dev:x y"])
+        let down = try CopyPlan([":/etc/hosts", "."])
+        #expect(down.machine.isEmpty)
+        #expect(down.words(for: "rum-dev") == ["rum-dev:/etc/hosts", "."])
+        for wrong in [["a"], ["a", "b"], [":a", ":b"], ["dev:a", "other:b", "c"], ["a", ":b", ":c"]] {
+            #expect(throws: ValidationError.self) { try CopyPlan(wrong) }
+        }
+    }
+
+    @Test("Paths are quoted for OpenSSH and for the shell")
+    func quoting() {
+        #expect(SshSettings.quoted("/a/b") == "/a/b")
+        #expect(SshSettings.quoted("/a b/50%") == "\"/a b/50%%\"")
+        #expect(SshSettings.shellQuoted("/a/b") == "/a/b")
+        #expect(SshSettings.shellQuoted("/a b/it's") == "'/a b/it'\\''s'")
+        #expect(SshSettings.shellQuoted("") == "''")
+    }
+}

@@ -1,0 +1,140 @@
+"""What can be wrong with a command line, this host, and the machines on it."""
+import json
+import os
+import socket
+
+from provoke import Row, raw_disk
+
+TOML = '[image]\nbase = "debian.img"\n'
+NOBODY = 65534
+
+
+def disk(place):
+    """An image that can be used."""
+    place.write("app/debian.img", raw_disk())
+
+
+def up(title, *, toml=TOML, prepare=None, **more):
+    """A start with a good image."""
+    def both(place):
+        disk(place)
+        if prepare:
+            prepare(place)
+    return Row(title, "up", toml=toml, prepare=both, **more)
+
+
+COMMAND_LINE = [
+    Row("A command that does not exist", "star", code=2),
+    Row("An option that does not exist", "up", "--fast", code=2),
+    Row("A time without a unit", "up", "--timeout", "5 minutes", code=2),
+    Row("A machine is given in two ways", "status", "-c", "rum.toml", "dev", code=2),
+    Row("There is no machine of that name", "status", "dev"),
+    Row("A command for the guest is missing", "exec", code=2, toml=TOML),
+    Row("Nothing is to be copied from or to a guest", "cp", "a.txt", "b.txt", code=2),
+    Row("A file is to be copied from one guest to another", "cp", "dev:a.txt", "test:b.txt", code=2),
+    Row("Nothing is to be forwarded", "forward", "--agent", "vsock:3", code=2),
+    Row("An address of an agent that cannot be one", "forward", "--agent", "serial:1", "--auto", "1-2", code=2),
+    Row("An agent over tcp asks for a token", "forward", "--agent", "tcp:127.0.0.1", "--auto", "1-2", code=2),
+    Row("The token's file is not there", "forward", "--agent", "tcp:127.0.0.1", "--auto", "5000-6000",
+        "--token-file", "token"),
+    Row("The token's file holds none", "forward", "--agent", "tcp:127.0.0.1", "--auto", "5000-6000",
+        "--token-file", "/dev/null"),
+    Row("A host port is forwarded twice", "forward", "--agent", "vsock:3", "--port", "8080:80", "--port", "8080:81",
+        code=2),
+    Row("A forward is written wrong", "forward", "--agent", "vsock:3", "--port", "8080", code=2),
+    Row("rum init finds a rum.toml", "init", toml=TOML),
+    Row("rum init is given what no rum.toml may have", "init", "--cpus", "many", code=2),
+    Row("rum init may not write there", "init", "-c", "/nowhere/rum.toml"),
+]
+
+
+def other_name(place):
+    """A machine whose rum.toml has got another name since."""
+    place.config('name = "test"\n' + TOML)
+    place.machine(json.dumps({"uuid": "u", "instanceID": "i", "configFile": place.path("app/rum.toml")}), "dev")
+
+
+def base(change):
+    """A machine whose base image is not what it was."""
+    def prepare(place):
+        path = place.path("app/debian.img")
+        status = os.stat(path)
+        stamp = {"path": path, "size": status.st_size, "modified": status.st_mtime_ns}
+        place.machine(json.dumps({
+            "uuid": "0b1c9a52-3f0e-4f6e-9d0a-6f2f0a3f7c11", "instanceID": "i", "base": stamp, "baseFormat": "raw",
+            "configFile": place.path("app/rum.toml"), "libvirtURI": "test:///default"}))
+        place.write("home/machines/app/disk.qcow2", b"")
+        change(path)
+    return prepare
+
+
+def token(place):
+    """A machine's folder with a token that is none."""
+    place.write("home/machines/app/token", "secret\n")
+    os.chmod(place.path("home/machines/app"), 0o700)
+
+
+def deaf_libvirt(place):
+    """A socket that this user may not open."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(place.path("libvirt-sock"))
+    listener.listen()
+    os.chmod(place.path("libvirt-sock"), 0)
+    place.stack.callback(listener.close)
+    place.config(TOML + f'[advanced]\nlibvirt_uri = "qemu:///system?socket={place.path("libvirt-sock")}"\n')
+    os.makedirs(place.path("home"))
+    os.chmod(place.path("home"), 0o777)
+
+
+def taken_folder(place):
+    """A machine's folder that others may change."""
+    os.makedirs(place.path("home/machines/app"))
+    os.chmod(place.path("home/machines/app"), 0o777)
+
+
+def running_up(place):
+    """Somebody else serves the machine's report."""
+    os.makedirs(place.path("home/machines/app"), mode=0o700)
+    os.chmod(place.path("home/machines/app"), 0o700)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(place.path("home/machines/app/up.sock"))
+    listener.listen()
+    place.stack.callback(listener.close)
+
+
+HOST = [
+    up("Programs are missing, which is asked before the download", env={"PATH": "/nowhere"},
+       toml='[image]\nbase = "https://example.org/debian.qcow2"\n'),
+    up("The agent's bundle is missing", env={"RUM_AGENT_BUNDLE": "/usr/share/rum/rum-agent.tar.gz"}),
+    up("libvirt does not run", toml=TOML + '[advanced]\nlibvirt_uri = "qemu:///system?socket=/nowhere/libvirt-sock"\n'),
+    up("libvirt does not let this user in", prepare=deaf_libvirt, user=NOBODY),
+    up("RUM_DOMAIN_TYPE is no accelerator", env={"RUM_DOMAIN_TYPE": "xen"}),
+    up("The machine's folder has too long a name for sockets", env={"RUM_HOME": "$DIR" + "/deep" * 20}),
+    up("The machine's folder cannot be made", env={"RUM_HOME": "/proc/rum"}),
+    up("The machine's folder is not only this user's", prepare=taken_folder),
+    up("The kernel to boot is not there", toml=TOML + '[boot]\nkernel = "vmlinuz"\n'),
+    up("The kernel to boot is no file", toml=TOML + '[boot]\nkernel = "/dev/zero"\n'),
+    Row("rum doctor finds what stops a machine", "doctor", toml=TOML,
+        env={"PATH": "/nowhere", "RUM_AGENT_BUNDLE": "/usr/share/rum/rum-agent.tar.gz",
+             "LIBVIRT_DEFAULT_URI": "qemu:///system?socket=/nowhere/libvirt-sock"}),
+]
+
+MACHINES = [
+    Row("The machine does not run", "exec", "--", "true", toml=TOML, code=255),
+    Row("There is no machine to log in to", "ssh", toml=TOML),
+    Row("There is no machine to open a shell in", "shell", toml=TOML, code=255),
+    Row("There is no machine whose ssh could be configured", "ssh-config", toml=TOML),
+    Row("The machine belongs to another rum.toml", "up", toml='name = "dev"\n' + TOML,
+        prepare=lambda place: place.machine(json.dumps(
+            {"uuid": "u", "instanceID": "i", "configFile": place.write("other/rum.toml", TOML)}), "dev")),
+    Row("The rum.toml of a named machine is gone", "up", "dev", code=2,
+        prepare=lambda place: place.machine(json.dumps(
+            {"uuid": "u", "instanceID": "i", "configFile": "/home/ann/gone/rum.toml"}), "dev")),
+    Row("The rum.toml of a named machine has another name now", "up", "dev", code=2, prepare=other_name),
+    Row("What is remembered of the machine is damaged", "status", toml=TOML,
+        prepare=lambda place: place.machine("{")),
+    up("The machine's token is damaged", prepare=token),
+    up("The base image was deleted", prepare=base(os.unlink)),
+    up("The base image has changed", prepare=base(lambda path: os.utime(path, (1, 1)))),
+    up("Another `rum up` runs", prepare=running_up),
+]
