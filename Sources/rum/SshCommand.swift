@@ -28,6 +28,10 @@ struct SshCommand: AsyncParsableCommand {
         help: ArgumentHelp("The machine's name if it is one, and what ssh gets.", valueName: "argument"))
     var words: [String] = []
 
+    func validate() throws {
+        if words.isRequestForHelp { throw CleanExit.helpRequest(self) }
+    }
+
     func run() async throws {
         let words = MachineWords(words)
         let machine = try MachineOptions.about(words.name, or: config)
