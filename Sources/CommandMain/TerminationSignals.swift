@@ -1,32 +1,65 @@
-@preconcurrency internal import Dispatch
+internal import CLinux
 internal import Glibc
+internal import Linux
+internal import Synchronization
 
 /// The signals that ask a program to end.
 package enum TerminationSignals {
     private static let numbers = [SIGINT, SIGTERM, SIGHUP]
+    /// The pipe that the handler writes to.
+    private static let writeEnd = Atomic<Int32>(-1)
 
     /// Takes SIGINT, SIGTERM and SIGHUP away from their default action and delivers their numbers instead.
     ///
     /// Call it once, before anything that must be cleaned up exists. SIGPIPE is ignored from then on: a peer
-    /// that went away is an error of the write, not the end of the program.
+    /// that went away is an error of the write, not the end of the program. Without a descriptor or a thread to spare the
+    /// signals keep their default action.
     package static func stream() -> AsyncStream<Int32> {
         _ = signal(SIGPIPE, SIG_IGN)
         return AsyncStream { continuation in
-            let sources = numbers.map { number in
-                _ = signal(number, SIG_IGN)
-                let source = DispatchSource.makeSignalSource(signal: number)
-                source.setEventHandler { @Sendable in continuation.yield(number) }
-                source.activate()
-                return source
+            var ends: [Int32] = [-1, -1]
+            guard clinux_pipe(&ends) == 0 else { return }
+            let readEnd = ends[0]
+            do {
+                // Not libdispatch's signal source: its threads wake each second from then on.
+                try DedicatedThread.start(name: "signals") { deliver(from: readEnd, to: continuation) }
+            } catch {
+                return
             }
-            continuation.onTermination = { _ in
-                for source in sources { source.cancel() }
-            }
+            writeEnd.store(ends[1], ordering: .releasing)
+            for number in numbers { take(number) }
         }
     }
 
     /// Gives the signals their default action back: the next one ends a program that takes long to clean up.
     package static func restoreDefaults() {
         for number in numbers { _ = signal(number, SIG_DFL) }
+    }
+
+    private static func take(_ number: Int32) {
+        var action = sigaction()
+        action.sa_flags = SA_RESTART
+        // One write(2) and no more is allowed in a handler (signal-safety(7)).
+        action.__sigaction_handler.sa_handler = { number in
+            let before = errno
+            var byte = UInt8(truncatingIfNeeded: number)
+            _ = write(TerminationSignals.writeEnd.load(ordering: .acquiring), &byte, 1)
+            errno = before
+        }
+        sigaction(number, &action, nil)
+    }
+
+    private static func deliver(from descriptor: Int32, to continuation: AsyncStream<Int32>.Continuation) {
+        // The parent may have started this program with the signals blocked in every thread.
+        var ours = sigset_t()
+        sigemptyset(&ours)
+        for number in numbers { sigaddset(&ours, number) }
+        pthread_sigmask(SIG_UNBLOCK, &ours, nil)
+        while true {
+            var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            _ = poll(&poller, 1, -1)
+            var byte: UInt8 = 0
+            if read(descriptor, &byte, 1) == 1 { continuation.yield(Int32(byte)) }
+        }
     }
 }

@@ -1,4 +1,5 @@
 import AgentAPI
+import AgentService
 import ArgumentParser
 import CommandMain
 import ListenWatch
@@ -17,7 +18,7 @@ struct RumAgent: AsyncParsableCommand {
         subcommands: [ServeCommand.self, ListCommand.self, WatchCommand.self],
         defaultSubcommand: ServeCommand.self)
 
-    static func main() async { await runToExit() }
+    static func main() { AgentThread.run { await runToExit() } }
 }
 
 extension ListenMode: ExpressibleByArgument {}

@@ -50,6 +50,36 @@ struct AgentConnectionTests {
         }
     }
 
+    @Test("A table is taken on the thread of the connection's event loop, and what a command says is not")
+    func threads() async throws {
+        let tables = Recorder<String>()
+        let output = Recorder<String>()
+        try await withServer(ScriptedTables([5001])) { directory in
+            try await withAgent(in: directory) { agent in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        try await agent.watchListeningPorts(.all) { _ in tables.add(Self.thread) }
+                    }
+                    try await eventually { !tables.all.isEmpty }
+                    group.cancelAll()
+                }
+            }
+        }
+        _ = try await withAgentThatRunsCommands { agent in
+            try await agent.exec { writer in
+                try await writer.write(Self.start("sh", "-c", "echo yes"))
+            } output: { _ in
+                output.add(Self.thread)
+            }
+        }
+        #expect(tables.all.allSatisfy { $0.hasPrefix("NIO") })
+        #expect(!output.all.isEmpty)
+        #expect(output.all.allSatisfy { !$0.hasPrefix("NIO") })
+    }
+
+    /// The name of the calling thread.
+    private static var thread: String { (try? SmallFile.text(of: "/proc/thread-self/comm")) ?? "" }
+
     @Test("Without the right token every call is refused", arguments: [MachineToken?.none, .random()])
     func wrongToken(shown: MachineToken?) async throws {
         let error = await #expect(throws: RPCError.self) {

@@ -218,7 +218,7 @@ struct WatchRaceTests {
                 return batch.hints.count { $0.port == listener.port }
             }
         }
-        #expect(try await hints(TracepointSource.filter) == 0)
+        #expect(try await hints(ListenTracepoint.filter) == 0)
         #expect(try await hints("protocol == 6 && (newstate == 10 || oldstate == 10)") >= 16)
     }
 

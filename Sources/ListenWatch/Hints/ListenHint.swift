@@ -45,6 +45,4 @@ protocol HintSource: AnyObject {
 /// A hint source that does not work here, or no longer.
 package struct HintSourceLost: Error, CustomStringConvertible {
     package let description: String
-
-    init(description: String) { self.description = description }
 }

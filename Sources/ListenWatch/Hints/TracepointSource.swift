@@ -3,13 +3,17 @@ internal import Linux
 internal import Ports
 internal import SockDiag
 
+/// The events that become hints.
+package enum ListenTracepoint {
+    package static let name = "sock/inet_sock_set_state"
+    /// Into LISTEN, or from LISTEN to CLOSE. LISTEN to SYN_RECV is left out: every accepted connection makes that
+    /// step, because its socket is cloned from the listener. Protocol 6 leaves out MPTCP's twins.
+    package static let filter = "protocol == 6 && (newstate == 10 || (oldstate == 10 && newstate == 7))"
+}
+
 /// Hints from the tracepoint `sock:inet_sock_set_state`: a few microseconds after each listen(2) and each close of a
 /// listener, in every network namespace.
 final class TracepointSource: HintSource {
-    /// Into LISTEN, or from LISTEN to CLOSE. LISTEN to SYN_RECV is left out: every accepted connection makes that
-    /// step, because its socket is cloned from the listener. Protocol 6 leaves out MPTCP's twins.
-    static let filter = "protocol == 6 && (newstate == 10 || (oldstate == 10 && newstate == 7))"
-
     let push = PushLevel.tracepoint
     private let id: UInt64
     private let filter: String
@@ -23,9 +27,9 @@ final class TracepointSource: HintSource {
 
     /// Opens a ring on every CPU. `tracefs` finds the tracepoint's files, `onlineCPUs` the CPUs of now.
     init(
-        tracefs: TraceFS, onlineCPUs: @escaping () -> [Int32], filter: String = TracepointSource.filter
+        tracefs: TraceFS, onlineCPUs: @escaping () -> [Int32], filter: String = ListenTracepoint.filter
     ) throws(HintSourceLost) {
-        let description = try tracefs.event("sock/inet_sock_set_state")
+        let description = try tracefs.event(ListenTracepoint.name)
         guard let format = SocketStateFormat(TraceFormat(text: description.format)) else {
             throw HintSourceLost(description: "inet_sock_set_state has an unknown record format")
         }
