@@ -124,6 +124,12 @@ MACHINES = [
     Row("There is no machine to log in to", "ssh", toml=TOML),
     Row("There is no machine to open a shell in", "shell", toml=TOML, code=255),
     Row("There is no machine whose ssh could be configured", "ssh-config", toml=TOML),
+    Row("There is no machine whose ports could be shown", "ports", toml=TOML),
+    Row("There is no machine whose port could be waited for", "ports", "wait", "5001", toml=TOML),
+    Row("There is no machine to which a forward could be added", "ports", "add", "8080:80", toml=TOML),
+    Row("A forward that is added is written wrong", "ports", "add", "8080", toml=TOML, code=2),
+    Row("A port that is asked for is none", "ports", "why", "http", toml=TOML, code=2),
+    Row("There is no machine with logs", "logs", toml=TOML),
     Row("The machine belongs to another rum.toml", "up", toml='name = "dev"\n' + TOML,
         prepare=lambda place: place.machine(json.dumps(
             {"uuid": "u", "instanceID": "i", "configFile": place.write("other/rum.toml", TOML)}), "dev")),
