@@ -20,8 +20,13 @@ test: ## Run all tests: unit, live kernel, and a real guest end to end
 	Tests/terminal/run .build/release
 	Tests/examples/run .build/release
 	Tests/soak/run --seconds 40
+	scripts/fuzz --seconds 1
 	scripts/demo
 	scripts/check-bundle
+
+fuzz: ## Fuzz all that reads bytes from elsewhere, EACH=60 seconds a reader
+	scripts/setup-packages build
+	scripts/fuzz --seconds $${EACH:-60}
 
 soak: ## Random listens, transfers, resets and kills against a model for MINUTES=10
 	scripts/setup-packages build test

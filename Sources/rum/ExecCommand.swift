@@ -20,6 +20,7 @@ struct ExecCommand: AsyncParsableCommand {
     @OptionGroup var options: ExecOptions
 
     func validate() throws {
+        if options.words.isRequestForHelp { throw CleanExit.helpRequest(self) }
         if try options.resolved().command.isEmpty {
             throw ValidationError("no command; `rum exec -- uname -a` runs one, `rum shell` opens a shell")
         }
@@ -143,6 +144,11 @@ struct MachineWords {
     static func machineExists(_ name: String) -> Bool {
         VirtualMachine(existing: name, environment: ProcessInfo.processInfo.environment) != nil
     }
+}
+
+extension [String] {
+    /// Whether the words behind a command ask for its help: the parser leaves that to those who take all words.
+    var isRequestForHelp: Bool { first == "--help" || first == "-h" }
 }
 
 extension MachineOptions {

@@ -29,6 +29,10 @@ struct SshCommand: AsyncParsableCommand {
         completion: .custom { _, _, _ in machineNames() })
     var words: [String] = []
 
+    func validate() throws {
+        if words.isRequestForHelp { throw CleanExit.helpRequest(self) }
+    }
+
     func run() async throws {
         let words = MachineWords(words)
         let machine = try MachineOptions.about(words.name, or: config)

@@ -36,9 +36,9 @@ struct SshProxyCommand: AsyncParsableCommand {
 final class SshTunnel: Sendable {
     private static let sshd = PortNumber(22)
     /// A guest that booted this recently may be about to start its sshd.
-    private static let boot: UInt64 = 300_000_000_000
+    private static let boot: UInt64 = 180_000_000_000
     /// How long to wait for that.
-    private static let patience = Duration.seconds(120)
+    private static let patience = Duration.seconds(90)
     private static let retry = Duration.milliseconds(300)
     /// For the agent's status, as `RelayOptions` has it.
     private static let answer = 10
@@ -53,7 +53,13 @@ final class SshTunnel: Sendable {
         var hasTold = false
         while true {
             let tunnel = try await dial(machine)
-            switch try await onThread({ () throws(SystemError) in try tunnel.greet(machine.token) }) {
+            let status: ForwardStatus?
+            do {
+                status = try await onThread { () throws(SystemError) in try tunnel.greet(machine.token) }
+            } catch {
+                throw unreachable("\(error)", hint: nil)
+            }
+            switch status {
             case .connected: return tunnel
             case .refused:
                 guard try await boots(machine), ContinuousClock.now < deadline else {
@@ -80,11 +86,14 @@ final class SshTunnel: Sendable {
             return SshTunnel(try await AgentDialer(address: machine.address).dial(.forward))
         } catch {
             let problem = AgentProblem(error)
-            throw CommandFailure(
-                "cannot reach the guest's agent: \(problem)",
-                hint: problem.hint ?? "`rum status` tells more; a guest that boots needs a while",
-                status: .unreachable)
+            throw unreachable("\(problem)", hint: problem.hint)
         }
+    }
+
+    private static func unreachable(_ reason: String, hint: String?) -> CommandFailure {
+        CommandFailure(
+            "cannot reach the guest's agent: \(reason)",
+            hint: hint ?? "`rum status` tells more; a guest that boots needs a while", status: .unreachable)
     }
 
     /// Whether the guest's boot is not long ago; false when its agent does not tell.

@@ -165,7 +165,7 @@ struct StatusDocument: Encodable {
                     "\(place) (pid \(up.pid)\(version))"
                         + (up.agentProblem.map { ", agent lost: \($0)" } ?? "")
                 ))
-            rows += up.forwards.map { ("forward", $0.text) }
+            rows += up.forwards.map { ("forward", $0.text(isGuestKnown: up.agentProblem == nil)) }
         } else if let upProblem {
             rows.append(("rum up", upProblem))
         } else if agent != nil {

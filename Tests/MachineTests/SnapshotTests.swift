@@ -29,7 +29,12 @@ struct SnapshotTests {
         instanceID: "rum-6d2c7c9e-8a53-4a63-a6c5-0f5b8d1f2a33", hostname: "dev", user: "rum",
         authorizedKeys: ["ssh-ed25519 AAAAC3Nza me@here", "ssh-rsa AAAAB3 \"odd\" \\ name"],
         hostKey: SSHKeys.Host(
-            privateKey: "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE\n-----END OPENSSH PRIVATE KEY-----\n",
+            privateKey: """
+                -----BEGIN OPENSSH PRIVATE KEY-----
+                b3BlbnNzaC1rZXktdjE
+                -----END OPENSSH PRIVATE KEY-----
+
+                """,
             publicKey: "ssh-ed25519 AAAAC3Nza rum-dev\n"),
         listen: ["vsock"],
         token: String(repeating: "0123456789abcdef", count: 4),

@@ -29,7 +29,7 @@ struct PortsTableTests {
     @Test("With room, everything is there")
     func wide() {
         #expect(
-            PortsTable(Self.forwards).lines(width: nil) == [
+            PortsTable(Self.forwards, isGuestKnown: true).lines(width: nil) == [
                 "HOST            GUEST         STATE    PROCESS         PID        CONNS    BYTES  OPENED IN",
                 "127.0.0.1:8080  guest:80      idle     -                 -            3        0          -",
                 "[::1]:5001      0.0.0.0:5001  open     python3         812  12 (2 open)  1.4 MiB     0.6 ms",
@@ -42,10 +42,16 @@ struct PortsTableTests {
         "What matters least goes first where there is little room, and no line is longer than the terminal",
         arguments: 1...100)
     func narrow(width: Int) {
-        let lines = PortsTable(Self.forwards).lines(width: width)
+        let lines = PortsTable(Self.forwards, isGuestKnown: true).lines(width: width)
         #expect(lines.count == 5)
         for line in lines { #expect(line.count <= width) }
         if width >= 60 { #expect(lines[0].contains("PROCESS") && !lines[3].contains("…")) }
+    }
+
+    @Test("Without the agent's word nobody says that nothing listens")
+    func unknownGuest() {
+        let lines = PortsTable(Self.forwards, isGuestKnown: false).lines(width: nil)
+        #expect(lines[1].contains("  open ") && !lines[1].contains("idle"))
     }
 
     @Test("Sizes and times are short")

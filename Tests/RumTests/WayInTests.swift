@@ -57,6 +57,16 @@ struct WayInTests {
         #expect(parts == Array(sent.utf8))
     }
 
+    @Test("Help is asked for before the command, not behind it")
+    func help() throws {
+        for words in [["--help"], ["-h"], ["--root", "--help"]] {
+            #expect(throws: (any Error).self) { try ExecCommand.parse(words) }
+        }
+        #expect(throws: (any Error).self) { try SshCommand.parse(["--help"]) }
+        _ = try ExecCommand.parse(["ls", "--help"])
+        _ = try SshCommand.parse(["ls", "--help"])
+    }
+
     @Test("Copies have one side in the guest")
     func copies() throws {
         let up = try CopyPlan(["a b", "./c:d", "dev:x y"])

@@ -6,6 +6,9 @@ import RumConfig
 
 /// The way to the process that owns a machine's forwards, if there is one.
 struct OwnerLink: Sendable {
+    /// It may ask the guest, which it does for 2 s at the most.
+    private static let reportTime = Duration.seconds(3)
+
     let machine: String
     private let client: ControlClient
 
@@ -27,7 +30,7 @@ struct OwnerLink: Sendable {
     /// What the owner knows; nil when there is none.
     func report() async throws(CommandFailure) -> OwnerReport? {
         let message = try await explained { () async throws(ControlError) in
-            try await client.answer(.status)
+            try await client.answer(.status, within: Self.reportTime)
         }
         if case .report(let report)? = message { return report }
         return nil

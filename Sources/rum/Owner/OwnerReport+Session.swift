@@ -49,9 +49,12 @@ extension OwnerReport.Forward {
     var hostText: String { bind.contains(":") ? "[\(bind)]:\(hostPort)" : "\(bind):\(hostPort)" }
 
     /// One line for people; names in it may come from the guest.
-    var text: String {
+    ///
+    /// - Parameter isGuestKnown: whether it is known who listens in the guest.
+    func text(isGuestKnown: Bool) -> String {
         let guest =
-            guestAddress == nil ? "guest:\(guestPort), where nothing listens" : "guest:\(guestPort)"
+            guestAddress == nil && isGuestKnown
+            ? "guest:\(guestPort), where nothing listens" : "guest:\(guestPort)"
         let program = process.map { " (\($0), pid \(pid ?? 0))" } ?? ""
         return "\(hostText) → \(kind == "auto" ? "guest:\(guestPort)" : guest)\(program)"
             + (reason.map { ", blocked: \($0)" } ?? "")

@@ -1,5 +1,6 @@
 import Machine
 import PortForward
+import Ports
 import RumConfig
 
 extension VirtualMachine {

@@ -55,7 +55,7 @@ struct PortsShow: AsyncParsableCommand {
                 String(decoding: try encoder.encode(report.forwards), as: UTF8.self))
         }
         let width = StandardOutput.isTerminal ? TerminalSize.current?.columns : nil
-        for line in PortsTable(report.forwards).lines(width: width) { try await StandardOutput.line(line) }
+        for line in PortsTable(report).lines(width: width) { try await StandardOutput.line(line) }
         for note in report.notes { StandardError.line("rum: \(note.printable(limit: 1000))") }
         if talk.verbose {
             StandardError.line("rum: forwarded by rum \(report.rum) (pid \(report.pid))")

@@ -14,7 +14,7 @@ struct PortsTable {
     private static let columns = [
         Column(title: "HOST", priority: 0, isNumber: false) { $0.hostText },
         Column(title: "GUEST", priority: 0, isNumber: false) { $0.guestText },
-        Column(title: "STATE", priority: 0, isNumber: false) { $0.stateText },
+        Column(title: "STATE", priority: 0, isNumber: false) { $0.state },
         Column(title: "PROCESS", priority: 1, isNumber: false) { $0.process?.printable(limit: 20) ?? "-" },
         Column(title: "PID", priority: 4, isNumber: true) { $0.pid.map { "\($0)" } ?? "-" },
         Column(title: "CONNS", priority: 2, isNumber: true) {
@@ -27,7 +27,14 @@ struct PortsTable {
 
     private let forwards: [OwnerReport.Forward]
 
-    init(_ forwards: [OwnerReport.Forward]) { self.forwards = forwards }
+    /// - Parameter isGuestKnown: whether it is known who listens in the guest.
+    init(_ forwards: [OwnerReport.Forward], isGuestKnown: Bool) {
+        self.forwards = isGuestKnown ? forwards.map(\.withIdleState) : forwards
+    }
+
+    init(_ report: OwnerReport) {
+        self.init(report.forwards, isGuestKnown: report.agentProblem == nil)
+    }
 
     /// A title and a line for each forward, and under a blocked one why; none without forwards.
     ///
@@ -107,7 +114,9 @@ extension OwnerReport.Forward {
     }
 
     /// A static forward is open before anybody listens.
-    fileprivate var stateText: String {
-        state == "open" && kind == "static" && guestAddress == nil ? "idle" : state
+    fileprivate var withIdleState: OwnerReport.Forward {
+        var copy = self
+        if state == "open", kind == "static", guestAddress == nil { copy.state = "idle" }
+        return copy
     }
 }

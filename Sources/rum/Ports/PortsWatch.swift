@@ -77,7 +77,7 @@ struct PortsWatch {
     static func lines(_ report: OwnerReport, machine: String, _ size: TerminalSize) -> [String] {
         let notes = report.notes.map { $0.printable(limit: 1000) }
         let title = "\(machine): \(report.forwards.count) forwards (pid \(report.pid)); Ctrl-C ends this view"
-        var table = PortsTable(report.forwards).lines(width: size.columns)
+        var table = PortsTable(report).lines(width: size.columns)
         let room = max(1, size.rows - notes.count - 2)
         if table.count > room {
             let hidden = table.count - room + 1

@@ -21,7 +21,7 @@ struct OwnerFollower {
     func run(until end: End) async throws {
         while try await !follow(until: end), !Task.isCancelled {
             // It drops those who do not read fast enough; who comes again is told the whole state.
-            guard try await link.hello() != nil else {
+            guard let hello = try? await link.hello(), hello.version == ControlLimits.version else {
                 throw CommandFailure(
                     "the process that forwarded the ports of \(link.machine) has ended without a word",
                     hint:
@@ -64,7 +64,7 @@ struct OwnerFollower {
             throw failure
         } catch {
             switch ControlError(error) {
-            case .broken: return false
+            case .broken, .notServed: return false
             case let problem: throw link.failure(problem)
             }
         }

@@ -1,0 +1,197 @@
+import AgentAPI
+import AgentChannel
+import ClientOwner
+import Linux
+import Ports
+import ProcNet
+import RumConfig
+import SockDiag
+import SwiftProtobuf
+
+@testable import ListenWatch
+@testable import Machine
+@testable import Relay
+
+/// Everything that reads bytes from a kernel, a file or a peer. A reader must end, and not crash; most also have to give the
+/// same answer in another way.
+enum Readers {
+    typealias Reader = @Sendable (UnsafeRawBufferPointer) -> Void
+
+    static let all: [String: Reader] = [
+        "config": config, "handshake": handshake, "hybrid": hybrid, "owner": owner, "ping": ping,
+        "procnet": procnet,
+        "qcow2": qcow2, "records": records, "sockdiag": sockdiag, "table": table, "trace": trace,
+    ]
+
+    /// The one that the command line names.
+    static let chosen: Reader? = CommandLine.arguments.dropFirst().first.flatMap { all[$0] }
+
+    private static func expect(_ condition: Bool, _ what: StaticString) {
+        if !condition { fatalError("\(what)") }
+    }
+
+    /// rum.toml, which comes with a repository.
+    private static func config(_ bytes: UnsafeRawBufferPointer) {
+        let text = String(decoding: bytes, as: UTF8.self)
+        do {
+            let config = try MachineConfig.parse(text, file: "/srv/app/rum.toml")
+            expect(!config.name.isEmpty && !config.name.contains("/"), "a name that is no file name")
+            expect(config.ports.allSatisfy { !$0.bind.addresses.isEmpty }, "a port that is bound nowhere")
+        } catch {
+            expect(!error.problems.isEmpty, "refused without a reason")
+        }
+    }
+
+    /// /proc/net/tcp: in one piece, and in pieces of the size that the first byte says.
+    private static func procnet(_ bytes: UnsafeRawBufferPointer) {
+        guard let first = bytes.first else { return }
+        let text = UnsafeRawBufferPointer(rebasing: bytes.dropFirst())
+        for family in ProcNetFamily.allCases {
+            let whole = listeners(text, family, pieces: text.count)
+            expect(whole == listeners(text, family, pieces: Int(first) + 1), "pieces change what is read")
+        }
+    }
+
+    private static func listeners(
+        _ text: UnsafeRawBufferPointer, _ family: ProcNetFamily, pieces: Int
+    ) -> [ObservedListener]? {
+        var parser = ProcNetParser(family: family, range: .all)
+        let bytes = Array(text)
+        do {
+            var start = 0
+            while start < bytes.count {
+                let end = min(bytes.count, start + max(1, pieces))
+                try parser.feed(bytes.span.extracting(start..<end))
+                start = end
+            }
+            return try parser.finish()
+        } catch {
+            return nil
+        }
+    }
+
+    /// Netlink: a dump, a look-up, and the uevent of a CPU.
+    private static func sockdiag(_ bytes: UnsafeRawBufferPointer) {
+        for sequence in [UInt32(7), 0] {
+            var rows: [ObservedListener] = []
+            _ = try? DiagReply.decode(bytes, sequence: sequence, into: &rows)
+            _ = try? DiagReply.owner(bytes, sequence: sequence)
+        }
+        _ = CPUChanges.cpu(in: bytes)
+    }
+
+    private static func owner(_ bytes: UnsafeRawBufferPointer) {
+        let (client, server) = (
+            SocketAddress.tcp(.loopbackV4, port: 5), SocketAddress.tcp(.loopbackV4, port: 6)
+        )
+        let answer = OwnerMessages.answer(bytes, client: client, server: server, sequence: 7)
+        if case .owner(.user) = answer {
+            expect(bytes.count >= 88 && bytes[21] == 5 && bytes[23] == 6, "an owner of another socket")
+        }
+    }
+
+    /// The agent's side of port 2223: dials only for the right token, and only the port that the bytes name.
+    private static func handshake(_ bytes: UnsafeRawBufferPointer) {
+        let token = MachineToken(bytes: [UInt8](repeating: 7, count: MachineToken.size)) ?? .none
+        var side = GuestHandshake(token: token) { [.tcp(.loopbackV4, port: $0.rawValue)] }
+        var step = side.next(.accepted)
+        var rest = bytes[...]
+        while case .receive(let count, _) = step {
+            expect(count > 0, "waits for nothing")
+            let given = Array(rest.prefix(max(1, count / 2)))
+            rest = rest.dropFirst(given.count)
+            if given.isEmpty { return }
+            step = side.next(.received(given))
+        }
+        guard case .dial(let address) = step else { return }
+        expect(bytes.prefix(MachineToken.size).allSatisfy { $0 == 7 }, "dials without the token")
+        let read = bytes.count - rest.count
+        let port = UInt16(bytes[read - 2]) << 8 | UInt16(bytes[read - 1])
+        expect(address == .tcp(.loopbackV4, port: port), "dials another port")
+        _ = side.next(.failed(SystemError(code: 111, operation: "connect")))
+    }
+
+    /// The answer to CONNECT, byte by byte as it is read; and the written form of an agent's address.
+    private static func hybrid(_ bytes: UnsafeRawBufferPointer) {
+        var soFar: [UInt8] = []
+        for byte in bytes {
+            soFar.append(byte)
+            guard HybridAnswer(soFar) == .incomplete else { break }
+            expect(soFar.count < HybridAnswer.longestLine, "a line without end")
+        }
+        if let address = try? AgentAddress(text: String(decoding: bytes, as: UTF8.self)) {
+            expect(
+                (try? AgentAddress(text: address.description)) == address, "an address that is not read again"
+            )
+        }
+    }
+
+    /// Version 2 of the forward protocol: the lengths are the same in pieces of any size.
+    private static func records(_ bytes: UnsafeRawBufferPointer) {
+        guard let first = bytes.first else { return }
+        let stream = UnsafeRawBufferPointer(rebasing: bytes.dropFirst())
+        let whole = lengths(stream, pieces: max(1, stream.count))
+        expect(whole == lengths(stream, pieces: Int(first) + 1), "pieces change the records")
+    }
+
+    private static func lengths(_ stream: UnsafeRawBufferPointer, pieces: Int) -> [Int] {
+        var reader = RecordReader()
+        var found: [Int] = []
+        var piece = stream.prefix(0)
+        var rest = stream[...]
+        while true {
+            if piece.isEmpty {
+                piece = rest.prefix(pieces)
+                rest = rest.dropFirst(piece.count)
+                if piece.isEmpty { return found }
+            }
+            let bytes = UnsafeRawBufferPointer(rebasing: piece)
+            if reader.left > 0 {
+                let count = min(reader.left, bytes.count)
+                reader.consume(count)
+                piece = piece.dropFirst(count)
+                continue
+            }
+            guard let count = try? reader.takeHeader(bytes) else { return found + [-1] }
+            piece = piece.dropFirst(count)
+            if reader.headerLeft == 4 || reader.left > 0 || reader.hasEnded { found.append(reader.left) }
+        }
+    }
+
+    /// A table of the agent, as the host takes it.
+    private static func table(_ bytes: UnsafeRawBufferPointer) {
+        guard TableBounds.areKept(bytes) else { return }
+        guard let message = try? Rum_V1_ListeningPortsResponse(serializedBytes: Array(bytes)) else { return }
+        expect(message.listeners.count <= AgentLimits.mostRows, "more rows than there can be")
+        expect(message.ports.count <= AgentLimits.mostPorts, "more ports than there can be")
+        let table = ListenTable(message)
+        expect(ListenTable(table.message).listeners == table.listeners, "a table that is not read again")
+    }
+
+    private static func ping(_ bytes: UnsafeRawBufferPointer) {
+        guard let message = try? Rum_V1_PingResponse(serializedBytes: Array(bytes)) else { return }
+        let info = AgentInfo(message)
+        _ = AgentInfo(info.message)
+        _ = ForwardVersion(spokenWith: info.forwardVersion)
+        _ = info.version.printable()
+    }
+
+    /// The tracepoint's format, a zero byte, then a record.
+    private static func trace(_ bytes: UnsafeRawBufferPointer) {
+        let text = bytes.prefix { $0 != 0 }
+        guard let format = SocketStateFormat(TraceFormat(text: String(decoding: text, as: UTF8.self))) else {
+            return
+        }
+        let record = UnsafeRawBufferPointer(rebasing: bytes[text.endIndex...].dropFirst())
+        if let sample = PerfRing.Sample(record) { _ = format.hint(sample) }
+    }
+
+    /// The start of an image, of which the last 8 bytes are the file's size.
+    private static func qcow2(_ bytes: UnsafeRawBufferPointer) {
+        guard bytes.count >= 8 else { return }
+        let size = bytes.loadUnaligned(fromByteOffset: bytes.count - 8, as: UInt64.self)
+        guard let header = try? Qcow2Header(Array(bytes.dropLast(8))) else { return }
+        guard (try? header.checkUsable(fileSize: size)) != nil else { return }
+        expect(!header.hasBackingFile && !header.hasDataFile, "an image that names another file")
+    }
+}

@@ -1,0 +1,151 @@
+import Foundation
+import Glibc
+import Linux
+import TestSupport
+import Testing
+
+/// `rum up -d` and the process that it leaves, with a machine of libvirt's test driver: it runs, and no agent ever answers.
+@Suite("Forwarding in the background", .serialized, .timeLimit(.minutes(2)))
+struct BackgroundTests {
+    private final class Place: Sendable {
+        let folder: TestFolder
+        let host: UInt16
+        /// libvirt's URI.
+        private let node: String
+        private var environment: [String: String] {
+            ["RUM_HOME": folder.path, "LIBVIRT_DEFAULT_URI": node]
+        }
+        var machine: String { folder.path + "/machines/bg" }
+
+        init(host: UInt16) throws {
+            folder = try TestFolder()
+            self.host = host
+            let uuid = "0b1c9a52-3f0e-4f6e-9d0a-6f2f0a3f7c11"
+            let domain = """
+                <node><domain type='test'><name>rum-bg</name><uuid>\(uuid)</uuid><memory>65536</memory><vcpu>1</vcpu>
+                <os><type>hvm</type></os><devices><vsock model='virtio'><cid auto='no' address='77777'/></vsock></devices>
+                </domain></node>
+                """
+            node = "test://" + (try folder.file("node.xml", domain))
+            let config = try folder.file(
+                "rum.toml",
+                """
+                name = "bg"
+                [image]
+                base = "base.img"
+                [[ports]]
+                host = \(host)
+                guest = 80
+                [auto_ports]
+                range = "5790-5799"
+                """)
+            _ = try folder.folder("machines/bg")
+            guard chmod(machine, 0o700) == 0 else { throw SystemError.current("chmod") }
+            let record = """
+                {"uuid": "\(uuid)", "instanceID": "i", "configFile": "\(config)", "libvirtURI": "\(node)"}
+                """
+            _ = try folder.file("machines/bg/machine.json", record)
+            _ = try folder.file("machines/bg/token", String(repeating: "ab", count: 32) + "\n")
+        }
+
+        func start(_ words: String...) throws -> Program {
+            try Program("rum", words, environment: environment)
+        }
+
+        func run(_ words: [String]) async throws -> Program {
+            let run = try Program("rum", words, environment: environment)
+            try await eventually("rum \(words) ended; it said: \(run.lines)") { run.status != nil }
+            return run
+        }
+
+        /// Leaves a background process, as a starter that is killed does; its pid.
+        func leaveOwner() async throws -> Int32 {
+            let starter = try start("up", "-d", "bg")
+            try await starter.waits(for: "Forwarding 127.0.0.1:\(host) → guest:80")
+            starter.send(SIGKILL)
+            let status = try await run(["status", "bg", "--json"]).lines.joined()
+            let object = try JSONSerialization.jsonObject(with: Data(status.utf8)) as? [String: Any]
+            let up = try #require(object?["up"] as? [String: Any], "it said: \(status)")
+            #expect(up["background"] as? Bool == true)
+            return Int32(try #require(up["pid"] as? Int))
+        }
+
+        var isServed: Bool { FileManager.default.fileExists(atPath: machine + "/control.sock") }
+        var log: String { (try? readText(machine + "/background.log")) ?? "" }
+    }
+
+    @Test("An interrupted start, and one whose agent does not answer in time, leave no process")
+    func failedStart() async throws {
+        let place = try Place(host: 5690)
+        let interrupted = try place.start("up", "-d", "bg")
+        try await interrupted.waits(for: "Forwarding 127.0.0.1:5690 → guest:80")
+        #expect(Client.reaches(5690))
+        interrupted.send(SIGINT)
+        try await eventually("it ended; it said: \(interrupted.lines)") { interrupted.status != nil }
+        #expect(interrupted.status == 130)
+        try await eventually("its background process ended") { !Client.reaches(5690) && !place.isServed }
+
+        let late = try await place.run(["up", "-d", "bg", "--timeout", "1s"])
+        #expect(late.status == 1)
+        #expect(
+            late.lines.contains { $0.contains("the guest's agent did not answer within") }, "\(late.lines)")
+        #expect(late.lines.last?.hasPrefix("hint: ") == true, "\(late.lines)")
+        try await eventually("its background process ended") { !Client.reaches(5690) && !place.isServed }
+    }
+
+    @Test("Others ask it, attach to it and end it")
+    func life() async throws {
+        let place = try Place(host: 5691)
+        let owner = try await place.leaveOwner()
+        defer { kill(owner, SIGKILL) }
+        #expect(getsid(owner) == owner)
+        #expect(place.log.contains("Forwarding 127.0.0.1:5691 → guest:80"))
+
+        let attached = try place.start("up", "bg")
+        try await attached.waits(for: "Forwarding 127.0.0.1:5691 → guest:80")
+        try await attached.waits(for: "background process (pid \(owner))")
+        let added = try await place.run(["ports", "add", "bg", "5692:80"])
+        #expect(added.status == 0 && added.lines.first?.contains("until the machine stops") == true)
+        try await attached.waits(for: "Forwarding 127.0.0.1:5692 → guest:80")
+        attached.send(SIGINT)
+        try await eventually("it ended") { attached.status != nil }
+        #expect(attached.status == 130 && attached.lines.last?.contains("stay forwarded") == true)
+
+        let ports = try await place.run(["-c", place.folder.path + "/rum.toml", "ports"])
+        #expect(ports.status == 0)
+        #expect(ports.lines.contains { $0.hasPrefix("127.0.0.1:5692  guest:80  open") }, "\(ports.lines)")
+        let why = try await place.run(["ports", "why", "5791", "bg"])
+        #expect(why.lines.first?.hasPrefix("the guest's agent has not answered yet") == true, "\(why.lines)")
+        #expect(try await place.run(["ports", "wait", "5692", "bg"]).status == 0)
+        #expect(try await place.run(["ports", "wait", "bg", "5791", "--timeout", "200ms"]).status == 1)
+        #expect(try await place.run(["ports", "rm", "bg", "5692:80"]).status == 0)
+        #expect(!Client.reaches(5692) && Client.reaches(5691))
+
+        // The test driver's machines are each connection's own, so this one does not see that the machine stops.
+        let down = try await place.run(["down", "bg"])
+        #expect(down.status == 0, "\(down.lines)")
+        #expect(!Client.reaches(5691) && !place.isServed)
+        try await eventually("it ended") { kill(owner, 0) != 0 }
+        #expect(place.log.contains("Ended by another command"))
+    }
+
+    @Test("After a crash nothing is in the way, and it is told")
+    func crash() async throws {
+        let place = try Place(host: 5693)
+        let owner = try await place.leaveOwner()
+        let watcher = try place.start("ports", "--watch", "bg")
+        try await watcher.waits(for: "Forwarding 127.0.0.1:5693 → guest:80")
+        kill(owner, SIGKILL)
+        try await eventually("the watcher ended; it said: \(watcher.lines)") { watcher.status != nil }
+        #expect(watcher.status == 1)
+        #expect(watcher.lines.contains { $0.contains("has ended without a word") }, "\(watcher.lines)")
+        let status = try await place.run(["status", "bg"])
+        #expect(status.lines.contains { $0.contains("has ended without a word") }, "\(status.lines)")
+        let why = try await place.run(["ports", "why", "5693", "bg", "--json"])
+        #expect(why.lines.first?.contains(#""reason":"no_owner""#) == true, "\(why.lines)")
+        let next = try await place.leaveOwner()
+        #expect(Client.reaches(5693))
+        kill(next, SIGTERM)
+        try await eventually("it ended") { !Client.reaches(5693) && !place.isServed }
+    }
+}
