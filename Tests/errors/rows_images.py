@@ -6,7 +6,7 @@ import subprocess
 from provoke import Row, packed_twice, qcow2, raw_disk
 
 SHA256 = 'sha256 = "' + "0" * 64 + '"'
-CACHED = (r"images/[0-9a-f]{16}-", "images/0123456789abcdef-")
+CACHED = (r"images/[0-9a-f]+-(?=debian)", "images/0123456789abcdef-")
 TIME = ((r"OpenSSL/[^:]*: ", ""),
         (r"after \d+ ms", "after 1 ms"), (r"127\.0\.0\.1(:\d+)?", "example.org"), (r"port \d+", "port 80"),
         CACHED)

@@ -83,23 +83,14 @@ def deaf_libvirt(place):
     place.stack.callback(listener.close)
     place.config(TOML + f'[advanced]\nlibvirt_uri = "qemu:///system?socket={place.path("libvirt-sock")}"\n')
     os.makedirs(place.path("home"))
-    os.chmod(place.path("home"), 0o777)
+    if os.geteuid() == 0:
+        os.chown(place.path("home"), NOBODY, NOBODY)
 
 
 def taken_folder(place):
     """A machine's folder that others may change."""
     os.makedirs(place.path("home/machines/app"))
     os.chmod(place.path("home/machines/app"), 0o777)
-
-
-def running_up(place):
-    """Somebody else serves the machine's report."""
-    os.makedirs(place.path("home/machines/app"), mode=0o700)
-    os.chmod(place.path("home/machines/app"), 0o700)
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(place.path("home/machines/app/up.sock"))
-    listener.listen()
-    place.stack.callback(listener.close)
 
 
 HOST = [
@@ -124,6 +115,13 @@ MACHINES = [
     Row("There is no machine to log in to", "ssh", toml=TOML),
     Row("There is no machine to open a shell in", "shell", toml=TOML, code=255),
     Row("There is no machine whose ssh could be configured", "ssh-config", toml=TOML),
+    Row("There is no machine whose ports could be shown", "ports", toml=TOML),
+    Row("There is no machine whose port could be waited for", "ports", "wait", "5001", "--timeout", "1s",
+        toml=TOML, is_answer=True),
+    Row("There is no machine to which a forward could be added", "ports", "add", "8080:80", toml=TOML),
+    Row("A forward that is added is written wrong", "ports", "add", "8080", toml=TOML, code=2),
+    Row("A port that is asked for is none", "ports", "why", "http", toml=TOML, code=2),
+    Row("There is no machine with logs", "logs", toml=TOML),
     Row("The machine belongs to another rum.toml", "up", toml='name = "dev"\n' + TOML,
         prepare=lambda place: place.machine(json.dumps(
             {"uuid": "u", "instanceID": "i", "configFile": place.write("other/rum.toml", TOML)}), "dev")),
@@ -136,5 +134,4 @@ MACHINES = [
     up("The machine's token is damaged", prepare=token),
     up("The base image was deleted", prepare=base(os.unlink)),
     up("The base image has changed", prepare=base(lambda path: os.utime(path, (1, 1)))),
-    up("Another `rum up` runs", prepare=running_up),
 ]
