@@ -9,7 +9,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
-from harness import Echo, check, is_refused, page, within
+from harness import Echo, Failure, check, is_refused, page, within
 
 STATIC, PAGE, ECHO, LATE = 18080, 5001, 5002, 5003
 OWN = 18081  # static of the second machine alone
@@ -349,3 +349,49 @@ def up_killed(m):
     back = max(up.event("opened", port)[0] for port in (STATIC, *AUTOMATIC))
     all_back(a)
     return Result("none", "all, at once", back - started, says=[line for _, line in up.lines])
+
+
+def output_unread(m):
+    """standard output, then error, of rum up unread"""
+    a = m.a
+    seconds = 0.0
+    for unread in ("stdout", "stderr"):
+        a.up.end()
+        # Full before it starts: whatever waits for it waits for ever.
+        reader, writer = full_pipe()
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, unread: writer}
+        up = subprocess.Popen(a.rum("up", "--json"), env=a.environment, stdin=subprocess.DEVNULL, **streams)
+        try:
+            all_back(a)
+            started = time.monotonic()
+            a.guest_in_background(f"echo $$ >/run/late.pid; exec busybox httpd -f -p {LATE} -h /srv/a")
+            within(20, f"a new port opens with {unread} unread", lambda: page(LATE) == "a")
+            seconds = max(seconds, time.monotonic() - started - a.exec_seconds)
+            a.guest("kill $(cat /run/late.pid)")
+            within(20, f"it closes with {unread} unread", lambda: is_refused(LATE))
+            up.send_signal(signal.SIGINT)
+            check(up.wait(10) == 130, f"with {unread} unread, rum up ended with {up.returncode} instead of 130")
+        except subprocess.TimeoutExpired as error:
+            raise Failure(f"with {unread} unread, Ctrl-C does not end rum up") from error
+        finally:
+            if up.poll() is None:
+                up.kill()
+                up.wait()
+            os.close(reader)
+            os.close(writer)
+        check(is_refused(STATIC) and all(map(is_refused, AUTOMATIC)), "a port is still open")
+        a.start_up()
+        all_back(a)
+    return Result("all", "none", max(0, seconds), says=["nothing that anybody reads"])
+
+
+def full_pipe():
+    """Both ends of a pipe that takes no byte more; a write waits."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, bytes(4096))
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    return reader, writer
