@@ -89,7 +89,8 @@ struct ForwardCommand: AsyncParsableCommand {
             staticPorts: port.map { .init(bind: $0.bind, host: $0.host, guest: $0.guest, allow: allow) },
             autoPorts: auto.map {
                 .init(
-                    range: $0, bind: bind, ignore: Set(ignore), allow: allow, max: max ?? AutoPorts.defaultMax)
+                    range: $0, bind: bind, ignore: Set(ignore), allow: allow, max: max ?? AutoPorts.defaultMax
+                )
             })
         let engine = try RelayEngine.forHost(output)
         let session = ForwardSession(
