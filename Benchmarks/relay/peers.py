@@ -135,6 +135,9 @@ def peers(bench, before, tools, directory):
         [tools["splice-relay"], "unix:" + unix("c"), f"tcp:{server}"],
         [tools["splice-relay"], "tcp:7101", "unix:" + unix("c")]]
     yield "rum", 7102, rum(bench, 7102, f"{directory}/rum")
+    # The same, which asks for the owner of each client's socket.
+    guest, host = rum(bench, 7108, f"{directory}/me")
+    yield "rum, allow me", 7108, [guest, [*host, "me"]]
     if before:
         yield "rum before", 7107, rum(before, 7107, f"{directory}/before")
     yield "haproxy", 7103, [

@@ -4,8 +4,10 @@
 //   bench-relay guest DIR [WORD]...               DIR/2223.sock -> the port that is asked for
 //
 // "always" and "never" force splice or copying; without them the engine finds out. "raw" has the host ask for version 1 of the
-// protocol; "loops=N" and "slice=MICROSECONDS" set what the options of the same names do.
+// protocol; "loops=N" and "slice=MICROSECONDS" set what the options of the same names do. "me" has it ask for the owner of each
+// client's socket, as rum does unless a forward allows the whole host.
 import AgentChannel
+import ClientOwner
 import Glibc
 import GuestForward
 import Linux
@@ -20,6 +22,7 @@ signal(SIGPIPE, SIG_IGN)
 var arguments = CommandLine.arguments.dropFirst()
 var options = RelayOptions()
 var version = ForwardVersion.newest
+var owners: OwnerLookup?
 loop: while let word = arguments.last {
     switch word {
     case "always": options.splice = .always
@@ -27,6 +30,7 @@ loop: while let word = arguments.last {
     case "raw": version = .raw
     case _ where word.hasPrefix("loops="): options.loops = Int(word.dropFirst(6)) ?? options.loops
     case _ where word.hasPrefix("slice="): options.threadSlice = .microseconds(Int(word.dropFirst(6)) ?? 100)
+    case "me": owners = try OwnerLookup()
     default: break loop
     }
     arguments.removeLast()
@@ -42,9 +46,17 @@ case ("host", 4):
     }
     let agent = AgentAddress.unix(directory: words[2])
     let preamble = ForwardPreamble(token: .none, port: server, version: version)
+    var role = RelayRole(tunnel: .dialled) { HostHandshake(agent: agent, preamble: preamble) }
+    if let owners {
+        role.admitsClient = { client, listener in
+            guard let peer = try? StreamSocket.peerAddress(client),
+                let owner = try? owners.owner(of: peer, connectedTo: listener)
+            else { return false }
+            return owner == .user(geteuid())
+        }
+    }
     let listener = try engine.listen(
-        on: StreamSocket.listen(on: .tcp(.loopbackV4, port: port.rawValue)),
-        role: RelayRole(tunnel: .dialled) { HostHandshake(agent: agent, preamble: preamble) })
+        on: StreamSocket.listen(on: .tcp(.loopbackV4, port: port.rawValue)), role: role)
     withExtendedLifetime(listener) { while true { pause() } }
 case ("guest", 2):
     let targets = DialTargets { [ListeningSocket(address: .loopbackV4, port: $0)] }
