@@ -15,7 +15,7 @@ struct Rum: AsyncParsableCommand {
         subcommands: [
             UpCommand.self, DownCommand.self, DestroyCommand.self, StatusCommand.self, ListCommand.self,
             ExecCommand.self,
-            ForwardCommand.self,
+            ForwardCommand.self, ImagesCommand.self,
         ])
 
     static func main() async { await runToExit() }

@@ -30,6 +30,18 @@ final class UpSession: Sendable {
 
     /// Stays until the machine stops or the task is cancelled; then every forward is closed.
     func run() async throws {
+        do {
+            try await runOnce()
+        } catch is ChannelChanged {
+            // The machine runs by now, so this one reaches its agent in the other way.
+            try await runOnce()
+        }
+    }
+
+    /// The guest's agent turned out to listen elsewhere.
+    private struct ChannelChanged: Error {}
+
+    private func runOnce() async throws {
         try UpReportSocket.checkThatNobodyServes(machine)
         let running = try await explained { () async throws(MachineError) in
             try await machine.up(reset: reset) { [progress] in progress.show($0) }
@@ -46,18 +58,21 @@ final class UpSession: Sendable {
             emit: output.print)
         let reports = try UpReportSocket(machine, forwards: forwards)
         let ready = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingOldest(1))
+        let started = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingOldest(1))
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.watchMachine(forwards) }
+            group.addTask { try await self.watchStart(until: started.stream) }
+            group.addTask { await reports.serve() }
             group.addTask {
-                async let provisioning: Void = self.tellProvisioning(running, once: ready.stream)
-                await reports.serve()
-                await provisioning
+                try await self.tellProvisioning(running, once: ready.stream)
+                await Self.untilCancelled()
             }
             progress.say("Waiting for the agent in the guest")
             group.addTask { [output] in
                 try await output.retelling(forwards) {
                     try await forwards.run(waiting: self.checkPatience) { [progress = self.progress] info in
                         ready.continuation.finish()
+                        started.continuation.finish()
                         let source = info.source
                         progress.say(
                             "The agent \(info.version) is ready (\(source.mode.rawValue), \(source.push.rawValue))"
@@ -68,6 +83,33 @@ final class UpSession: Sendable {
             defer { group.cancelAll() }
             try await group.next()
         }
+    }
+
+    /// Says what the console tells about the guest's start until the agent is there, and then waits to be cancelled.
+    private func watchStart(until started: AsyncStream<Void>) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { [machine, progress] in
+                try await machine.watchConsole { news in
+                    if let sentence = news.sentence(domain: machine.domain) { progress.say(sentence) }
+                    guard news == .noVsock else { return }
+                    let before = try await explained { () async throws(MachineError) in
+                        try await machine.status()
+                    }
+                    let now = try await explained { () async throws(MachineError) in
+                        try await machine.withoutVsock { progress.show($0) }
+                    }
+                    if before.running?.address != now.address { throw ChannelChanged() }
+                }
+            }
+            group.addTask { for await _ in started {} }
+            try await group.next()
+            group.cancelAll()
+        }
+        await Self.untilCancelled()
+    }
+
+    private static func untilCancelled() async {
+        while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
     }
 
     /// Tells, after an interruption, what goes on without this command.
@@ -97,9 +139,9 @@ final class UpSession: Sendable {
         }
     }
 
-    /// Shows what the scripts of rum.toml say while they run, and how they ended. Their failure ends nothing: the
-    /// machine runs, and somebody has to look.
-    private func tellProvisioning(_ running: RunningMachine, once ready: AsyncStream<Void>) async {
+    /// Shows what the scripts of rum.toml say while they run, and how they ended. Their failure ends nothing, since the
+    /// machine runs and somebody has to look, unless rum.toml asks for it.
+    private func tellProvisioning(_ running: RunningMachine, once ready: AsyncStream<Void>) async throws {
         let scripts = machine.config.provision
         guard scripts.system != nil || scripts.boot != nil else { return }
         let provisioning = Provisioning(machine: running)
@@ -115,9 +157,11 @@ final class UpSession: Sendable {
         else { return }
         // Of a machine that ran already, only a failure is news.
         if end.progress == .failed {
-            progress.say(
-                "Provisioning \(end.text); `rum exec \(machine.config.name) -- cat \(ProvisionReport.log)` shows all"
-            )
+            let cure = "`rum exec \(machine.config.name) -- cat \(ProvisionReport.log)` shows all"
+            if scripts.onFailure == .stop {
+                throw CommandFailure("provisioning \(end.text)", hint: "the machine runs on; \(cure)")
+            }
+            progress.say("Provisioning \(end.text); \(cure)")
         } else if !running.wasRunning, end.script != nil {
             progress.say("Provisioning \(end.text)")
         }

@@ -10,6 +10,7 @@ let fullSample = """
     kernel = "vmlinuz"
     initrd = "boot/initrd.img"
     cmdline = "root=/dev/vda rw"
+    firmware = "efi"
 
     [resources]
     cpus = 4
@@ -29,6 +30,18 @@ let fullSample = """
     range = "5000-6000"
     bind = "localhost"
     ignore = [5353, 5400]
+
+    [[mounts]]
+    host = "."
+    guest = "/work"
+
+    [[mounts]]
+    host = "../shared"
+    guest = "/home/me/shared files/"
+    readonly = true
+
+    [provision]
+    on_failure = "stop"
 
     [provision.system]
     script = \"\"\"
