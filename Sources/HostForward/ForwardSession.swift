@@ -36,7 +36,8 @@ package final class ForwardSession: Sendable {
         reconciler = ForwardReconciler(policy: policy, binder: binder, clock: .system, emit: emit)
         followsPorts = policy.autoPorts != nil
         follower = AgentFollower(token: token, range: policy.autoPorts?.range, alwaysPoll: alwaysPoll) {
-            try await AgentDialer(address: agent).dial(.rpc)
+            [target] in
+            try await AgentDialer(address: target.address).dial(.rpc)
         }
     }
 
@@ -64,6 +65,9 @@ package final class ForwardSession: Sendable {
         }
         await reconciler.stop()
     }
+
+    /// Reaches the agent, whose token is the same, at another address from now on.
+    package func reach(_ address: AgentAddress) { target.address = address }
 
     /// Finds out at once whether the agent is still there, for the caller who knows that something happened to the
     /// guest; by itself a session notices within seconds.

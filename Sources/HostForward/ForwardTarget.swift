@@ -5,16 +5,22 @@ internal import Synchronization
 
 /// The agent that forwarded connections go to, and how it is spoken to.
 package final class ForwardTarget: Sendable {
-    private let address: AgentAddress
+    private let place: Mutex<AgentAddress>
     private let token: MachineToken
     /// A `ForwardVersion`.
     private let version: Atomic<UInt8>
 
     /// - Parameter version: what to speak until the agent has told what it knows; every agent knows `raw`.
     package init(address: AgentAddress, token: MachineToken, version: ForwardVersion = .raw) {
-        self.address = address
+        place = Mutex(address)
         self.token = token
         self.version = Atomic(version.rawValue)
+    }
+
+    /// Where the agent is; a new one counts for connections that begin from now on.
+    package var address: AgentAddress {
+        get { place.withLock { $0 } }
+        set { place.withLock { $0 = newValue } }
     }
 
     /// Speaks this version on connections that begin from now on.

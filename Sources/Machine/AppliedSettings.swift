@@ -28,10 +28,11 @@ struct AppliedSettings: Codable, Hashable, Sendable {
 
     init(_ config: MachineConfig) {
         values = [
-            "image.base": Self.fingerprint(config.image.map { "\($0.base)" }),
+            "image.base": Self.fingerprint(config.image.map { Self.text($0.base) }),
             "image.sha256": config.image?.sha256 ?? "none",
             "boot.kernel": config.boot?.kernel ?? "none",
             "boot.initrd": config.boot?.initrd ?? "none",
+            "boot.firmware": config.firmware.rawValue,
             "boot.cmdline": Self.fingerprint(config.boot?.commandLine),
             "resources.cpus": "\(config.resources.cpus)",
             "resources.memory_mb": "\(config.resources.memoryMB)",
@@ -43,8 +44,10 @@ struct AppliedSettings: Codable, Hashable, Sendable {
                     let max = ports.max == AutoPorts.defaultMax ? "" : " \(ports.max)"
                     return "\(ports.range) \(ports.bind) \(ports.ignore.sorted()) \(ports.allow)\(max)"
                 }),
+            "mounts": Self.fingerprint(config.mounts.isEmpty ? nil : "\(config.mounts)"),
             "provision.system.script": Self.fingerprint(config.provision.system),
             "provision.boot.script": Self.fingerprint(config.provision.boot),
+            "provision.on_failure": config.provision.onFailure.rawValue,
             "ssh.user": config.ssh.user,
             "ssh.authorized_keys": Self.fingerprint("\(config.ssh.authorizedKeys)"),
             "advanced.domain_type": config.advanced.domainType.rawValue,
@@ -57,10 +60,8 @@ struct AppliedSettings: Codable, Hashable, Sendable {
     var user: String? { values["ssh.user"] }
 
     /// What cloud-init does once, on a fresh disk, can only be done again on another.
-    private static let onReset: Set<String> = [
-        "image.base", "image.sha256", "provision.system.script", "ssh.user", "ssh.authorized_keys",
-    ]
-    private static let atOnce: Set<String> = ["ports", "auto_ports"]
+    private static let onReset: Set<String> = ["image.base", "image.sha256", "provision.system.script"]
+    private static let atOnce: Set<String> = ["ports", "auto_ports", "provision.on_failure"]
 
     private func moment(_ key: String, from old: String, to new: String) -> Moment {
         if Self.atOnce.contains(key) { return .now }
@@ -88,6 +89,12 @@ struct AppliedSettings: Codable, Hashable, Sendable {
         }
         // Keys that an older record does not have.
         values.merge(wanted.values) { known, _ in known }
+    }
+
+    /// A named image is the same when its makers move it.
+    private static func text(_ source: MachineConfig.Image.Source) -> String {
+        if case .named(let image) = source { return "named(\(image.name))" }
+        return "\(source)"
     }
 
     private static func fingerprint(_ text: String?) -> String {

@@ -21,6 +21,22 @@ struct FileLock: ~Copyable, Sendable {
         }
     }
 
+    /// Runs `body` while holding the lock on the file at `path`; false, without running it, when another process does.
+    static func attempting(
+        _ path: String, _ body: () throws(MachineError) -> Void
+    ) throws(MachineError) -> Bool {
+        let held: OwnedDescriptor?
+        do {
+            held = try attempt(path)
+        } catch {
+            throw MachineFiles.failure("lock", path, error)
+        }
+        guard let held else { return false }
+        try body()
+        _ = consume held
+        return true
+    }
+
     private consuming func release() {}
 
     private init(path: String, waiting: @Sendable () -> Void) async throws(MachineError) {

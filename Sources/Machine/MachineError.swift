@@ -17,6 +17,8 @@ package struct MachineError: Error, Hashable, Sendable, CustomStringConvertible 
         case startFailed
         /// Something else has the machine's name, or holds its files.
         case conflict
+        /// The machine's record cannot be read.
+        case damaged
         /// A file of the machine could not be read or written.
         case files
         /// The machine did not do in time what it was asked to.

@@ -25,13 +25,18 @@ package struct MachineFiles: Hashable, Sendable {
     }
 
     /// `machine` names the folder under `$RUM_HOME/machines`, or `${XDG_DATA_HOME:-~/.local/share}/rum/machines`;
-    /// the cache is `$RUM_CACHE`, or `${XDG_CACHE_HOME:-~/.cache}/rum`.
-    package init(machine: String, environment: [String: String]) {
+    /// the cache is `$RUM_CACHE`, or `${XDG_CACHE_HOME:-~/.cache}/rum`. Root's are in /var: the system's libvirt runs QEMU as
+    /// a user who may not enter root's home.
+    package init(machine: String, environment: [String: String], isRoot: Bool = geteuid() == 0) {
         func value(_ name: String) -> String? { environment[name].flatMap { $0.hasPrefix("/") ? $0 : nil } }
-        let home = value("HOME") ?? "/root"
-        let root = value("RUM_HOME") ?? (value("XDG_DATA_HOME") ?? home + "/.local/share") + "/rum"
+        func folder(_ own: String, _ xdg: String, _ inHome: String, ofRoot: String) -> String {
+            if let own = value(own) { return own }
+            if let xdg = value(xdg) { return xdg + "/rum" }
+            return isRoot ? ofRoot : (value("HOME") ?? "/root") + inHome + "/rum"
+        }
+        let root = folder("RUM_HOME", "XDG_DATA_HOME", "/.local/share", ofRoot: "/var/lib/rum")
         directory = "\(root)/machines/\(machine)"
-        cache = value("RUM_CACHE") ?? (value("XDG_CACHE_HOME") ?? home + "/.cache") + "/rum"
+        cache = folder("RUM_CACHE", "XDG_CACHE_HOME", "/.cache", ofRoot: "/var/cache/rum")
     }
 
     package var token: String { directory + "/token" }
@@ -56,6 +61,8 @@ package struct MachineFiles: Hashable, Sendable {
     /// Taken by whoever chooses such an address; of all machines.
     var addressLock: String { Self.directory(of: Self.directory(of: directory)) + "/addresses.lock" }
     var record: String { directory + "/machine.json" }
+    /// Which libvirt has the machine, beside what the record says.
+    var libvirtURI: String { directory + "/libvirt-uri" }
     var disk: String { directory + "/disk.qcow2" }
     var seed: String { directory + "/seed.iso" }
 
@@ -116,6 +123,8 @@ extension MachineFiles {
                 let count = rest.withUnsafeBytes { Glibc.write(file.rawValue, $0.baseAddress, $0.count) }
                 rest = rest.dropFirst(try SystemError.check("write", count))
             }
+            // Else a loss of power could leave the new name with an empty file behind it.
+            _ = try SystemError.check("fsync", fsync(file.rawValue))
             _ = try SystemError.check("rename", rename(temporary, path))
         } catch {
             unlink(temporary)

@@ -23,10 +23,18 @@ package enum MachineLimits {
     /// How many consoles of earlier runs are kept.
     static let earlierConsoles = 4
 
+    /// How often the console is looked at while the guest starts, and how much of it at once.
+    static let consolePoll = Duration.milliseconds(500)
+    static let consolePiece = 64 << 10
+
     // MARK: - Images
 
     /// How much of an image is looked at: as far as the magic of btrfs, 64 KiB into the disk.
     static let imageHeadSize = 128 << 10
+    /// How large an image of `packed` bytes may become: disks are packed to a third or less, and empty ones much more; a
+    /// file made to fill the host's disk would be packed to a thousandth.
+    static func unpackedSize(of packed: UInt64) -> UInt64 { max(unpackedAlways, packed / 1024 * 64 * 1024) }
+    private static let unpackedAlways: UInt64 = 8 << 30
     /// What a disk without content takes: 200 KiB, and more for a large one.
     static let emptyOverlaySize: UInt64 = 1 << 20
     /// What the seed takes beside the agent's bundle.

@@ -17,6 +17,10 @@ struct MachineRecord: Codable, Hashable, Sendable {
     var baseFormat: DiskImage.Info.Format?
     /// The libvirt that has the domain.
     var libvirtURI: String?
+    /// The folders outside that of rum.toml of which the user was told that the guest sees them.
+    var foldersTold: [String]?
+    /// Whether the guest has turned out to have no driver for vsock.
+    var lacksVsock: Bool?
     /// What the machine was made and started with; nil before its first start.
     var applied: AppliedSettings?
 
@@ -38,7 +42,7 @@ struct MachineRecord: Codable, Hashable, Sendable {
             return try JSONDecoder().decode(MachineRecord.self, from: Data(text.utf8))
         } catch {
             throw MachineError(
-                .files, "\(files.record) is damaged",
+                .damaged, "\(files.record) is damaged",
                 hint: "Run `rum destroy`, then `rum up` for a new machine.")
         }
     }
@@ -46,6 +50,7 @@ struct MachineRecord: Codable, Hashable, Sendable {
     func save(_ files: MachineFiles) throws(MachineError) {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        if let libvirtURI { try MachineFiles.write(Array(libvirtURI.utf8), to: files.libvirtURI) }
         do {
             try MachineFiles.write(Array(try encoder.encode(self)) + [10], to: files.record)
         } catch let error as MachineError {

@@ -11,7 +11,10 @@ struct MachineStarter {
     private var config: MachineConfig { machine.config }
     private var files: MachineFiles { machine.files }
     private var hypervisor: Hypervisor { machine.hypervisor }
-    var disk: RootDisk { RootDisk(config: config, files: files, progress: progress) }
+    var disk: RootDisk {
+        let mirror = machine.environment["RUM_IMAGE_MIRROR"].flatMap { $0.isEmpty ? nil : $0 }
+        return RootDisk(config: config, files: files, progress: progress, mirror: mirror)
+    }
 
     /// Starts the machine and notes in `record` what was chosen.
     func start(_ record: inout MachineRecord) async throws(MachineError) {
@@ -21,7 +24,11 @@ struct MachineStarter {
         try checkInputs()
         try await checkTools()
         if facts.isSystemDaemon { try await openToQEMU(record) }
+        let folders = try HostFolder.all(config)
+        let driver = try await mountDriver(facts)
+        tellMounts(folders, driver, &record)
         try await makeDisk(&record)
+        let isEFI = try await needsEFI(record)
         let kernel = try await kernel(isCopied: facts.isSystemDaemon)
         let token = try makeToken()
         let keys = try await SSHKeys.complete(files, machine: config.name)
@@ -31,10 +38,12 @@ struct MachineStarter {
         try keepLastConsole()
         let attempt = StartAttempt(
             machine: machine, progress: progress, record: record, kernel: kernel, token: token,
-            keys: keys, bundleDigest: bundleDigest)
-        let chosen = try await attempt.run(accelerator, channel)
+            keys: keys, bundleDigest: bundleDigest, folders: folders, isEFI: isEFI)
+        let chosen = try await attempt.run(accelerator, channel, driver)
         record.accelerator = chosen.accelerator.reason
         record.channel = chosen.channel.reason
+        // A new kernel may have it.
+        record.lacksVsock = nil
         try record.save(files)
     }
 
@@ -50,6 +59,70 @@ struct MachineStarter {
                 hint: "Correct or unset the variable.")
         }
         return type
+    }
+
+    /// nil without folders to mount.
+    private func mountDriver(_ facts: HostFacts) async throws(MachineError) -> MountDriver? {
+        guard !config.mounts.isEmpty else { return nil }
+        var hasOurRights = true
+        if facts.isSystemDaemon, let user = try await hypervisor.qemuUser() {
+            hasOurRights = user == 0 || user == geteuid()
+        }
+        return try MountDriver.choose(
+            MountDriver.Facts(
+                hasVirtiofsd: VirtiofsProgram.isInstalled(), libvirtVersion: try await hypervisor.version(),
+                isSystemDaemon: facts.isSystemDaemon, hasQEMUOurRights: hasOurRights))
+    }
+
+    /// Says what a user who took over a rum.toml should know: which folders beyond its own the guest gets.
+    private func tellMounts(
+        _ folders: [HostFolder], _ driver: MountDriver?, _ record: inout MachineRecord
+    ) {
+        var told = record.foldersTold ?? []
+        for folder in folders
+        where !folder.isInside(folderOf: machine.configFile) && !told.contains(folder.path) {
+            let right = folder.mount.isReadOnly ? "read" : "read and change"
+            progress(
+                MachineStep(
+                    "The guest may \(right) the folder \(folder.path), which is not in that of \(machine.configFile)"
+                ))
+            told.append(folder.path)
+        }
+        record.foldersTold = told.isEmpty ? nil : told
+        if driver?.keepsReadOnly == false, folders.contains(where: \.mount.isReadOnly) {
+            progress(
+                MachineStep(
+                    "This libvirt cannot make virtiofs refuse to write: root in the guest can undo `readonly`"
+                ))
+        }
+        if HostFolder.guestUserID(folders) == nil, config.ssh.user != "root",
+            let folder = folders.first(where: { $0.owner == 0 && !$0.mount.isReadOnly })
+        {
+            progress(
+                MachineStep(
+                    "\(folder.path) belongs to root, so \(config.ssh.user) in the guest may only read it, unless by sudo"
+                ))
+        }
+    }
+
+    /// Whether UEFI has to start the machine's disk.
+    private func needsEFI(_ record: MachineRecord) async throws(MachineError) -> Bool {
+        switch config.firmware {
+        case .bios: return false
+        case .efi: return true
+        case .auto:
+            guard config.boot == nil, let base = record.base, let format = record.baseFormat else {
+                return false
+            }
+            guard
+                try await DiskStart.needsEFI(
+                    base.path, format: format, scratch: files.directory + "/start.raw")
+            else { return false }
+            progress(
+                MachineStep("Booting by UEFI, since the image has an EFI system partition and no other start")
+            )
+            return true
+        }
     }
 
     // MARK: - Files
@@ -99,14 +172,26 @@ struct MachineStarter {
             paths.append(path)
         }
         let obstacles = PathAccess.obstacles(on: paths, for: user)
+        let mine = obstacles.filter(\.isMine)
+        let cures = obstacles.map { $0.cure(for: user) }
+        if mine.count == obstacles.count, await Tool.setfacl.isInstalled {
+            for obstacle in mine {
+                progress(
+                    MachineStep(
+                        "Letting libvirt's user \(user) \(obstacle.verb) \(obstacle.path) (\(obstacle.cure(for: user)))"
+                    ))
+                try await Tool.setfacl.output(of: obstacle.arguments(for: user))
+            }
+            return
+        }
         guard !obstacles.isEmpty else { return }
         let names = obstacles.map(\.path).joined(separator: " and ")
-        let cures = obstacles.map { "setfacl -m u:\(user):\($0.isFolder ? "x" : "r") '\($0.path)'" }
+        let isMissing = await !Tool.setfacl.isInstalled
         throw MachineError(
             .permission, "libvirt runs QEMU as user \(user), who may not use \(names)",
             hint: """
-                Allow it (\(cures.joined(separator: "; "))), or place the machines with RUM_HOME and the images where \
-                that user may go, such as /var/lib/rum.
+                Allow it (\(isMissing ? "apt install acl; " : "")\(cures.joined(separator: "; "))), or place the machines with \
+                RUM_HOME and the images where that user may go.
                 """)
     }
 

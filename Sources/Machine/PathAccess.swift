@@ -6,6 +6,15 @@ enum PathAccess {
     struct Obstacle: Hashable {
         let path: String
         let isFolder: Bool
+        /// Whether it is the calling user's, who may then change who gets through.
+        let isMine: Bool
+
+        /// What the other user gets: a way through a folder, or to read a file, and nothing more.
+        func arguments(for user: UInt32) -> [String] {
+            ["-m", "u:\(user):\(isFolder ? "x" : "r")", "--", path]
+        }
+        func cure(for user: UInt32) -> String { "setfacl -m u:\(user):\(isFolder ? "x" : "r") '\(path)'" }
+        var verb: String { isFolder ? "pass through" : "read" }
     }
 
     /// What keeps the user `user` from the files at `paths`: folders that it may not enter, and files that it may not
@@ -26,7 +35,8 @@ enum PathAccess {
                 guard stat(partial, &status) == 0 else { break }
                 let bits: mode_t = isFolder ? 0o111 : 0o444
                 let allowed = status.st_mode & bits & (status.st_uid == user ? 0o700 : 0o077)
-                let obstacle = Obstacle(path: partial, isFolder: isFolder)
+                let obstacle = Obstacle(
+                    path: partial, isFolder: isFolder, isMine: status.st_uid == geteuid())
                 if allowed == 0, !found.contains(obstacle) { found.append(obstacle) }
             }
         }

@@ -13,11 +13,13 @@ package struct Tool: Hashable, Sendable {
     static let curl = Tool(name: "curl", package: "curl")
     static let cp = Tool(name: "cp", package: "coreutils")
     static let sha256sum = Tool(name: "sha256sum", package: "coreutils")
+    static let sha512sum = Tool(name: "sha512sum", package: "coreutils")
     static let xorriso = Tool(name: "xorriso", package: "xorriso")
     static let genisoimage = Tool(name: "genisoimage", package: "genisoimage")
     static let gzip = Tool(name: "gzip", package: "gzip")
     static let xz = Tool(name: "xz", package: "xz-utils")
     static let zstd = Tool(name: "zstd", package: "zstd")
+    static let setfacl = Tool(name: "setfacl", package: "acl")
     static let sshKeygen = Tool(name: "ssh-keygen", package: "openssh-client")
 
     /// How a program ended.
@@ -41,7 +43,11 @@ package struct Tool: Hashable, Sendable {
     static func needed(for config: MachineConfig) -> [Tool] {
         var needed = [sha256sum]
         if config.image != nil { needed.append(qemuImg) }
-        if case .url? = config.image?.base { needed.append(curl) }
+        switch config.image?.base {
+        case .url: needed.append(curl)
+        case .named: needed += [curl, sha512sum]
+        case .path, nil: break
+        }
         return needed
     }
 
@@ -80,16 +86,22 @@ package struct Tool: Hashable, Sendable {
         }
     }
 
-    /// Runs the program and writes its standard output to a new file at `path`; a failure becomes an error.
-    func write(output arguments: [String], to path: String) async throws(MachineError) {
+    /// Runs the program and writes its standard output to a new file at `path`; a failure becomes an error. It is ended
+    /// when the file gets larger than `limit` bytes.
+    func write(
+        output arguments: [String], to path: String, atMost limit: UInt64 = .max
+    ) async throws(MachineError) {
         try MachineFiles.remove(path)
         do {
             let result = try await StartGate.run { [name] gate in
                 let file = try FileDescriptor.open(
                     FilePath(path), .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec],
                     permissions: [.ownerReadWrite])
+                // The shell's unit is 512 bytes; it gives way to the program.
+                let command = ["-c", "ulimit -f \(limit / 512) && exec \"$0\" \"$@\"", name] + arguments
                 return try await run(
-                    .name(name), arguments: Arguments(arguments), input: .none,
+                    limit == .max ? .name(name) : .name("sh"),
+                    arguments: Arguments(limit == .max ? arguments : command), input: .none,
                     output: .fileDescriptor(file, closeAfterSpawningProcess: true),
                     error: .string(limit: MachineLimits.toolOutput)
                 ) { _ in gate.started() }

@@ -39,10 +39,11 @@ package struct VirtualMachine: Sendable {
     package init?(existing name: String, environment: [String: String]) {
         let files = MachineFiles(machine: name, environment: environment)
         guard MachineName.isValid(name), MachineFiles.exists(files.directory) else { return nil }
-        // A damaged record must not keep a machine from being destroyed.
+        // Each command says itself that a record is damaged.
         let record = try? MachineRecord.load(files)
         var config = MachineConfig(name: name, file: record?.configFile ?? files.record)
-        config.advanced.libvirtURI = record?.libvirtURI
+        // Kept apart from the record, so that no damage to that sends a command to another libvirt.
+        config.advanced.libvirtURI = record?.libvirtURI ?? (try? MachineFiles.read(files.libvirtURI))
         self.init(config: config, agentBundle: "", environment: environment)
     }
 
@@ -91,7 +92,14 @@ package struct VirtualMachine: Sendable {
         guard MachineFiles.exists(files.directory) else { return false }
         return try await exclusively(progress) { () async throws(MachineError) in
             // A damaged record must not keep a machine from being destroyed.
-            if let record = try? MachineRecord.load(files) { try await checkOwnership(of: record) }
+            do throws(MachineError) {
+                if let record = try MachineRecord.load(files) { try await checkOwnership(of: record) }
+            } catch {
+                guard error.kind == .damaged else { throw error }
+                progress(
+                    MachineStep(
+                        "\(files.record) is damaged; removing \(domain) of libvirt at \(hypervisor.uri)"))
+            }
             progress(MachineStep("Removing \(config.name)"))
             try await hypervisor.stopAndForget(domain)
             try MachineFiles.remove(files.directory)
@@ -184,7 +192,7 @@ package struct VirtualMachine: Sendable {
         let token = try files.readToken()
         let live = try await hypervisor.xml(of: domain) ?? ""
         let address: AgentAddress
-        if let cid = LiveXML.vsockCID(live) {
+        if record.lacksVsock != true, let cid = LiveXML.vsockCID(live) {
             address = .vsock(cid: cid)
         } else {
             let network = UserNetwork(hypervisor: hypervisor, domain: domain, isReserved: reservesHostPort)

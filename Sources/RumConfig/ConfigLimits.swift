@@ -8,6 +8,8 @@ enum ConfigLimits {
     static let nesting = 32
     /// How much of a text an error message shows.
     static let shownText = 60
+    /// How many names of images an error lists.
+    static let shownNames = 24
     /// The name becomes part of a host name, of libvirt's names and of paths of sockets, which hold 107 bytes.
     static let machineName = 40
     /// What useradd(8) takes.
@@ -15,6 +17,8 @@ enum ConfigLimits {
     /// What QEMU's q35 takes without an interrupt remapper; what a kernel needs to boot, and 16 TiB.
     static let cpus = 1...288
     static let memoryMB = 64...16_777_216
+    /// Each takes a PCI port of the machine.
+    static let mounts = 16
     /// 16 MiB to 64 TiB.
     static let diskBytes: ClosedRange<UInt64> = 1 << 24...1 << 46
 }

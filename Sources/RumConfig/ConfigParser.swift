@@ -19,15 +19,17 @@ struct ConfigParser {
     /// The configuration, or every problem of the document.
     mutating func parse() throws(ConfigErrors) -> MachineConfig {
         let sections = [
-            "name", "image", "boot", "resources", "ports", "auto_ports", "provision", "ssh", "advanced",
+            "name", "image", "boot", "resources", "ports", "auto_ports", "mounts", "provision", "ssh",
+            "advanced",
         ]
         reader.checkKeys(of: root, known: sections)
         var config = MachineConfig(name: parseName(), file: reader.file)
-        config.boot = parseBoot()
+        config.boot = parseBoot(&config)
         config.image = parseImage(isOptional: config.boot?.initrd != nil)
         config.resources = parseResources()
         config.ports = parsePorts()
         config.autoPorts = parseAutoPorts()
+        config.mounts = ConfigMounts.parse(root, paths, &reader)
         config.provision = parseProvision()
         config.ssh = parseSSH()
         config.advanced = parseAdvanced()
@@ -61,7 +63,8 @@ struct ConfigParser {
     // MARK: - What boots
 
     private mutating func parseImage(isOptional: Bool) -> MachineConfig.Image? {
-        let expected = "a URL (http or https) or the path of a qcow2 or raw file"
+        let expected =
+            "a name of `rum images list`, a URL (http or https), or the path of a qcow2 or raw file"
         guard root.entries["image"] != nil else {
             // An initrd can be the whole system; without one there is nothing to boot from.
             if !isOptional {
@@ -71,16 +74,41 @@ struct ConfigParser {
         }
         guard let section = reader.table("image", in: root, known: ["base", "sha256"]) else { return nil }
         reader.require("base", in: section, expected: expected)
-        let base = reader.value("base", in: section, expected: expected, paths.imageSource)
+        let base: MachineConfig.Image.Source?
+        if case .string(let name)? = section.entries["base"]?.value, PathResolver.isName(name),
+            NamedImage.named(name) == nil
+        {
+            base = nil
+            failUnknownImage(name, in: section)
+        } else {
+            base = reader.value("base", in: section, expected: expected, paths.imageSource)
+        }
         let digest = reader.value("sha256", in: section, expected: "64 hexadecimal digits") { text in
             text.utf8.count == 64 && text.allSatisfy { $0.isASCII && $0.isHexDigit } ? text.lowercased() : nil
         }
         return base.map { MachineConfig.Image(base: $0, sha256: digest) }
     }
 
-    private mutating func parseBoot() -> MachineConfig.Boot? {
-        let keys = ["kernel", "initrd", "cmdline"]
+    private mutating func failUnknownImage(_ name: String, in section: Section) {
+        let near = NamedImage.near(name)
+        let known = near.isEmpty ? NamedImage.all.map(\.name) : near
+        reader.fail(
+            "base", in: section,
+            "there is no image named \"\(name.printable(limit: ConfigLimits.shownText))\"; "
+                + (near.isEmpty ? "expected one of " : "did you mean ")
+                + known.prefix(ConfigLimits.shownNames).joined(separator: ", ")
+                + (near.isEmpty ? "." : "?") + " A path needs a / or a suffix.")
+    }
+
+    private mutating func parseBoot(_ config: inout MachineConfig) -> MachineConfig.Boot? {
+        let keys = ["kernel", "initrd", "cmdline", "firmware"]
         guard let section = reader.table("boot", in: root, known: keys) else { return nil }
+        config.firmware =
+            reader.value(
+                "firmware", in: section, expected: "auto, bios or efi", MachineConfig.Firmware.init)
+            ?? config.firmware
+        // The firmware alone, of an image that boots by itself.
+        if section.entries["firmware"] != nil, section.entries.count == 1 { return nil }
         reader.require("kernel", in: section, expected: "the path of a Linux kernel")
         let kernel = reader.value(
             "kernel", in: section, expected: "the path of a Linux kernel", paths.resolve)
@@ -192,9 +220,14 @@ struct ConfigParser {
 
     private mutating func parseProvision() -> MachineConfig.Provision {
         var provision = MachineConfig.Provision()
-        guard let section = reader.table("provision", in: root, known: ["system", "boot"]) else {
+        guard let section = reader.table("provision", in: root, known: ["system", "boot", "on_failure"])
+        else {
             return provision
         }
+        provision.onFailure =
+            reader.value(
+                "on_failure", in: section, expected: "continue or stop",
+                MachineConfig.Provision.OnFailure.init) ?? provision.onFailure
         provision.system = script("system", in: section)
         provision.boot = script("boot", in: section)
         return provision

@@ -105,6 +105,18 @@ struct ConfigReader {
         return integer(node, named: section.name(of: key), bounds)
     }
 
+    /// The truth of `key`; nil when it is absent or something else, which is noted.
+    mutating func boolean(_ key: String, in section: Section) -> Bool? {
+        guard let node = section.entries[key] else { return nil }
+        switch node.value {
+        case .boolean(let flag): return flag
+        case .string("true"), .string("false"):
+            fail(key, in: section, "expected true or false, without quotes")
+        default: fail(key, in: section, "expected true or false, not \(node.shown)")
+        }
+        return nil
+    }
+
     /// The numbers of the list `key` that are within `bounds`; nil when absent.
     mutating func integers(_ key: String, in section: Section, _ bounds: ClosedRange<Int>) -> [Int]? {
         list(key, in: section, of: "numbers")?.compactMap { integer($1, named: $0, bounds) }

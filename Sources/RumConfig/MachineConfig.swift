@@ -9,11 +9,15 @@ package struct MachineConfig: Hashable, Sendable {
     /// nil only when `boot` brings its own root file system in an initrd.
     package var image: Image?
     package var boot: Boot?
+    /// `boot.firmware`.
+    package var firmware = Firmware.auto
     package var resources = Resources()
     /// `[[ports]]`.
     package var ports: [StaticPort] = []
     /// `[auto_ports]`.
     package var autoPorts: AutoPorts?
+    /// `[[mounts]]`.
+    package var mounts: [Mount] = []
     package var provision = Provision()
     package var ssh = SSH()
     package var advanced = Advanced()
@@ -35,6 +39,8 @@ package struct MachineConfig: Hashable, Sendable {
             case url(String)
             /// An absolute path of a qcow2 or raw file.
             case path(String)
+            /// One of `NamedImage.all`.
+            case named(NamedImage)
         }
         package var base: Source
         /// 64 lower-case hexadecimal digits.
@@ -59,6 +65,13 @@ package struct MachineConfig: Hashable, Sendable {
         }
     }
 
+    /// `boot.firmware`: what starts the image's boot loader.
+    package enum Firmware: String, Hashable, Sendable, CaseIterable {
+        /// UEFI for an image that only UEFI can start, else BIOS.
+        case auto
+        case bios, efi
+    }
+
     /// `[resources]`.
     package struct Resources: Hashable, Sendable {
         package var cpus = 2
@@ -69,14 +82,39 @@ package struct MachineConfig: Hashable, Sendable {
         package init() {}
     }
 
+    /// One of `[[mounts]]`: a folder of the host that the guest sees.
+    package struct Mount: Hashable, Sendable {
+        /// An absolute path.
+        package var host: String
+        /// An absolute path without `.`, `..` and doubled slashes.
+        package var guest: String
+        package var isReadOnly: Bool
+
+        package init(host: String, guest: String, isReadOnly: Bool = false) {
+            self.host = host
+            self.guest = guest
+            self.isReadOnly = isReadOnly
+        }
+    }
+
     /// `[provision.system]` and `[provision.boot]`: shell scripts run as root in the guest.
     package struct Provision: Hashable, Sendable {
-        /// Run once, on the machine's first boot.
+        /// Run on each boot until it has succeeded once.
         package var system: String?
         /// Run on every boot.
         package var boot: String?
+        /// What `rum up` does when a script has failed.
+        package var onFailure = OnFailure.keepGoing
 
         package init() {}
+
+        /// `provision.on_failure`.
+        package enum OnFailure: String, Hashable, Sendable, CaseIterable {
+            /// The machine and its forwards stay, so that somebody can look.
+            case keepGoing = "continue"
+            /// `rum up` ends with an error; the machine runs on.
+            case stop
+        }
     }
 
     /// `[ssh]`.

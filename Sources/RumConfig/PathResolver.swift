@@ -17,9 +17,21 @@ struct PathResolver {
         return String(folder) + (path.hasPrefix("./") ? path.dropFirst(2) : path[...])
     }
 
-    /// An http or https URL, or a path; nil for other schemes.
+    /// Whether `text` can only be the name of an image: it has no `/`, and no suffix that starts with a letter.
+    static func isName(_ text: String) -> Bool {
+        if text.isEmpty || text.contains("/") { return false }
+        guard let point = text.lastIndex(of: ".") else { return true }
+        return text[text.index(after: point)...].first?.isNumber == true
+    }
+
+    /// An http or https URL, a path, or the name of an image; nil for other schemes and unknown names.
+    ///
+    /// A path has a `/` or a suffix; a word with neither is a name.
     func imageSource(_ text: String) -> MachineConfig.Image.Source? {
-        guard let mark = text.firstRange(of: "://") else { return resolve(text).map { .path($0) } }
+        guard let mark = text.firstRange(of: "://") else {
+            return Self.isName(text)
+                ? NamedImage.named(text).map { .named($0) } : resolve(text).map { .path($0) }
+        }
         let rest = text[mark.upperBound...]
         guard !rest.isEmpty, text.unicodeScalars.allSatisfy({ $0.isPrintable && $0 != " " }) else {
             return nil

@@ -16,7 +16,7 @@ struct Rum: AsyncParsableCommand {
             InitCommand.self, UpCommand.self, DownCommand.self, DestroyCommand.self, StatusCommand.self,
             ListCommand.self, PortsCommand.self, LogsCommand.self, ExecCommand.self, ShellCommand.self,
             SshCommand.self, SshConfigCommand.self,
-            SshProxyCommand.self, CpCommand.self, ForwardCommand.self, DoctorCommand.self,
+            SshProxyCommand.self, CpCommand.self, ForwardCommand.self, DoctorCommand.self, ImagesCommand.self,
             BackgroundCommand.self,
         ])
 

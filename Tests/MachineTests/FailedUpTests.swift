@@ -95,7 +95,7 @@ struct FailedUpTests {
 
     @Test("A missing agent bundle is named, with the way to make it")
     func missingBundle() async throws {
-        let machine = try machine("e", "image.base = \"x\"", bundle: "/nonexistent.tar.gz")
+        let machine = try machine("e", "image.base = \"x.img\"", bundle: "/nonexistent.tar.gz")
         #expect(await failure(machine)?.hint.contains("`make bundle`") == true)
     }
 
@@ -112,7 +112,7 @@ struct FailedUpTests {
 
     @Test("A domain of the same name that is not ours is left alone")
     func foreignDomain() async throws {
-        let machine = try machine("foreign", "image.base = \"x\"")
+        let machine = try machine("foreign", "image.base = \"x.img\"")
         try await machine.hypervisor.define(
             "<domain type='test'><name>rum-foreign</name><memory>65536</memory><os><type>hvm</type></os></domain>"
         )
@@ -126,7 +126,7 @@ struct FailedUpTests {
 
     @Test("A name that another rum.toml uses is refused, and its machine kept")
     func nameTaken() async throws {
-        let machine = try machine("g", "image.base = \"x\"")
+        let machine = try machine("g", "image.base = \"x.img\"")
         let other = try folder.file("other.rum.toml")
         try MachineFiles.makeDirectory(machine.files.directory)
         try MachineRecord(configFile: other).save(machine.files)
@@ -138,7 +138,7 @@ struct FailedUpTests {
 
     @Test("What was never created is neither stopped nor destroyed, and status says absent")
     func absent() async throws {
-        let machine = try machine("h", "image.base = \"x\"")
+        let machine = try machine("h", "image.base = \"x.img\"")
         #expect(try await machine.down { _ in } == .wasNotRunning)
         #expect(try await machine.destroy { _ in } == false)
         let status = try await machine.status()
@@ -150,7 +150,7 @@ struct FailedUpTests {
     @Test("A RUM_DOMAIN_TYPE that makes no sense is refused")
     func badOverride() async throws {
         let file = try folder.file(
-            "i.rum.toml", "image.base = \"x\"\nadvanced.libvirt_uri = \"test:///default\"")
+            "i.rum.toml", "image.base = \"x.img\"\nadvanced.libvirt_uri = \"test:///default\"")
         let machine = VirtualMachine(
             config: try MachineConfig.load(path: file), agentBundle: "/dev/null",
             environment: ["RUM_HOME": folder.path + "/home", "RUM_DOMAIN_TYPE": "xen"])

@@ -21,9 +21,21 @@ struct FilesTests {
             (["HOME": "/h", "XDG_DATA_HOME": "d"], "/h/.local/share/rum/machines/m", "/h/.cache/rum"),
         ])
     func places(environment: [String: String], directory: String, cache: String) {
-        let files = MachineFiles(machine: "m", environment: environment)
+        let files = MachineFiles(machine: "m", environment: environment, isRoot: false)
         #expect(files.directory == directory)
         #expect(files.cache == cache)
+    }
+
+    @Test("Root's files are where the system's libvirt can reach them")
+    func rootPlaces() {
+        let files = MachineFiles(machine: "m", environment: ["HOME": "/root"], isRoot: true)
+        #expect(files.directory == "/var/lib/rum/machines/m")
+        #expect(files.cache == "/var/cache/rum")
+        let other = MachineFiles(
+            machine: "m", environment: ["HOME": "/root", "XDG_DATA_HOME": "/d", "RUM_CACHE": "/k"],
+            isRoot: true)
+        #expect(other.directory == "/d/rum/machines/m")
+        #expect(other.cache == "/k")
     }
 
     @Test("Folders and files are for their owner only")
@@ -89,6 +101,20 @@ struct FilesTests {
         try MachineFiles.write(Array("{".utf8), to: files.record)
         let error = #expect(throws: MachineError.self) { try MachineRecord.load(files) }
         #expect(error?.hint.contains("rum destroy") == true)
+        #expect(error?.kind == .damaged)
+    }
+
+    @Test("A machine with a damaged record stays with its own libvirt")
+    func damagedRecord() throws {
+        let folder = try TestFolder()
+        let environment = ["RUM_HOME": folder.path, "LIBVIRT_DEFAULT_URI": "qemu:///session"]
+        let files = MachineFiles(machine: "m", environment: environment)
+        try MachineFiles.makeDirectory(files.directory)
+        var record = MachineRecord(configFile: "/a/rum.toml")
+        record.libvirtURI = "test:///default"
+        try record.save(files)
+        try MachineFiles.write(Array("{".utf8), to: files.record)
+        #expect(VirtualMachine(existing: "m", environment: environment)?.libvirtURI == "test:///default")
     }
 
     @Test("A base image that changed under the disk is noticed")
@@ -135,11 +161,17 @@ struct FilesTests {
         let paths = [file, inner + "/not/yet/there"]
         #expect(
             PathAccess.obstacles(on: paths, for: 64055) == [
-                .init(path: inner, isFolder: true), .init(path: file, isFolder: false),
+                .init(path: inner, isFolder: true, isMine: true),
+                .init(path: file, isFolder: false, isMine: true),
             ])
         #expect(PathAccess.obstacles(on: paths, for: getuid()).isEmpty)
         #expect(chmod(inner, 0o711) == 0)
-        #expect(PathAccess.obstacles(on: paths, for: 64055) == [.init(path: file, isFolder: false)])
+        #expect(
+            PathAccess.obstacles(on: paths, for: 64055) == [.init(path: file, isFolder: false, isMine: true)])
+        #expect(
+            PathAccess.obstacles(on: paths, for: 64055).map { $0.cure(for: 64055) } == [
+                "setfacl -m u:64055:r '\(file)'"
+            ])
         #expect(chmod(file, 0o644) == 0)
         #expect(PathAccess.obstacles(on: paths, for: 64055).isEmpty)
     }

@@ -57,7 +57,7 @@ struct ImageTests {
     func resume() async throws {
         let (source, contentDigest) = try await source()
         let image = MachineConfig.Image(base: .url("file://" + source), sha256: contentDigest)
-        let path = cache.location(of: "file://" + source, digest: contentDigest)
+        let path = cache.location(of: "file://" + source, digest: ImageDigest(contentDigest))
         try MachineFiles.makeDirectory(folder.path + "/cache")
         try MachineFiles.write(Array(sampleDisk().prefix(4096)), to: path + ".part")
         #expect(try bytes(of: try await cache.resolve(image).path) == sampleDisk())
@@ -67,7 +67,7 @@ struct ImageTests {
     func badLeftover() async throws {
         let (source, contentDigest) = try await source()
         let image = MachineConfig.Image(base: .url("file://" + source), sha256: contentDigest)
-        let path = cache.location(of: "file://" + source, digest: contentDigest)
+        let path = cache.location(of: "file://" + source, digest: ImageDigest(contentDigest))
         try MachineFiles.makeDirectory(folder.path + "/cache")
         try MachineFiles.write(Array("old ".utf8), to: path + ".part")
         #expect(try bytes(of: try await cache.resolve(image).path) == sampleDisk())
@@ -82,7 +82,7 @@ struct ImageTests {
         #expect(
             error?.message == "file://\(source) has the sha256 \(contentDigest), but image.sha256 is \(wrong)"
         )
-        let path = cache.location(of: "file://" + source, digest: wrong)
+        let path = cache.location(of: "file://" + source, digest: ImageDigest(wrong))
         #expect(!MachineFiles.exists(path))
         #expect(!MachineFiles.exists(path + ".part"))
     }
@@ -100,8 +100,8 @@ struct ImageTests {
         let headers = try folder.file(
             "headers",
             "HTTP/1.1 302 Found\r\nContent-Length: 5\r\n\r\nHTTP/2 200\r\ncontent-length: 1234\r\n\r\n")
-        #expect(ImageCache.contentLength(headers) == 1234)
-        #expect(ImageCache.contentLength(folder.path + "/none") == nil)
+        #expect(ImageDownload.contentLength(headers) == 1234)
+        #expect(ImageDownload.contentLength(folder.path + "/none") == nil)
     }
 
     @Test("A disk is a thin layer on its base")
@@ -136,7 +136,7 @@ struct ImageTests {
             ("https://a@b@host:1/x@y", "https://host:1/x@y"), ("http://me:secret@host?x", "http://host"),
         ])
     func shownURL(url: String, expected: String) {
-        #expect(ImageCache.shown(url) == expected)
+        #expect(ImageDownload.shown(url) == expected)
     }
 
     @Test("A disk stands on a file in the machine's folder, so that the cache can be cleared")

@@ -36,14 +36,36 @@ struct SnapshotTests {
 
                 """,
             publicKey: "ssh-ed25519 AAAAC3Nza rum-dev\n"),
-        listen: ["vsock"],
+        listen: ["vsock"], listenWithoutVsock: ["tcp:0.0.0.0:2222"],
         token: String(repeating: "0123456789abcdef", count: 4),
         bundleDigest: String(repeating: "fedcba9876543210", count: 4),
-        systemScript: "apt-get update\n", bootScript: "#!/usr/bin/env python3\nprint('hello')")
+        systemScript: "apt-get update\n", bootScript: "#!/usr/bin/env python3\nprint('hello')", userID: 1042,
+        mounts: [
+            .init(type: "9p", tag: "rum1", isReadOnly: true, path: "/work/my data"),
+            .init(type: "virtiofs", tag: "rum0", isReadOnly: false, path: "/work"),
+        ])
 
     @Test("A machine with KVM and vsock that boots from its disk")
     func diskBoot() throws {
         try expectSnapshot(Self.machine.document, "disk-kvm-vsock.xml")
+    }
+
+    @Test("Folders of the host by virtiofs need shared memory, and UEFI is libvirt's to find")
+    func mounts() throws {
+        var machine = Self.machine
+        machine.isEFI = true
+        machine.mounts = [
+            .init(isVirtiofs: true, path: "/home/me/a 'b' & c", tag: "rum0", isReadOnly: false),
+            .init(isVirtiofs: true, path: "/srv", tag: "rum1", isReadOnly: true),
+        ]
+        try expectSnapshot(machine.document, "virtiofs-efi.xml")
+        machine.isEFI = false
+        machine.mounts = machine.mounts.map {
+            var mount = $0
+            mount.isVirtiofs = false
+            return mount
+        }
+        try expectSnapshot(machine.document, "9p.xml")
     }
 
     @Test("An emulated machine without vsock whose kernel is booted directly")
@@ -82,7 +104,11 @@ struct SnapshotTests {
 
     @Test(
         "Every script of the seed is one that sh can read",
-        arguments: ["install", "provision", "provision-report", "provision-system"])
+        arguments: [
+            "install", "make-user", "mount-folders", "read-seed", "rum-agent.init", "rum-agent.openrc",
+            "provision",
+            "provision-report", "provision-system",
+        ])
     func shellSyntax(name: String) async throws {
         let folder = try TestFolder()
         let script = try folder.file(name, try #require(Self.seed.files[name]))
@@ -101,7 +127,7 @@ struct SnapshotTests {
         #expect(files["provision-system"] == nil)
         #expect(files["provision-boot"] == nil)
         #expect(
-            files["rum-agent.service"]?.contains("rum-agent --listen tcp:0.0.0.0:2222 --token-file") == true)
+            files["listen"] == "--listen tcp:0.0.0.0:2222\n")
         try expectSnapshot(try #require(files["user-data"]), "user-data-root.txt")
     }
 

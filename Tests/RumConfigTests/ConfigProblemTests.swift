@@ -32,10 +32,14 @@ struct ConfigProblemTests {
         + "address"
     private static let range =
         "is not min-max such as \"5000-6000\", two ports from 1 to 65535 with min <= max"
-    private static let image = "a URL (http or https) or the path of a qcow2 or raw file"
+    private static let image =
+        "a name of `rum images list`, a URL (http or https), or the path of a qcow2 or raw file"
     private static let uriRule =
         "qemu:///session, qemu:///system, test:///default, or qemu+unix with socket=/PATH: only a libvirt of this "
         + "host"
+    private static let hostFolder = "the path of a folder; a relative one starts at the folder of rum.toml"
+    private static let guestFolder =
+        "an absolute path in the guest such as \"/work\", not one that the system itself lives in"
     private static let nameRule = "1 to 40 letters, digits, '-', '_' and '.', the first a letter or digit"
 
     static let badInputs: [BadInput] = [
@@ -92,6 +96,35 @@ struct ConfigProblemTests {
         BadInput(
             "[ssh]\nauthorized_keys = \"k\"",
             "\(f):2: ssh.authorized_keys: expected a list of texts, not \"k\""),
+        // Mounts.
+        BadInput(
+            "[[mounts]]\nguest = \"/w\"", "\(f):1: mounts[0].host: missing; expected \(hostFolder)"),
+        BadInput(
+            "[[mounts]]\nhost = \".\"\nguest = \"w\"", "\(f):3: mounts[0].guest: \"w\" is not \(guestFolder)"),
+        BadInput(
+            "[[mounts]]\nhost = \".\"\nguest = \"/work/../etc/x\"",
+            "\(f):3: mounts[0].guest: \"/work/../etc/x\" is not \(guestFolder)"),
+        BadInput(
+            "[[mounts]]\nhost = \".\"\nguest = \"/home/\"",
+            "\(f):3: mounts[0].guest: \"/home/\" is not \(guestFolder)"),
+        BadInput(
+            "[[mounts]]\nhost = \".\"\nguest = \"/a\\nb\"",
+            "\(f):3: mounts[0].guest: \"/a\\u{a}b\" is not \(guestFolder)"),
+        BadInput(
+            "[[mounts]]\nhost = \".\"\nguest = \"/w\"\nreadonly = \"true\"",
+            "\(f):4: mounts[0].readonly: expected true or false, without quotes"),
+        BadInput(
+            "[[mounts]]\nhost = \".\"\nguest = \"/w\"\nreadonly = 1",
+            "\(f):4: mounts[0].readonly: expected true or false, not 1"),
+        BadInput(
+            "[[mounts]]\nhost = \".\"\nguest = \"/w\"\n[[mounts]]\nhost = \"a\"\nguest = \"/w/\"",
+            "\(f):6: mounts[1].guest: /w is taken by line 3; expected a path used once"),
+        BadInput(
+            "[provision]\non_failure = \"go\"", "\(f):2: provision.on_failure: \"go\" is not continue or stop"
+        ),
+        BadInput(
+            "[boot]\nkernel = \"k\"\nfirmware = \"uefi\"",
+            "\(f):3: boot.firmware: \"uefi\" is not auto, bios or efi"),
         // Ports.
         BadInput("[[ports]]\nhost = 0\nguest = 80", "\(f):2: ports[0].host: \(number), not 0"),
         BadInput("[[ports]]\nhost = -1\nguest = 80", "\(f):2: ports[0].host: \(number), not -1"),
@@ -191,9 +224,17 @@ struct ConfigProblemTests {
             BadInput("", "\(f): image: missing; expected [image] with base = \(image)"),
             BadInput("[image]\n", "\(f):1: image.base: missing; expected \(image)"),
             BadInput("[image]\nbase = \"\"", "\(f):2: image.base: \"\" is not \(image)"),
+            BadInput(
+                "[image]\nbase = \"debian-21\"",
+                "\(f):2: image.base: there is no image named \"debian-21\"; did you mean debian-11, debian-12, debian-13? "
+                    + "A path needs a / or a suffix."),
+            BadInput(
+                "[image]\nbase = \"almalinux\"",
+                "\(f):2: image.base: there is no image named \"almalinux\"; did you mean alma-9, alma-10? "
+                    + "A path needs a / or a suffix."),
             BadInput("[image]\nbase = \"ftp://x/y\"", "\(f):2: image.base: \"ftp://x/y\" is not \(image)"),
             BadInput(
-                "[image]\nbase = \"x\"\nsha256 = \"abc\"",
+                "[image]\nbase = \"x.img\"\nsha256 = \"abc\"",
                 "\(f):3: image.sha256: \"abc\" is not 64 hexadecimal digits"),
         ])
     func badImage(bad: BadInput) {

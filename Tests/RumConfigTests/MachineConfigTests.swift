@@ -31,6 +31,13 @@ struct RumConfigTests {
         #expect(autoPorts.ignore == Set([PortNumber(5353), PortNumber(5400)].compactMap { $0 }))
         #expect(config.provision.system == "apt-get update\nhost = \"not a key\"\n")
         #expect(config.provision.boot == "true")
+        #expect(config.provision.onFailure == .stop)
+        #expect(config.firmware == .efi)
+        #expect(
+            config.mounts == [
+                .init(host: "/srv/app", guest: "/work"),
+                .init(host: "/srv/shared", guest: "/home/me/shared files", isReadOnly: true),
+            ])
         #expect(config.ssh.user == "me")
         #expect(config.ssh.authorizedKeys == ["ssh-ed25519 AAAA me@here"])
         #expect(config.advanced.libvirtURI == "qemu:///session")
@@ -44,6 +51,9 @@ struct RumConfigTests {
         #expect(config.name == "app")
         #expect(config.image?.base == .path("/srv/app/disk.img"))
         #expect(config.boot == nil)
+        #expect(config.firmware == .auto)
+        #expect(config.mounts.isEmpty)
+        #expect(config.provision.onFailure == .keepGoing)
         #expect(config.resources.cpus == 2)
         #expect(config.resources.memoryMB == 2048)
         #expect("\(config.resources.disk)" == "20G")
@@ -82,6 +92,33 @@ struct RumConfigTests {
     func paths(text: String, expected: String) throws {
         let config = try MachineConfig.parse("image.base = \"\(text)\"", file: "/a/b/rum.toml")
         #expect(config.image?.base == .path(expected))
+    }
+
+    @Test("The firmware can be chosen for an image that boots by itself")
+    func firmware() throws {
+        let config = try MachineConfig.parse(
+            smallSample + "\n[boot]\nfirmware = \"efi\"", file: "/a/rum.toml")
+        #expect(config.boot == nil)
+        #expect(config.firmware == .efi)
+    }
+
+    @Test(
+        "A word without / and suffix is the name of an image",
+        arguments: ["debian-12", "ubuntu-24.04", "arch"])
+    func imageName(name: String) throws {
+        let config = try MachineConfig.parse("image.base = \"\(name)\"", file: "/a/b/rum.toml")
+        #expect(config.image?.base == .named(try #require(NamedImage.named(name))))
+    }
+
+    @Test("Every named image has a URL of its own, and a list of checksums beside it")
+    func imageTable() {
+        #expect(Set(NamedImage.all.map(\.name)).count == NamedImage.all.count)
+        #expect(Set(NamedImage.all.map(\.url)).count == NamedImage.all.count)
+        for image in NamedImage.all {
+            #expect(image.url.hasPrefix("https://") && image.sums.hasPrefix("https://"))
+            let folder = image.url.split(separator: "/").dropLast()
+            #expect(image.sums.split(separator: "/").dropLast() == folder, "\(image.name)")
+        }
     }
 
     @Test("One host port may be bound on two different addresses")

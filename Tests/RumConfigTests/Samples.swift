@@ -10,6 +10,7 @@ let fullSample = """
     kernel = "vmlinuz"
     initrd = "boot/initrd.img"
     cmdline = "root=/dev/vda rw"
+    firmware = "efi"
 
     [resources]
     cpus = 4
@@ -32,6 +33,18 @@ let fullSample = """
     ignore = [5353, 5400]
     allow = "host"
     max = 2000
+
+    [[mounts]]
+    host = "."
+    guest = "/work"
+
+    [[mounts]]
+    host = "../shared"
+    guest = "/home/me/shared files/"
+    readonly = true
+
+    [provision]
+    on_failure = "stop"
 
     [provision.system]
     script = \"\"\"

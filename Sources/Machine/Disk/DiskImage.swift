@@ -78,14 +78,4 @@ enum DiskImage {
         // GNU marks names with odd characters by a backslash in front of the digest.
         return String(output.drop { $0 == "\\" }.prefix(64))
     }
-
-    /// Throws unless the file at `path` has the digest `expected`.
-    static func check(_ path: String, digest expected: String, source: String) async throws(MachineError) {
-        let actual = try await digest(path)
-        guard actual == expected else {
-            throw MachineError(
-                .image, "\(source) has the sha256 \(actual), but image.sha256 is \(expected)",
-                hint: "If the image is the one you want, set image.sha256 to the first of these.")
-        }
-    }
 }

@@ -1,4 +1,3 @@
-internal import FoundationEssentials
 internal import RumConfig
 
 /// Turns `image.base` into a file on this host, downloading it once.
@@ -6,6 +5,8 @@ struct ImageCache: Sendable {
     /// The folder of downloaded images.
     let directory: String
     let progress: MachineProgress
+    /// RUM_IMAGE_MIRROR: a URL that stands for the `https://` of named images; nil for their own servers.
+    var mirror: String?
 
     /// An image that was looked at, and is fit to start from.
     struct Base: Hashable, Sendable {
@@ -15,19 +16,55 @@ struct ImageCache: Sendable {
         let isCached: Bool
     }
 
-    /// The image, checked against its sha256 and by its content; unpacked if it was packed.
+    /// The image, checked against its digest and by its content; unpacked if it was packed.
     func resolve(_ image: MachineConfig.Image) async throws(MachineError) -> Base {
+        let digest = image.sha256.flatMap { ImageDigest($0) }
         switch image.base {
-        case .path(let path): return try await local(path, digest: image.sha256)
-        case .url(let url): return try await download(url, digest: image.sha256)
+        case .path(let path): return try await local(path, digest: digest)
+        case .url(let url): return try await download(url, digest: digest, origin: ImageDigest.pinned)
+        case .named(let named): return try await self.named(named, pinned: digest)
         }
     }
 
-    private func local(_ path: String, digest: String?) async throws(MachineError) -> Base {
+    /// A named image: what its makers' list of checksums says now. Without a network, the newest that is cached.
+    private func named(_ image: NamedImage, pinned: ImageDigest?) async throws(MachineError) -> Base {
+        let url = mirrored(image.url)
+        if let pinned { return try await download(url, digest: pinned, origin: ImageDigest.pinned) }
+        let sums = mirrored(image.sums)
+        progress(MachineStep("Asking for the checksum of \(image.name)"))
+        let list: String
+        do throws(MachineError) {
+            list = try await ImageDownload(url: sums, progress: progress).text()
+        } catch {
+            guard error.kind != .interrupted, let cached = newest(of: url) else { throw error }
+            progress(MachineStep("\(error.message); using the \(image.name) that is cached"))
+            return cached
+        }
+        guard let digest = ImageDigest.find(Self.file(of: url), in: list) else {
+            throw MachineError(
+                .image, "\(ImageDownload.shown(sums)) has no checksum of \(Self.file(of: url))",
+                hint: "Its makers may have moved it: give the URL of an image in image.base.")
+        }
+        return try await download(url, digest: digest, origin: "the \(digest.name) its makers publish")
+    }
+
+    private func mirrored(_ url: String) -> String {
+        guard let mirror, url.hasPrefix("https://") else { return url }
+        return (mirror.hasSuffix("/") ? mirror : mirror + "/") + url.dropFirst("https://".count)
+    }
+
+    /// The image of `url` that was downloaded last, of whichever digest.
+    private func newest(of url: String) -> Base? {
+        let files = CachedImage.all(in: directory).filter { $0.isImage && $0.isOf(Self.file(of: url)) }
+        guard let path = files.max(by: { $0.modified < $1.modified })?.path else { return nil }
+        return (try? DiskImage.info(path)).map { Base(path: path, info: $0, isCached: true) }
+    }
+
+    private func local(_ path: String, digest: ImageDigest?) async throws(MachineError) -> Base {
         let file = try ImageFile(path)
         if let digest {
-            progress(MachineStep("Checking the image's sha256"))
-            try await DiskImage.check(path, digest: digest, source: path)
+            progress(MachineStep("Checking the image's \(digest.name)"))
+            try await digest.check(path, source: path, origin: ImageDigest.pinned)
         }
         guard case .packed = file.content else { return try await checked(path) }
         let stamp = try BaseStamp(path: path)
@@ -77,12 +114,21 @@ struct ImageCache: Sendable {
 
     /// Unpacks the file at `path`, whatever it is packed with, to `target`.
     private func unpack(_ path: String, to target: String) async throws(MachineError) {
-        guard case .packed(let packing) = try ImageFile(path).content else { return }
+        let file = try ImageFile(path)
+        guard case .packed(let packing) = file.content else { return }
+        let limit = MachineLimits.unpackedSize(of: file.size)
         progress(MachineStep("Unpacking \(path) with \(packing.tool.name)"))
         do throws(MachineError) {
-            try await packing.tool.write(output: ["-dc", "--", path], to: target)
+            try await packing.tool.write(output: ["-dc", "--", path], to: target, atMost: limit)
         } catch {
+            let size = MachineFiles.size(of: target)
             try MachineFiles.remove(target)
+            if size >= limit {
+                throw ImageFault(
+                    "unpacks to more than \(ByteSize(bytes: limit)), the most for \(file.size) packed bytes",
+                    hint: "If it is right so, unpack it by hand, and name the disk image that comes out."
+                ).error(path)
+            }
             guard error.kind == .tool else { throw error }
             throw ImageFault("cannot be unpacked: \(error.message)", hint: "Fetch it again.").error(path)
         }
@@ -90,20 +136,26 @@ struct ImageCache: Sendable {
 
     /// Where the image of `url` is cached. With a digest the name follows the content, so that a new digest
     /// means a new download.
-    func location(of url: String, digest: String?) -> String {
+    func location(of url: String, digest: ImageDigest?) -> String {
+        "\(directory)/\(digest?.prefix ?? Fingerprint.of(url))-\(Self.file(of: url))"
+    }
+
+    /// The name of the file that `url` ends with, in plain letters.
+    private static func file(of url: String) -> String {
         let last = url.split(separator: "/").last.map(String.init) ?? "image"
-        let name = String(
+        return String(
             last.prefix { $0 != "?" && $0 != "#" }.filter {
                 $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0))
             }.suffix(80))
-        return "\(directory)/\(digest ?? Fingerprint.of(url))-\(name)"
     }
 
-    private func download(_ url: String, digest: String?) async throws(MachineError) -> Base {
+    private func download(
+        _ url: String, digest: ImageDigest?, origin: String
+    ) async throws(MachineError) -> Base {
         let path = location(of: url, digest: digest)
-        return try await once(path, waitingFor: Self.shown(url)) { () async throws(MachineError) in
+        return try await once(path, waitingFor: ImageDownload.shown(url)) { () async throws(MachineError) in
             let part = path + ".part"
-            try await fetch(url, to: part, digest: digest)
+            try await fetch(url, to: part, digest: digest, origin: origin)
             do throws(MachineError) {
                 guard case .packed = try ImageFile(part).content else { return part }
                 try await unpack(part, to: path + ".unpacked")
@@ -118,119 +170,23 @@ struct ImageCache: Sendable {
 
     /// Downloads into `part`. What an earlier try left is continued only when a digest can tell a mixture of two
     /// versions from the image.
-    private func fetch(_ url: String, to part: String, digest: String?) async throws(MachineError) {
+    private func fetch(
+        _ url: String, to part: String, digest: ImageDigest?, origin: String
+    ) async throws(MachineError) {
         let resumes = digest != nil && MachineFiles.exists(part)
         if !resumes { try MachineFiles.remove(part) }
         do {
-            try await transfer(url, to: part)
+            try await ImageDownload(url: url, progress: progress).write(to: part)
             guard let digest else { return }
-            progress(MachineStep("Checking the image's sha256"))
-            try await DiskImage.check(part, digest: digest, source: Self.shown(url))
+            progress(MachineStep("Checking the image's \(digest.name)"))
+            try await digest.check(part, source: ImageDownload.shown(url), origin: origin)
         } catch let error where error.kind == .image && resumes {
             try MachineFiles.remove(part)
-            try await fetch(url, to: part, digest: digest)
+            try await fetch(url, to: part, digest: digest, origin: origin)
         } catch {
             // Only an interrupted transfer is worth keeping.
             if error.kind == .image { try MachineFiles.remove(part) }
             throw error
         }
-    }
-
-    private func transfer(_ url: String, to part: String) async throws(MachineError) {
-        let headers = part + ".headers"
-        try MachineFiles.remove(headers)
-        let start = Self.size(of: part)
-        let progress = progress
-        let shown = Self.shown(url)
-        // Not what ~/.curlrc says: --disable must come first. The URL is no argument, since those can be seen by all.
-        let arguments = [
-            "--disable", "--proto", "=http,https,file", "--proto-redir", "=http,https", "--fail",
-            "--location", "--silent", "--show-error",
-            "--connect-timeout", "\(MachineLimits.connectSeconds)",
-            "--speed-limit", "1", "--speed-time", "\(MachineLimits.silenceSeconds)", "--continue-at", "-",
-            "--dump-header", headers,
-            "--output", part, "--config", "-",
-        ]
-        progress(MachineStep("Downloading \(shown)"))
-        let outcome = await withTaskGroup(of: Result<Tool.Outcome, MachineError>?.self) { group in
-            group.addTask {
-                do throws(MachineError) {
-                    return .success(
-                        try await Tool.curl.outcome(of: arguments, input: Self.configuration(url)))
-                } catch {
-                    return .failure(error)
-                }
-            }
-            group.addTask {
-                while (try? await Task.sleep(for: MachineLimits.progressInterval)) != nil {
-                    let total = Self.contentLength(headers).map { $0 + start }
-                    let size = Double(Self.size(of: part))
-                    // The sentence stays the same, so that it is one line however long it takes.
-                    progress(
-                        MachineStep(
-                            "Downloading \(shown)",
-                            fraction: total.map { $0 > 0 ? min(1, size / Double($0)) : 1 }))
-                }
-                return nil
-            }
-            let first = await group.next()
-            group.cancelAll()
-            return first ?? nil
-        }
-        try MachineFiles.remove(headers)
-        guard let outcome else {
-            throw MachineError(.tool, "the download of \(shown) was interrupted", hint: "Run it again.")
-        }
-        try Self.check(try outcome.get(), url: shown)
-    }
-
-    /// The URL as it is shown: without name, password and query, which may hold secrets.
-    static func shown(_ url: String) -> String {
-        guard let mark = url.firstRange(of: "://") else { return url }
-        let rest = url[mark.upperBound...].prefix { $0 != "?" && $0 != "#" }
-        let host = rest.prefix { $0 != "/" }
-        let visible = host.lastIndex(of: "@").map { rest[rest.index(after: $0)...] } ?? rest
-        return String(url[..<mark.upperBound] + visible)
-    }
-
-    /// A line of curl's configuration (curl(1), --config).
-    private static func configuration(_ url: String) -> String {
-        let escaped = url.reduce(into: "") { $0 += $1 == "\"" || $1 == "\\" ? "\\\($1)" : "\($1)" }
-        return "url = \"\(escaped)\"\n"
-    }
-
-    /// Turns curl's exit into an error; its codes are those of curl(1), EXIT CODES.
-    private static func check(_ outcome: Tool.Outcome, url: String) throws(MachineError) {
-        if outcome.succeeded { return }
-        let message = "cannot download \(url): \(outcome.complaint)"
-        switch outcome.exitCode {
-        case 35, 51, 58, 60, 77:
-            throw MachineError(
-                .tool, message,
-                hint: "Check that this server speaks https, this host's clock, and its ca-certificates.")
-        case 6, 7, 28:
-            throw MachineError(
-                .tool, message, hint: "Check the network; image.base may also be the path of a file.")
-        case 22, 33, 36:
-            // Refused by the server, or it cannot continue.
-            throw MachineError(.image, message, hint: "Check the URL in image.base.")
-        case 23: throw MachineError(.files, message, hint: "Free some disk space, or set RUM_CACHE.")
-        default:
-            throw MachineError(.tool, message, hint: "Run it again to continue, or fetch the image by hand.")
-        }
-    }
-
-    private static func size(of path: String) -> Int {
-        let attributes = try? FileManager.default.attributesOfItem(atPath: path)
-        return (attributes?[.size] as? UInt64).flatMap(Int.init(exactly:)) ?? 0
-    }
-
-    /// The Content-Length of the last response in a file of headers; redirects come before it.
-    static func contentLength(_ path: String) -> Int? {
-        guard let bytes = FileManager.default.contents(atPath: path) else { return nil }
-        let lines = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline)
-        let prefix = "content-length:"
-        return lines.last { $0.lowercased().hasPrefix(prefix) }
-            .flatMap { Int($0.dropFirst(prefix.count).filter { !$0.isWhitespace }) }
     }
 }

@@ -5,6 +5,8 @@ struct RootDisk {
     let config: MachineConfig
     let files: MachineFiles
     let progress: MachineProgress
+    /// RUM_IMAGE_MIRROR.
+    var mirror: String?
 
     /// Follows a larger `resources.disk`; a smaller one would cut off data, so it waits for the next reset.
     func grow() async throws(MachineError) {
@@ -20,7 +22,8 @@ struct RootDisk {
     func replace(_ record: inout MachineRecord) async throws(MachineError) {
         guard let image = config.image else { return }
         let instanceID = MachineRecord.newInstanceID()
-        let cache = ImageCache(directory: files.cache + "/images", progress: progress)
+        let cache = ImageCache(
+            directory: files.cache + "/images", progress: progress, mirror: mirror)
         let base = try await own(try await cache.resolve(image), for: instanceID)
         progress(MachineStep("Creating a \(config.resources.disk) disk on top of \(base.path)"))
         let stamp = try BaseStamp(path: base.path)

@@ -53,7 +53,7 @@ package struct HostCheck: Sendable {
             do throws(MachineError) {
                 let version = try await machine.hypervisor.version()
                 return LibvirtFacts(
-                    answer: .version(version),
+                    answer: .version("\(version / 1_000_000).\(version / 1000 % 1000).\(version % 1000)"),
                     emulator: await Self.result { () async throws(MachineError) in
                         try await machine.hypervisor.emulator(machine: type)
                     },

@@ -21,6 +21,21 @@ package struct DomainXML: Hashable, Sendable {
     package var consoleLog: String
     /// Whether the guest gets a vsock device, with a CID that libvirt chooses at every start.
     package var hasVsock: Bool
+    /// Whether UEFI starts the disk; libvirt finds the firmware.
+    package var isEFI = false
+    /// The folders of the host that the guest sees.
+    package var mounts: [Mount] = []
+
+    /// A folder of the host.
+    package struct Mount: Hashable, Sendable {
+        /// Whether virtiofsd serves it, and not QEMU.
+        package var isVirtiofs: Bool
+        package var path: String
+        /// What the guest knows it by.
+        package var tag: String
+        /// Refused by the host, whatever the guest does.
+        package var isReadOnly: Bool
+    }
 
     /// A base image, which is only read.
     package struct Base: Hashable, Sendable {
@@ -46,6 +61,7 @@ package struct DomainXML: Hashable, Sendable {
                 XMLElement("name", text: name),
                 XMLElement("uuid", text: uuid),
                 XMLElement("memory", ["unit": "MiB"], text: "\(memoryMB)"),
+            ] + sharedMemory + [
                 XMLElement("vcpu", text: "\(cpus)"),
                 os,
                 XMLElement("features", children: [XMLElement("acpi"), XMLElement("apic")]),
@@ -59,6 +75,35 @@ package struct DomainXML: Hashable, Sendable {
             ])
     }
 
+    /// virtiofsd reads and writes the guest's memory.
+    private var sharedMemory: [XMLElement] {
+        guard mounts.contains(where: \.isVirtiofs) else { return [] }
+        return [
+            XMLElement(
+                "memoryBacking",
+                children: [
+                    XMLElement("source", ["type": "memfd"]), XMLElement("access", ["mode": "shared"]),
+                ])
+        ]
+    }
+
+    private static func filesystem(_ mount: Mount) -> XMLElement {
+        var element = XMLElement("filesystem", ["type": "mount", "accessmode": "passthrough"])
+        if mount.isVirtiofs {
+            element.children.append(XMLElement("driver", ["type": "virtiofs"]))
+        } else {
+            // `squash`: an owner that QEMU may not give to a file is no error. `remap`: file systems below the folder
+            // may use the same inode numbers.
+            element = XMLElement(
+                "filesystem", ["type": "mount", "accessmode": "squash", "multidevs": "remap"])
+        }
+        element.children += [
+            XMLElement("source", ["dir": mount.path]), XMLElement("target", ["dir": mount.tag]),
+        ]
+        if mount.isReadOnly { element.children.append(XMLElement("readonly")) }
+        return element
+    }
+
     private var os: XMLElement {
         var children = [XMLElement("type", ["arch": "x86_64", "machine": machine], text: "hvm")]
         if let kernel {
@@ -70,7 +115,13 @@ package struct DomainXML: Hashable, Sendable {
         } else {
             children.append(XMLElement("boot", ["dev": "hd"]))
         }
-        return XMLElement("os", children: children)
+        guard isEFI else { return XMLElement("os", children: children) }
+        // Images of others are not signed with the keys of this firmware.
+        children.insert(
+            XMLElement(
+                "firmware", children: [XMLElement("feature", ["enabled": "no", "name": "secure-boot"])]),
+            at: 1)
+        return XMLElement("os", ["firmware": "efi"], children: children)
     }
 
     private var devices: [XMLElement] {
@@ -94,6 +145,7 @@ package struct DomainXML: Hashable, Sendable {
                 "rng", ["model": "virtio"],
                 children: [XMLElement("backend", ["model": "random"], text: "/dev/urandom")]),
         ]
+        devices += mounts.map(Self.filesystem)
         if hasVsock {
             let cid = XMLElement("cid", ["auto": "yes"])
             devices.append(XMLElement("vsock", ["model": "virtio"], children: [cid]))

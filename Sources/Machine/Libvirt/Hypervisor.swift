@@ -72,13 +72,11 @@ actor Hypervisor {
         return LiveXML.emulator(String(cString: text)) ?? "unknown"
     }
 
-    /// The version of the daemon, such as `9.0.0`.
-    func version() throws(MachineError) -> String {
-        var number: UInt = 0
-        guard virConnectGetLibVersion(try openConnection(), &number) == 0 else {
-            throw LibvirtError.last("ask for libvirt's version").machineError(.libvirt)
-        }
-        return "\(number / 1_000_000).\(number / 1000 % 1000).\(number % 1000)"
+    /// The version of libvirt's daemon: a million for each major, a thousand for each minor number.
+    func version() throws(MachineError) -> UInt {
+        var version: UInt = 0
+        guard virConnectGetLibVersion(try openConnection(), &version) == 0 else { return 0 }
+        return version
     }
 
     /// The user as which the daemon runs QEMU; nil when it does not say.
@@ -123,7 +121,9 @@ actor Hypervisor {
     /// Creates the domain of `document`, or replaces the definition of the one with its name and UUID.
     func define(_ document: String) throws(MachineError) {
         guard let domain = virDomainDefineXMLFlags(try openConnection(), document, 0) else {
-            throw LibvirtError.last("define the machine").machineError(.startFailed)
+            let error = LibvirtError.last("define the machine")
+            throw error.machineError(
+                .startFailed, hint: error.meansNoFirmware ? LibvirtError.firmwareHint : nil)
         }
         virDomainFree(domain)
     }
@@ -177,6 +177,7 @@ actor Hypervisor {
         try change(name) { domain throws(LibvirtError) in
             let flags =
                 VIR_DOMAIN_UNDEFINE_MANAGED_SAVE.rawValue | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA.rawValue
+                | VIR_DOMAIN_UNDEFINE_NVRAM.rawValue
             // The test driver knows no flags but that of saved states.
             if virDomainUndefineFlags(domain, flags) == 0 || virDomainUndefine(domain) == 0 { return }
             throw .last("remove the machine's definition")

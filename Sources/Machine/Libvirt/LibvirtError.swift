@@ -56,6 +56,14 @@ struct LibvirtError: Error, Hashable, Sendable {
     /// Whether a start failed for want of KVM on this host, in the words of libvirt and QEMU.
     var meansNoKVM: Bool { says(Self.kvmComplaints) }
 
+    /// Whether a start failed for want of virtiofs on this host.
+    var meansNoVirtiofs: Bool { says(Self.virtiofsComplaints) }
+
+    /// Whether a start failed since the host has no UEFI for guests.
+    var meansNoFirmware: Bool { says(["unable to find any firmware", "no firmware", "firmware to satisfy"]) }
+
+    static let firmwareHint = "Install UEFI for guests, on Debian with: apt install ovmf"
+
     private func says(_ complaints: [String]) -> Bool {
         let message = message.lowercased()
         return complaints.contains { message.contains($0) }
@@ -64,6 +72,8 @@ struct LibvirtError: Error, Hashable, Sendable {
     private static let vsockComplaints = [
         "vhost-vsock", "vhost_vsock", "vsock device", "vsock is not supported", "guest cid",
     ]
+
+    private static let virtiofsComplaints = ["virtiofs", "vhost-user-fs"]
 
     private static let kvmComplaints = [
         // libvirt: no such domain type, or an emulator that cannot do it.

@@ -14,6 +14,8 @@ package struct GuestSeed: Hashable, Sendable {
     var hostKey: SSHKeys.Host?
     /// What the agent listens on, such as `vsock`.
     package var listen: [String]
+    /// What it listens on in a guest that has no vsock after all; nil: on the same.
+    package var listenWithoutVsock: [String]?
     /// The agent's token in its written form.
     package var token: String
     /// The SHA-256 of the agent's bundle; the guest installs the bundle when it has another one.
@@ -22,6 +24,19 @@ package struct GuestSeed: Hashable, Sendable {
     package var systemScript: String?
     /// Run as root at every boot.
     package var bootScript: String?
+    /// The user ID that `user` gets where it is free; nil leaves it to the guest.
+    package var userID: UInt32?
+    /// The folders of the host that are mounted at every boot.
+    package var mounts: [Mount] = []
+
+    package struct Mount: Hashable, Sendable {
+        /// The guest's type of file system: `virtiofs` or `9p`.
+        package var type: String
+        /// What the device is known by.
+        package var tag: String
+        package var isReadOnly: Bool
+        package var path: String
+    }
 
     /// The files of the seed but the bundle itself, which is `rum-agent.tar.gz`.
     package var files: [String: String] {
@@ -31,13 +46,30 @@ package struct GuestSeed: Hashable, Sendable {
             "install": Self.text(PackageResources.install_sh),
             "provision": Self.text(PackageResources.provision_sh),
             "provision-report": Self.text(PackageResources.provision_report_sh),
+            "read-seed": Self.text(PackageResources.read_seed_sh),
+            "listen": Self.arguments(listen),
             "rum-agent.service": agentUnit,
+            "rum-agent.init": Self.text(PackageResources.agent_service_sh),
+            "rum-agent.openrc": Self.openRCScript,
+            "rum-seed.service": Self.seedUnit,
             "rum-provision.service": provisionUnit,
             "rum-agent.sha256": bundleDigest + "\n",
             "token": token + "\n",
+            "user": "\(user)\n\(userID.map { "\($0)" } ?? "")\n",
+            "authorized_keys": authorizedKeys.map { $0 + "\n" }.joined(),
+            "make-user": Self.text(PackageResources.make_user_sh),
+            "mount-folders": Self.text(PackageResources.mount_folders_sh),
         ]
         files["ssh_host_ed25519_key"] = hostKey?.privateKey
         files["ssh_host_ed25519_key.pub"] = hostKey?.publicKey
+        // The path comes last, since it may hold spaces.
+        files["mounts"] =
+            mounts.isEmpty
+            ? nil
+            : mounts.sorted { $0.path < $1.path }.map {
+                "\($0.type) \($0.tag) \($0.isReadOnly ? "ro" : "rw") \($0.path)\n"
+            }.joined()
+        files["listen-without-vsock"] = listenWithoutVsock.map(Self.arguments)
         files["provision-system"] = systemScript.map(Self.script)
         files["provision-boot"] = bootScript.map(Self.script)
         return files
@@ -102,7 +134,7 @@ package struct GuestSeed: Hashable, Sendable {
 
         [Service]
         ExecStartPre=-/bin/sh -c 'modprobe -qa vmw_vsock_virtio_transport inet_diag tcp_diag'
-        ExecStart=/opt/rum/rum-agent \(agentArguments)
+        ExecStart=@PROGRAM@ @LISTEN@ --token-file /etc/rum/token
         Restart=always
         RestartSec=200ms
         KillMode=process
@@ -118,9 +150,35 @@ package struct GuestSeed: Hashable, Sendable {
         """
     }
 
-    private var agentArguments: String {
-        (listen.map { "--listen \($0)" } + ["--token-file /etc/rum/token"]).joined(separator: " ")
+    private static func arguments(_ listen: [String]) -> String {
+        listen.map { "--listen \($0)" }.joined(separator: " ") + "\n"
     }
+
+    /// For guests without cloud-init, in which `install` was run by hand.
+    private static let seedUnit = """
+        [Unit]
+        Description=Read the seed of rum
+        ConditionPathExists=!/run/rum/install.log
+
+        [Service]
+        Type=oneshot
+        ExecStart=/bin/sh /var/lib/rum/read-seed
+        StandardOutput=journal+console
+        StandardError=journal+console
+
+        [Install]
+        WantedBy=multi-user.target
+
+        """
+
+    private static let openRCScript = """
+        #!/sbin/openrc-run
+        description="rum agent"
+        depend() { need localmount; }
+        start() { /var/lib/rum/agent-service start; }
+        stop() { /var/lib/rum/agent-service stop; }
+
+        """
 
     /// Started by `install`, not enabled, so that it never runs scripts of the boot before.
     private var provisionUnit: String {

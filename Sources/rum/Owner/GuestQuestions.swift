@@ -14,20 +14,23 @@ final class GuestQuestions: Sendable {
     /// How long an answer holds: `rum ports --watch` asks each second, and several may.
     private static let freshness = Duration.milliseconds(900)
 
-    private let address: AgentAddress
+    private let place: Mutex<AgentAddress>
     private let token: MachineToken?
     private let last = Mutex<(time: ContinuousClock.Instant, listeners: [PortNumber: ListeningSocket])?>(nil)
 
     init(address: AgentAddress, token: MachineToken?) {
-        self.address = address
+        place = Mutex(address)
         self.token = token
     }
+
+    /// Asks at another address from now on.
+    func reach(_ address: AgentAddress) { place.withLock { $0 = address } }
 
     /// Runs `body` with a connection to the agent; nil when it does not answer in time.
     func ask<Answer: Sendable>(
         _ body: @escaping @Sendable (AgentConnection) async throws -> Answer
     ) async -> Answer? {
-        let dialer = AgentDialer(address: address, timeout: Self.timeout)
+        let dialer = AgentDialer(address: place.withLock { $0 }, timeout: Self.timeout)
         return try? await AgentConnection.with(token: token, firstAnswerWithin: AgentLimits.onlyAnswer) {
             try await dialer.dial(.rpc)
         } _: {

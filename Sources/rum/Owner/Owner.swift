@@ -17,7 +17,7 @@ import Synchronization
 /// socket. It is a `rum up` in a terminal, or the background process of `rum up -d`.
 final class Owner: Sendable {
     private let machine: VirtualMachine
-    private let running: RunningMachine
+    private let place: Mutex<RunningMachine>
     private let output: EventOutput
     private let voice: OwnerVoice
     private let agentTimeout: Duration
@@ -28,12 +28,15 @@ final class Owner: Sendable {
     /// Whether the machine runs, as far as known.
     let machineRuns = Atomic(true)
 
+    /// How the agent is reached.
+    private var running: RunningMachine { place.withLock { $0 } }
+
     init(
         _ machine: VirtualMachine, _ running: RunningMachine, output: EventOutput, agentTimeout: Duration,
         isBackground: Bool, isFresh: Bool
     ) {
         self.machine = machine
-        self.running = running
+        place = Mutex(running)
         self.output = output
         self.agentTimeout = agentTimeout
         self.isBackground = isBackground
@@ -54,16 +57,15 @@ final class Owner: Sendable {
         let session = ForwardSession(
             agent: running.address, token: running.token, policy: policy,
             engine: try RelayEngine.forHost(output), emit: voice.tell)
+        let guest = GuestQuestions(address: running.address, token: running.token)
         let service = OwnerService(
-            hello: hello, session: session,
-            guest: GuestQuestions(address: running.address, token: running.token),
-            subscribers: voice.subscribers)
+            hello: hello, session: session, guest: guest, subscribers: voice.subscribers)
         try await withThrowingTaskGroup(of: Void.self) { group in
             // In a group of its own: it still has to tell how the rest has ended.
             group.addTask { try await server.serve { await service.handle($0, $1) } }
             defer { group.cancelAll() }
             do {
-                try await own(session, service)
+                try await own(session, service, guest)
                 voice.subscribers.tell(.ended(ControlEnd(code: 0)))
             } catch {
                 let failure = error as? CommandFailure
@@ -86,19 +88,23 @@ final class Owner: Sendable {
         }
     }
 
-    private func own(_ session: ForwardSession, _ service: OwnerService) async throws {
+    private func own(
+        _ session: ForwardSession, _ service: OwnerService, _ guest: GuestQuestions
+    ) async throws {
         let ready = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingOldest(1))
+        let started = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingOldest(1))
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.watchMachine(session) }
+            group.addTask { try await self.watchStart(session, guest, until: started.stream) }
             group.addTask {
                 await service.untilStopped()
                 if !Task.isCancelled { self.voice.say("Ended by another command") }
             }
             group.addTask {
                 // The second goes on until all ends.
-                async let provisioning: Void = self.tellProvisioning(once: ready.stream)
-                await LogFiles.keepSmall(self.machine.files, withOwn: self.isBackground)
-                await provisioning
+                async let files: Void = LogFiles.keepSmall(self.machine.files, withOwn: self.isBackground)
+                try await self.tellProvisioning(once: ready.stream)
+                await files
             }
             voice.say("Waiting for the agent in the guest")
             let greetings = AsyncStream<AgentInfo>.makeStream()
@@ -108,6 +114,7 @@ final class Owner: Sendable {
                     self.voice.say(
                         "The agent \(info.version) is ready (\(source.mode.rawValue), \(source.push.rawValue))"
                     )
+                    started.continuation.finish()
                     await service.tellReport()
                     ready.continuation.finish()
                 }
@@ -142,9 +149,36 @@ final class Owner: Sendable {
         }
     }
 
-    /// Shows what the scripts of rum.toml say while they run, and how they ended. Their failure ends nothing: the
-    /// machine runs, and somebody has to look.
-    private func tellProvisioning(once ready: AsyncStream<Void>) async {
+    /// Says what the console tells about the guest's start until the agent is there, and then waits to be cancelled.
+    private func watchStart(
+        _ session: ForwardSession, _ guest: GuestQuestions, until started: AsyncStream<Void>
+    ) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { [machine, voice] in
+                try await machine.watchConsole { news in
+                    if let sentence = news.sentence(domain: machine.domain) { voice.say(sentence) }
+                    if news == .noVsock { try await self.reachWithoutVsock(session, guest) }
+                }
+            }
+            group.addTask { for await _ in started {} }
+            try await group.next()
+            group.cancelAll()
+        }
+        while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
+    }
+
+    private func reachWithoutVsock(_ session: ForwardSession, _ guest: GuestQuestions) async throws {
+        let now = try await explained { () async throws(MachineError) in
+            try await machine.withoutVsock { [voice] in voice.say($0.sentence) }
+        }
+        place.withLock { $0 = now }
+        guest.reach(now.address)
+        session.reach(now.address)
+    }
+
+    /// Shows what the scripts of rum.toml say while they run, and how they ended. Their failure ends nothing, since the
+    /// machine runs and somebody has to look, unless rum.toml asks for it.
+    private func tellProvisioning(once ready: AsyncStream<Void>) async throws {
         let scripts = machine.config.provision
         guard scripts.system != nil || scripts.boot != nil else { return }
         let provisioning = Provisioning(machine: running)
@@ -160,7 +194,11 @@ final class Owner: Sendable {
         else { return }
         // Of a machine that ran already, only a failure is news.
         if end.progress == .failed {
-            voice.say("Provisioning \(end.text); `rum logs \(machine.config.name) --provision` shows all")
+            let cure = "`rum logs \(machine.config.name) --provision` shows all"
+            if scripts.onFailure == .stop {
+                throw CommandFailure("provisioning \(end.text)", hint: "the machine runs on; \(cure)")
+            }
+            voice.say("Provisioning \(end.text); \(cure)")
         } else if isFresh, end.script != nil {
             voice.say("Provisioning \(end.text)")
         }
