@@ -3,10 +3,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # Every target with a line of help; none of them is a file.
-.PHONY: $(shell awk -F ':.*\#\# ' '/^[a-z-]+:.*\#\# / { print $$1 }' $(MAKEFILE_LIST))
+.PHONY: $(shell awk -F ':.*\#\# ' '/^[a-z0-9-]+:.*\#\# / { print $$1 }' $(MAKEFILE_LIST))
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Compile rum and rum-agent for use (release)
 	scripts/setup-packages build
@@ -36,6 +36,11 @@ test-vsock: ## Prove rum over a real AF_VSOCK, on a host kernel of its own
 	scripts/setup-packages build vsock
 	scripts/build-release
 	Tests/vsock-rig/test cloud
+
+test-vsock-noipv6: ## The same on a guest whose kernel has no IPv6
+	scripts/setup-packages build vsock
+	scripts/build-release
+	Tests/vsock-rig/test noipv6
 
 test-faults: ## Break things around a running guest and time the way back
 	scripts/setup-packages build demo

@@ -28,6 +28,11 @@ def comes_up(guest):
     return f"CID {guest.cid()}"
 
 
+def has_no_ipv6(guest):
+    said = guest.guest("ls /proc/net").split()
+    check("tcp" in said and "tcp6" not in said, f"/proc/net has {said}")
+
+
 def opens_at_once(guest):
     count = 12
     start = guest.up.mark()

@@ -1,7 +1,7 @@
 """The product over a real AF_VSOCK: `rum up` on a guest that libvirt gave a CID. Run on a host with /dev/vhost-vsock.
 
-vsock-test.py RIG cloud|tiny: RIG is the folder with the guests; rum, rum-agent.tar.gz and test-peer lie in the current
-one. Prints a line a check; exits 1 when one failed. What helps to find out why is then in out/.
+vsock-test.py RIG cloud|tiny|noipv6: RIG is the folder with the guests; rum, rum-agent.tar.gz and test-peer lie in the
+current one. Prints a line a check; exits 1 when one failed. What helps to find out why is then in out/.
 """
 
 import glob
@@ -17,7 +17,7 @@ from harness import Machine, Program, add_boot_script, initramfs_toml, pack_init
 from rig import Checks, watchdog
 
 RIG, KIND = sys.argv[1:3]
-KERNEL = f"{RIG}/{KIND}/" + {"cloud": "vmlinuz", "tiny": "vmlinux"}[KIND]
+KERNEL = f"{RIG}/{KIND}/" + {"cloud": "vmlinuz", "tiny": "vmlinux", "noipv6": "vmlinux"}[KIND]
 RUM = os.path.abspath("rum")
 
 
@@ -84,6 +84,8 @@ def main():
             def run(title, check, *more):
                 runner.run(title, check, first, *more)
 
+            if KIND == "noipv6":
+                run("the guest's kernel has no IPv6", checks.has_no_ipv6)
             run("a guest port that listens opens on the host, and closes with it", checks.opens_at_once)
             run("a half-closed client still gets its reply", checks.half_close)
             run("100 MB to the guest arrive as they were sent", checks.bulk, "push")
