@@ -47,6 +47,12 @@ struct MachineRecord: Codable, Hashable, Sendable {
         }
     }
 
+    /// The libvirt of a machine whose record may be damaged; nil when nothing trustworthy tells.
+    static func libvirtURI(_ files: MachineFiles) -> String? {
+        guard (try? files.checkOwner()) != nil else { return nil }
+        return try? MachineFiles.read(files.libvirtURI)
+    }
+
     func save(_ files: MachineFiles) throws(MachineError) {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]

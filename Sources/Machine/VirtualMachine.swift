@@ -43,7 +43,7 @@ package struct VirtualMachine: Sendable {
         let record = try? MachineRecord.load(files)
         var config = MachineConfig(name: name, file: record?.configFile ?? files.record)
         // Kept apart from the record, so that no damage to that sends a command to another libvirt.
-        config.advanced.libvirtURI = record?.libvirtURI ?? (try? MachineFiles.read(files.libvirtURI))
+        config.advanced.libvirtURI = record?.libvirtURI ?? MachineRecord.libvirtURI(files)
         self.init(config: config, agentBundle: "", environment: environment)
     }
 
