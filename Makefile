@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-.PHONY: help build test test-vsock test-faults test-faults-vsock demo lint graph format protos bundle clean bench-watch bench-relay
+.PHONY: help build test test-vsock test-faults test-faults-vsock test-stranger demo lint graph format protos bundle clean bench-watch bench-relay
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ test-faults-vsock: ## The same over a real AF_VSOCK
 	scripts/setup-packages build vsock
 	scripts/build-release
 	Tests/vsock-rig/faults
+
+test-stranger: ## Play rum in guests that it did not choose (docs/compatibility.md)
+	scripts/setup-packages build demo stranger
+	bin=$$(scripts/build-release) && Tests/stranger/run --rum $$bin/rum --bundle $$bin/rum-agent.tar.gz
 
 demo: ## Boot a real guest, forward a port of it, and show every step
 	scripts/setup-packages build demo
