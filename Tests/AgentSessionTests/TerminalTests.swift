@@ -34,7 +34,9 @@ struct TerminalTests {
 
     @Test("Ctrl-C is typed, and ends what runs in the foreground; the shell goes on")
     func interrupt() async throws {
-        let (exit, said) = try await run("trap 'echo caught' INT; echo up; sleep 600; echo on; exit 4") {
+        let (exit, said) = try await run(
+            "trap 'echo caught' INT; sh -c 'echo up; exec sleep 600'; echo on; exit 4"
+        ) {
             await $0.waits(for: "up")
             return [.with { $0.stdin = Data([3]) }]
         }

@@ -211,10 +211,10 @@ struct ForwardTests {
                 if accepted >= 0 { _ = OwnedDescriptor(owning: accepted) }
             }
         }
-        _ = try Client(port: 5495)
+        _ = try Client(port: 5495).readToEnd()
         try await Self.settled(rum, agent)
         let before = (rum.descriptors, agent.descriptors)
-        for _ in 0..<1000 { _ = try Client(port: 5495) }
+        for _ in 0..<1000 { _ = try Client(port: 5495).readToEnd() }
         await server.end()
         try await eventually("descriptors \(before), now \((rum.descriptors, agent.descriptors))") {
             rum.descriptors <= before.0 && agent.descriptors <= before.1
