@@ -80,6 +80,16 @@ struct BackgroundOwner {
         return String(cString: text)
     }
 
+    /// This program by its path, since a process is listed by the name that it was started with; by the kernel's link
+    /// where the file has been replaced meanwhile.
+    private static var program: String {
+        let link = "/proc/self/exe"
+        guard let path = try? FileManager.default.destinationOfSymbolicLink(atPath: link),
+            access(path, X_OK) == 0
+        else { return link }
+        return path
+    }
+
     private static func spawn(_ arguments: [String], log: Int32) throws(SystemError) -> pid_t {
         let variables = ProcessInfo.processInfo.environment
         var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
@@ -87,7 +97,7 @@ struct BackgroundOwner {
         defer { for text in words + pairs { free(text) } }
         var pid = pid_t()
         // What this command has inherited, such as a lock of a script, is not for a process that stays.
-        let code = clinux_spawn_detached("/proc/self/exe", &words, &pairs, log, &pid)
+        let code = clinux_spawn_detached(program, &words, &pairs, log, &pid)
         guard code == 0 else { throw SystemError(code: code, operation: "posix_spawn") }
         return pid
     }
