@@ -20,8 +20,11 @@ package enum GuestCommand {
     ///
     /// The command leads a process group of its own, on a terminal a session. When the caller goes away the group gets
     /// SIGTERM, or SIGHUP on a terminal, and SIGKILL two seconds later.
+    ///
+    /// - Parameter switcher: the path of a program that begins with `UserSwitch.runIfAsked()`.
     package static func run(
-        input: RPCAsyncSequence<Rum_V1_ExecInput, any Error>, output: RPCWriter<Rum_V1_ExecOutput>
+        input: RPCAsyncSequence<Rum_V1_ExecInput, any Error>, output: RPCWriter<Rum_V1_ExecOutput>,
+        switcher: String
     ) async throws {
         let starts = AsyncStream<Rum_V1_ExecStart>.makeStream(bufferingPolicy: .bufferingOldest(1))
         let running = AsyncStream<RunningCommand>.makeStream(bufferingPolicy: .bufferingOldest(1))
@@ -34,7 +37,8 @@ package enum GuestCommand {
             group.addTask {
                 defer { running.continuation.finish() }
                 for await start in starts.stream {
-                    let exit = try await outcome(of: start, running: running.continuation, output: output)
+                    let exit = try await outcome(
+                        of: start, running: running.continuation, output: output, switcher: switcher)
                     try await output.write(.with { $0.exited = exit })
                     return true
                 }
@@ -78,7 +82,7 @@ package enum GuestCommand {
 
     private static func outcome(
         of start: Rum_V1_ExecStart, running: AsyncStream<RunningCommand>.Continuation,
-        output: RPCWriter<Rum_V1_ExecOutput>
+        output: RPCWriter<Rum_V1_ExecOutput>, switcher: String
     ) async throws -> Rum_V1_ExecExit {
         var user: GuestUser?
         if !start.user.isEmpty {
@@ -101,12 +105,19 @@ package enum GuestCommand {
             let terminal =
                 start.hasTerminal
                 ? try GuestTerminal(GuestTerminal.Size(start.terminal), owner: user?.uid) : nil
+            var (program, words) = (
+                OrdinaryProcess.shell,
+                OrdinaryProcess.shellArguments(for: arguments, terminal: terminal?.path)
+            )
+            // Only root may become another user.
+            if let user, geteuid() == 0, user.uid != 0 {
+                words = UserSwitch.arguments(for: user, program: program, words)
+                program = switcher
+            }
             let configuration = Configuration(
-                executable: .path(FilePath(OrdinaryProcess.shell)),
-                arguments: Arguments(
-                    OrdinaryProcess.shellArguments(for: arguments, terminal: terminal?.path)),
+                executable: .path(FilePath(program)), arguments: Arguments(words),
                 environment: environment, workingDirectory: FilePath(directory),
-                platformOptions: options(user, hasTerminal: terminal != nil))
+                platformOptions: options(hasTerminal: terminal != nil))
             let relay = CommandRelay(configuration: configuration, output: output) { command in
                 running.yield(command)
                 try await output.write(.with { $0.started = true })
@@ -163,14 +174,8 @@ package enum GuestCommand {
         }
     }
 
-    private static func options(_ user: GuestUser?, hasTerminal: Bool) -> PlatformOptions {
+    private static func options(hasTerminal: Bool) -> PlatformOptions {
         var options = PlatformOptions()
-        // Only root may become another user, or itself anew.
-        if let user, geteuid() == 0 {
-            options.userID = user.uid
-            options.groupID = user.gid
-            options.supplementaryGroups = user.groups
-        }
         if hasTerminal {
             options.createSession = true
         } else {

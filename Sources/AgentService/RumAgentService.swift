@@ -11,6 +11,7 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
     private let bootID: String
     private let startedAt: UInt64
     private let forwardVersion: UInt32
+    private let switcher: String
     private let explainer = PortExplainer()
 
     /// - Parameters:
@@ -18,9 +19,11 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
     ///   - bootID: the kernel's, new at every boot.
     ///   - startedAt: CLOCK_MONOTONIC at the agent's start, in nanoseconds.
     ///   - forwardVersion: the newest version of the forward port's protocol that this agent speaks.
+    ///   - switcher: the path of a program that begins with `UserSwitch.runIfAsked()`, as the agent does.
     package init(
         tables: any ListenTableProvider, hostname: String, instanceID: String, bootID: String,
-        startedAt: UInt64 = SystemClock.monotonic, forwardVersion: UInt32 = 1
+        startedAt: UInt64 = SystemClock.monotonic, forwardVersion: UInt32 = 1,
+        switcher: String = "/proc/self/exe"
     ) {
         self.tables = tables
         self.hostname = hostname
@@ -28,6 +31,7 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
         self.bootID = bootID
         self.startedAt = startedAt
         self.forwardVersion = forwardVersion
+        self.switcher = switcher
     }
 
     package func ping(
@@ -63,7 +67,7 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
         // Off the event loop's thread, which the other calls run on: it starts processes and moves data in bulk.
         try await withTaskExecutorPreference(globalConcurrentExecutor) {
             try await untilCancelled(context) {
-                try await GuestCommand.run(input: request, output: response)
+                try await GuestCommand.run(input: request, output: response, switcher: switcher)
             }
         }
     }

@@ -18,7 +18,10 @@ struct RumAgent: AsyncParsableCommand {
         subcommands: [ServeCommand.self, ListCommand.self, WatchCommand.self],
         defaultSubcommand: ServeCommand.self)
 
-    static func main() { AgentThread.run { await runToExit() } }
+    static func main() {
+        UserSwitch.runIfAsked()
+        AgentThread.run { await runToExit() }
+    }
 }
 
 extension ListenMode: ExpressibleByArgument {}

@@ -67,7 +67,9 @@ func withServer<Result: Sendable>(
     _ tables: ScriptedTables, token: MachineToken? = nil,
     _ body: @escaping @Sendable (TestFolder) async throws -> Result
 ) async throws -> Result {
-    let service = RumAgentService(tables: tables, hostname: "guest", instanceID: "one", bootID: "boot")
+    let service = RumAgentService(
+        tables: tables, hostname: "guest", instanceID: "one", bootID: "boot",
+        switcher: builtPrograms + "/rum-agent")
     return try await withServer(service, token: token, body)
 }
 

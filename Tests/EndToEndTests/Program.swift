@@ -37,7 +37,7 @@ final class Program: Sendable {
             stuck.append(pipe)
         }
         self.unread = stuck
-        let started = try Self.spawn(Self.folder + "/" + name, arguments, environment, outputs)
+        let started = try Self.spawn(builtPrograms + "/" + name, arguments, environment, outputs)
         pid = started
         let number = reading.release()
         try DedicatedThread.start(name: "program") { [weak self] in
@@ -125,13 +125,6 @@ final class Program: Sendable {
 
     /// Whether the programs under test are those that users get, whose speed means something.
     static let isRelease = ProcessInfo.processInfo.environment["RUM_TEST_PROGRAMS"] != nil
-
-    /// `RUM_TEST_PROGRAMS`, else where SwiftPM puts products: the folder of the test bundle.
-    private static var folder: String {
-        if let folder = ProcessInfo.processInfo.environment["RUM_TEST_PROGRAMS"] { return folder }
-        let tests = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments[0]
-        return URL(fileURLWithPath: tests).deletingLastPathComponent().path
-    }
 }
 
 /// A pipe that is full.

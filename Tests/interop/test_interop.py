@@ -136,6 +136,23 @@ class HostOfAnotherKind(Case):
         self.assertEqual(b"".join(one.stderr for one in outputs), b"no\n")
         self.assertEqual(outputs[-1].exited.code, 7)
 
+    @unittest.skipIf(os.geteuid() != 0, "becomes other users: run as root")
+    def test_first_commands_at_once(self):
+        """Each agent starts its threads while it is asked for commands of three users."""
+        users = ["", "root", "daemon"] * 2
+        for _ in range(8):
+            self.agent.stop()
+            self.agent = self.start_agent()
+            with concurrent.futures.ThreadPoolExecutor(len(users)) as pool:
+                said = list(pool.map(self.run_as, users))
+            self.assertEqual(said, [user or "root" for user in users])
+
+    def run_as(self, user):
+        with grpc.insecure_channel(self.target) as channel:
+            inputs = [pb.ExecInput(start=pb.ExecStart(arguments=["id", "-un"], user=user))]
+            outputs = api.RumAgentStub(channel).Exec(iter(inputs), metadata=self.metadata, timeout=10)
+            return b"".join(one.stdout for one in outputs).decode().strip()
+
     def test_exec_without_token(self):
         self.agent.stop()
         self.start_agent(token=False)
