@@ -277,15 +277,18 @@ class Machine:
 
         def probe():
             try:
-                if self.run("exec", "--root", "--", "true", timeout=8).returncode == 0:
+                result = self.run("exec", "--root", "--", "true", timeout=8)
+                if result.returncode == 0:
                     answered.append(time.monotonic())
+                else:
+                    said.append(f"{result.returncode}: {result.stderr.strip()}")
             except subprocess.TimeoutExpired:
-                pass
+                said.append("nothing for 8 s")
 
-        probes = []
+        probes, said = [], []
         while not answered:
             if time.monotonic() > deadline:
-                raise Failure(f"the guest does not answer within {timeout} s")
+                raise Failure(f"the guest does not answer within {timeout} s; rum exec ends with {said[-1:]}")
             # Staggered, since one that was sent before the guest is there may wait long for its answer; but where one
             # core does all, many would keep the guest from its work.
             if sum(probe.is_alive() for probe in probes) < (6 if os.cpu_count() > 1 else 1):
@@ -329,8 +332,11 @@ class Machine:
         return os.path.join(self.home, "machines", self.name)
 
     def files(self):
-        """What lies in the machine's folder."""
-        return sorted(os.listdir(self.folder)) if os.path.isdir(self.folder) else []
+        """What lies in the machine's folder, without the consoles of earlier runs, of which there are four at the most."""
+        names = os.listdir(self.folder) if os.path.isdir(self.folder) else []
+        earlier = [name for name in names if re.fullmatch(r"console\.\d+\.log", name)]
+        check(len(earlier) <= 4, f"consoles of {len(earlier)} earlier runs are kept")
+        return sorted(set(names) - set(earlier))
 
     def remove(self):
         """Ends and removes everything of it, whatever state it is in."""
