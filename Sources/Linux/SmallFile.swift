@@ -4,12 +4,19 @@ internal import Glibc
 package enum SmallFile {
     /// The whole file as text; invalid UTF-8 is replaced. Waits for a pipe.
     package static func text(of path: String) throws(SystemError) -> String {
-        try content(OwnedDescriptor(owning: try SystemError.check("open", open(path, O_RDONLY | O_CLOEXEC))))
+        let bytes = try content(
+            OwnedDescriptor(owning: try SystemError.check("open", open(path, O_RDONLY | O_CLOEXEC))))
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     /// The same of a file that somebody else may have put there: a regular one (else EINVAL) of at most `limit` bytes
     /// (else EFBIG).
     package static func text(of path: String, limit: Int) throws(SystemError) -> String {
+        String(decoding: try bytes(of: path, limit: limit), as: UTF8.self)
+    }
+
+    /// The same, undecoded.
+    package static func bytes(of path: String, limit: Int) throws(SystemError) -> [UInt8] {
         // O_NONBLOCK: opening a FIFO without a writer would wait for ever.
         let flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK
         let descriptor = OwnedDescriptor(owning: try SystemError.check("open", open(path, flags)))
@@ -26,12 +33,12 @@ package enum SmallFile {
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
-    private static func content(_ descriptor: borrowing OwnedDescriptor) throws(SystemError) -> String {
+    private static func content(_ descriptor: borrowing OwnedDescriptor) throws(SystemError) -> [UInt8] {
         var bytes: [UInt8] = []
         var page = [UInt8](repeating: 0, count: 4096)
         while true {
             let count = try SystemError.check("read", read(descriptor.rawValue, &page, page.count))
-            if count == 0 { return String(decoding: bytes, as: UTF8.self) }
+            if count == 0 { return bytes }
             bytes += page[..<count]
         }
     }

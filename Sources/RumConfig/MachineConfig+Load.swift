@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Linux
 
 extension MachineConfig {
     /// The rum.toml of the folder at `path`, which is absolute, or of the nearest one above that has it.
@@ -59,33 +60,19 @@ extension MachineConfig {
     }
 
     private static func read(_ path: String) throws(ConfigProblem) -> String {
-        // O_NONBLOCK: opening a FIFO without a writer would wait for ever.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else {
-            throw ConfigProblem(file: path, message: "cannot be read: \(String(cString: strerror(errno)))")
+        let bytes: [UInt8]
+        do throws(SystemError) {
+            bytes = try SmallFile.bytes(of: path, limit: ConfigLimits.file)
+        } catch {
+            let message =
+                switch error.code {
+                case EINVAL: "is not a regular file"
+                case EFBIG: "is larger than 1 MiB; expected a rum.toml"
+                default: "cannot be read: \(error.reason)"
+                }
+            throw ConfigProblem(file: path, message: message)
         }
-        defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            throw ConfigProblem(file: path, message: "is not a regular file")
-        }
-        var bytes = [UInt8](repeating: 0, count: ConfigLimits.file + 1)
-        var size = 0
-        while size < bytes.count {
-            let count = bytes.withUnsafeMutableBytes { buffer in
-                Glibc.read(descriptor, buffer.baseAddress?.advanced(by: size), buffer.count - size)
-            }
-            guard count >= 0 else {
-                throw ConfigProblem(
-                    file: path, message: "cannot be read: \(String(cString: strerror(errno)))")
-            }
-            if count == 0 { break }
-            size += count
-        }
-        guard size <= ConfigLimits.file else {
-            throw ConfigProblem(file: path, message: "is larger than 1 MiB; expected a rum.toml")
-        }
-        return try decode(bytes[..<size], file: path)
+        return try decode(bytes[...], file: path)
     }
 
     private static func decode(_ bytes: ArraySlice<UInt8>, file: String) throws(ConfigProblem) -> String {

@@ -67,8 +67,7 @@ enum NameTemplate {
 
     private static func shortened(_ name: String) -> String {
         guard name.utf8.count > ConfigLimits.machineName else { return name }
-        let hash = name.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-        let digest = "-" + String(UInt32(truncatingIfNeeded: hash ^ hash >> 32), radix: 16)
+        let digest = "-" + Fingerprint.of(name).prefix(8)
         return name.prefix(ConfigLimits.machineName - digest.count) + digest
     }
 }
