@@ -15,9 +15,9 @@ package import Ports
 /// loss, then they close. `ForwardEntry` says what one forward goes through.
 ///
 /// A port that changes too often is left as it is for a while and then made what is wanted by then; see `ChangeLimits`.
-/// The policy can change while it runs: ForwardReconciler+Changes.swift.
+/// The policy can change while it runs: ForwardReconciler+Changes.swift. What there is: ForwardReconciler+State.swift.
 package actor ForwardReconciler {
-    private enum Agent {
+    enum Agent {
         /// Not heard of yet.
         case unknown
         /// Its tables hold.
@@ -45,9 +45,9 @@ package actor ForwardReconciler {
     private var surplus = SurplusNotice()
     private var lastID: UInt64 = 0
 
-    private var agent = Agent.unknown
+    var agent = Agent.unknown
     /// Why the agent was lost last.
-    private var lostReason: String?
+    var lostReason: String?
     private var instanceID: String?
     private var bootID: String?
     private var connectedAt: UInt64 = 0
@@ -125,33 +125,6 @@ package actor ForwardReconciler {
         isStopped = true
         (wanted, unsettled) = ([:], [])
         for entry in sortedEntries { close(entry, blockedReason: "forwarding has ended") }
-    }
-
-    // MARK: What there is
-
-    /// Every forward there is or should be: static ones first, then by host port.
-    package var forwards: [ForwardSnapshot] { sortedEntries.map(\.snapshot) }
-
-    /// Tells the whole state to a reader who has missed events: `start` comes first, then an event for each forward, and
-    /// no other in between.
-    package func retell(after start: @Sendable () -> Void, to tell: @Sendable (ForwardEvent) -> Void) {
-        start()
-        if case .lost(_, isBack: false) = agent { tell(event(.agentLost, reason: lostReason)) }
-        for entry in sortedEntries {
-            switch entry.state {
-            case .open(_, let latency): tell(event(.opened, entry.wanted, latencyMicroseconds: latency))
-            case .blocked(let blocked) where blocked.isAnnounced:
-                tell(event(.blocked, entry.wanted, reason: blocked.reason, failure: blocked.failure))
-            case .blocked: break
-            }
-        }
-    }
-
-    private var sortedEntries: [ForwardEntry] {
-        entries.values.sorted {
-            ($0.wanted.key.kind == .auto ? 1 : 0, $0.wanted.key.hostPort, $0.id)
-                < ($1.wanted.key.kind == .auto ? 1 : 0, $1.wanted.key.hostPort, $1.id)
-        }
     }
 
     // MARK: Time
@@ -395,7 +368,7 @@ package actor ForwardReconciler {
                 name, forward, reason: reason, failure: failure, latencyMicroseconds: latencyMicroseconds))
     }
 
-    private func event(
+    func event(
         _ name: ForwardEvent.Name, _ forward: WantedForward? = nil, reason: String? = nil,
         failure: BindFailure? = nil, latencyMicroseconds: UInt64? = nil
     ) -> ForwardEvent {

@@ -1,0 +1,26 @@
+extension ForwardReconciler {
+    /// Every forward there is or should be: static ones first, then by host port.
+    package var forwards: [ForwardSnapshot] { sortedEntries.map(\.snapshot) }
+
+    /// Tells the whole state to a reader who has missed events: `start` comes first, then an event for each forward, and
+    /// no other in between.
+    package func retell(after start: @Sendable () -> Void, to tell: @Sendable (ForwardEvent) -> Void) {
+        start()
+        if case .lost(_, isBack: false) = agent { tell(event(.agentLost, reason: lostReason)) }
+        for entry in sortedEntries {
+            switch entry.state {
+            case .open(_, let latency): tell(event(.opened, entry.wanted, latencyMicroseconds: latency))
+            case .blocked(let blocked) where blocked.isAnnounced:
+                tell(event(.blocked, entry.wanted, reason: blocked.reason, failure: blocked.failure))
+            case .blocked: break
+            }
+        }
+    }
+
+    var sortedEntries: [ForwardEntry] {
+        entries.values.sorted {
+            ($0.wanted.key.kind == .auto ? 1 : 0, $0.wanted.key.hostPort, $0.id)
+                < ($1.wanted.key.kind == .auto ? 1 : 0, $1.wanted.key.hostPort, $1.id)
+        }
+    }
+}
