@@ -17,8 +17,8 @@ struct MachineRecord: Codable, Hashable, Sendable {
     var baseFormat: DiskImage.Info.Format?
     /// The libvirt that has the domain.
     var libvirtURI: String?
-    /// The folders outside that of rum.toml of which the user was told that the guest sees them.
-    var foldersTold: [String]?
+    /// What the user was told that rum.toml uses beyond its own folder.
+    var reachTold: [String]?
     /// Whether the guest has turned out to have no driver for vsock.
     var lacksVsock: Bool?
     /// What the machine was made and started with; nil before its first start.

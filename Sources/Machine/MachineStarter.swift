@@ -25,8 +25,8 @@ struct MachineStarter {
         try await checkTools()
         if facts.isSystemDaemon { try await openToQEMU(record) }
         let folders = try HostFolder.all(config)
-        let driver = try await mountDriver(facts)
-        tellMounts(folders, driver, &record)
+        let driver = folders.isEmpty ? nil : try await machine.mountDriver()
+        tellMounts(folders, driver)
         try await makeDisk(&record)
         let isEFI = try await needsEFI(record)
         let kernel = try await kernel(isCopied: facts.isSystemDaemon)
@@ -61,34 +61,8 @@ struct MachineStarter {
         return type
     }
 
-    /// nil without folders to mount.
-    private func mountDriver(_ facts: HostFacts) async throws(MachineError) -> MountDriver? {
-        guard !config.mounts.isEmpty else { return nil }
-        var hasOurRights = true
-        if facts.isSystemDaemon, let user = try await hypervisor.qemuUser() {
-            hasOurRights = user == 0 || user == geteuid()
-        }
-        return try MountDriver.choose(
-            MountDriver.Facts(
-                hasVirtiofsd: VirtiofsProgram.isInstalled(), libvirtVersion: try await hypervisor.version(),
-                isSystemDaemon: facts.isSystemDaemon, hasQEMUOurRights: hasOurRights))
-    }
-
-    /// Says what a user who took over a rum.toml should know: which folders beyond its own the guest gets.
-    private func tellMounts(
-        _ folders: [HostFolder], _ driver: MountDriver?, _ record: inout MachineRecord
-    ) {
-        var told = record.foldersTold ?? []
-        for folder in folders
-        where !folder.isInside(folderOf: machine.configFile) && !told.contains(folder.path) {
-            let right = folder.mount.isReadOnly ? "read" : "read and change"
-            progress(
-                MachineStep(
-                    "The guest may \(right) the folder \(folder.path), which is not in that of \(machine.configFile)"
-                ))
-            told.append(folder.path)
-        }
-        record.foldersTold = told.isEmpty ? nil : told
+    /// Says what the owners and rights in the folders will not be as asked for.
+    private func tellMounts(_ folders: [HostFolder], _ driver: MountDriver?) {
         if driver?.keepsReadOnly == false, folders.contains(where: \.mount.isReadOnly) {
             progress(
                 MachineStep(

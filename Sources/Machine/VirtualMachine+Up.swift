@@ -11,8 +11,8 @@ extension VirtualMachine {
         try files.checkSocketLength()
         return try await exclusively(progress) { () async throws(MachineError) in
             let known = try MachineRecord.load(files)
-            if known == nil { tellReach(progress) }
             var record = known ?? MachineRecord(configFile: configFile)
+            tellReach(&record, progress)
             do throws(MachineError) {
                 return try await bringUp(&record, reset: reset && known != nil, progress)
             } catch {
@@ -43,14 +43,16 @@ extension VirtualMachine {
         return running
     }
 
-    /// Says, before a machine is made, what its rum.toml uses beyond its own folder.
-    private func tellReach(_ progress: MachineProgress) {
+    /// Says, before anything of it is used, what rum.toml uses beyond its own folder and has not been told yet.
+    private func tellReach(_ record: inout MachineRecord, _ progress: MachineProgress) {
         let file = configFile
         let folder = String(file[..<(file.lastIndex(of: "/") ?? file.startIndex)])
         let reach = config.reach(beyond: folder)
-        guard !reach.isEmpty else { return }
+        let news = reach.filter { record.reachTold?.contains($0) != true }
+        record.reachTold = reach
+        guard !news.isEmpty else { return }
         progress(
-            MachineStep("\(config.file) uses more than its own folder: " + reach.joined(separator: "; ")))
+            MachineStep("\(config.file) uses more than its own folder: " + news.joined(separator: "; ")))
     }
 
     /// Says what of the configuration is not as the machine was made and started with, and notes what now is.

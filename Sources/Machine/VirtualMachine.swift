@@ -55,6 +55,8 @@ package struct VirtualMachine: Sendable {
     }
 
     package var libvirtURI: String { hypervisor.uri }
+    /// Whether libvirt is the host's one daemon, and not one of the user's.
+    var isSystemDaemon: Bool { libvirtURI.contains(":///system") }
 
     /// Where libvirt by default keeps what the machine's QEMU prints (libvirt.org/kbase, debug logs).
     package var qemuLog: String {
@@ -149,7 +151,7 @@ package struct VirtualMachine: Sendable {
             kvmRefusal: try await hypervisor.kvmRefusal(machine: config.advanced.machine),
             virtualizationFlag: HostFacts.probeVirtualizationFlag(),
             vhostVsockError: HostFacts.probeVhostVsock(),
-            isSystemDaemon: hypervisor.uri.contains(":///system"))
+            isSystemDaemon: isSystemDaemon)
     }
 
     // MARK: - Pieces

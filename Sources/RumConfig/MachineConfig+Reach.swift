@@ -14,8 +14,12 @@ extension MachineConfig {
         if let boot { paths.append(("the kernel", boot.kernel)) }
         if let initrd = boot?.initrd { paths.append(("the initrd", initrd)) }
         let inside = folder.hasSuffix("/") ? folder : folder + "/"
-        let files = paths.filter { !Self.real($0.path).hasPrefix(inside) }.map { "\($0.what) \($0.path)" }
-        return files + openPorts.map { "\($0), which other hosts can reach" }
+        func isBeyond(_ path: String) -> Bool { !(Self.real(path) + "/").hasPrefix(inside) }
+        let files = paths.filter { isBeyond($0.path) }.map { "\($0.what) \($0.path)" }
+        let folders = mounts.filter { isBeyond($0.host) }.map { mount in
+            "the folder \(Self.real(mount.host)), to read\(mount.isReadOnly ? "" : " and change")"
+        }
+        return files + folders + openPorts.map { "\($0), which other hosts can reach" }
     }
 
     /// What is bound to other addresses than loopback.

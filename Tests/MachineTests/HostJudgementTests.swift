@@ -89,6 +89,25 @@ struct HostJudgementTests {
         #expect(channel(.vsock, EACCES, isSystem: true).status == .ok)
     }
 
+    @Test("How folders would be mounted is told; that they can't be stops only who wants some")
+    func mounts() {
+        let driver = Result { () throws(MachineError) in
+            try MountDriver.choose(
+                .init(
+                    hasVirtiofsd: true, libvirtVersion: 9_000_000, isSystemDaemon: true,
+                    hasQEMUOurRights: false))
+        }
+        let found = HostJudgement.mounts(driver, areWanted: true)
+        #expect(
+            found.status == .ok
+                && found.message == "folders reach the guest by virtiofs, since the host has virtiofsd")
+        let none = Result<MountDriver, MachineError>.failure(
+            .init(.missingTool, "no virtiofsd", hint: "install it"))
+        #expect(HostJudgement.mounts(none, areWanted: true).status == .fail)
+        #expect(HostJudgement.mounts(none, areWanted: false).status == .warn)
+        #expect(HostJudgement.mounts(none, areWanted: false).cure == "install it")
+    }
+
     @Test("Groups matter only where a device is denied")
     func groups() {
         let denied = [Self.kvm(EACCES)]

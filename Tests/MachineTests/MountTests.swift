@@ -73,15 +73,18 @@ struct MountTests {
     @Test("A link that leads out of the folder of rum.toml does not hide where to")
     func outside() throws {
         let folder = try TestFolder()
-        let project = try folder.folder("project/src")
-        let config = folder.path + "/project/rum.toml"
-        #expect(try HostFolder(mount(project), index: 0).isInside(folderOf: config))
-        #expect(try HostFolder(mount(folder.path + "/project"), index: 0).isInside(folderOf: config))
-        #expect(try !HostFolder(mount(try folder.folder("project2")), index: 0).isInside(folderOf: config))
-        #expect(symlink("/usr", project + "/link") == 0)
-        let link = try HostFolder(mount(project + "/link"), index: 0)
-        #expect(link.path == "/usr")
-        #expect(!link.isInside(folderOf: config))
+        let project = try folder.folder("project")
+        let source = try folder.folder("project/src")
+        let beside = try folder.folder("project2")
+        #expect(symlink("/usr", source + "/link") == 0)
+        var config = MachineConfig(name: "m", file: project + "/rum.toml")
+        config.mounts = [source, project, beside, source + "/link"].map(mount)
+        config.mounts.append(.init(host: "/etc", guest: "/etc2", isReadOnly: true))
+        #expect(
+            config.reach(beyond: project) == [
+                "the folder \(beside), to read and change", "the folder /usr, to read and change",
+                "the folder /etc, to read",
+            ])
     }
 
     @Test("The guest's user gets the ID of the host's user, or of the folder's owner when that is root")

@@ -15,7 +15,7 @@ package struct HostCheck: Sendable {
     }
 
     private var config: MachineConfig { machine.config }
-    private var isSystemDaemon: Bool { machine.libvirtURI.contains(":///system") }
+    private var isSystemDaemon: Bool { machine.isSystemDaemon }
 
     /// What was found, in the order in which it should be read.
     package func findings() async -> [HostFinding] {
@@ -57,7 +57,10 @@ package struct HostCheck: Sendable {
                     emulator: await Self.result { () async throws(MachineError) in
                         try await machine.hypervisor.emulator(machine: type)
                     },
-                    host: try await machine.hostFacts())
+                    host: try await machine.hostFacts(),
+                    mounts: await Self.result { () async throws(MachineError) in
+                        try await machine.mountDriver()
+                    })
             } catch {
                 return LibvirtFacts(answer: .failed(error))
             }
@@ -65,6 +68,9 @@ package struct HostCheck: Sendable {
         let facts = answer ?? LibvirtFacts(answer: .silent(limit))
         var findings = [HostJudgement.libvirt(machine.libvirtURI, facts.answer)]
         if let emulator = facts.emulator { findings.append(HostJudgement.emulator(emulator)) }
+        if let mounts = facts.mounts {
+            findings.append(HostJudgement.mounts(mounts, areWanted: !config.mounts.isEmpty))
+        }
         // What libvirt would offer is unknown without it; what the devices say is worth telling all the same.
         let host =
             facts.host
@@ -90,6 +96,7 @@ package struct HostCheck: Sendable {
         var answer: HostJudgement.LibvirtAnswer
         var emulator: Result<String, MachineError>?
         var host: HostFacts?
+        var mounts: Result<MountDriver, MachineError>?
     }
 
     private static func result<Value>(

@@ -32,6 +32,15 @@ enum HostJudgement {
         }
     }
 
+    /// How folders of [[mounts]] would reach the guest; what keeps them from it matters only where some are wanted.
+    static func mounts(_ result: Result<MountDriver, MachineError>, areWanted: Bool) -> HostFinding {
+        switch result {
+        case .success(let driver): HostFinding("mounts", .ok, "folders reach the guest by \(driver.reason)")
+        case .failure(let error):
+            HostFinding("mounts", areWanted ? .fail : .warn, error.message, cure: error.hint)
+        }
+    }
+
     // MARK: - Accelerator and channel
 
     /// What `rum up` would choose, and how to get the better choice.

@@ -36,12 +36,6 @@ struct HostFolder: Hashable {
         return folders
     }
 
-    /// Whether it lies in the folder of the rum.toml at `configFile`, or is that.
-    func isInside(folderOf configFile: String) -> Bool {
-        let folder = configFile[..<(configFile.lastIndex(of: "/") ?? configFile.startIndex)]
-        return path == folder || path.hasPrefix(folder + "/")
-    }
-
     /// The user ID that the guest's user should have, so that files it makes belong to the host's user: that user's own.
     /// For root the owner of the first folder; nil leaves it to the guest.
     static func guestUserID(_ folders: [HostFolder]) -> UInt32? {

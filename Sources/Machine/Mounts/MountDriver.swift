@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// How the guest reaches the folders of `[[mounts]]`, and why so.
 struct MountDriver: Hashable, Sendable {
     enum Kind: String, Hashable, Sendable {
@@ -59,5 +61,19 @@ struct MountDriver: Hashable, Sendable {
 
     private static func ninePFS(because cause: String) -> MountDriver {
         MountDriver(kind: .ninePFS, reason: "9p, since \(cause)", mayFallBack: false, keepsReadOnly: true)
+    }
+}
+
+extension VirtualMachine {
+    /// How folders would be mounted on this host, whether or not the configuration has some. Connects to libvirt.
+    func mountDriver() async throws(MachineError) -> MountDriver {
+        var hasOurRights = true
+        if isSystemDaemon, let user = try await hypervisor.qemuUser() {
+            hasOurRights = user == 0 || user == geteuid()
+        }
+        return try MountDriver.choose(
+            MountDriver.Facts(
+                hasVirtiofsd: VirtiofsProgram.isInstalled(), libvirtVersion: try await hypervisor.version(),
+                isSystemDaemon: isSystemDaemon, hasQEMUOurRights: hasOurRights))
     }
 }
