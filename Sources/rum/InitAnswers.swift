@@ -4,7 +4,7 @@ import RumConfig
 /// What `rum init` writes into a rum.toml. All is text as a user types it; `problem(with:)` says what is no good.
 struct InitAnswers: Equatable, Sendable {
     var name: String
-    var image = "https://cloud.debian.org/images/cloud/bookworm/latest/debian-12-genericcloud-amd64.qcow2"
+    var image = "debian-12"
     var cpus = "2"
     var memory = "2048"
     var disk = "20G"
@@ -35,7 +35,8 @@ struct InitAnswers: Equatable, Sendable {
     static let questions = [
         Question(key: "name", text: "Name of the machine", answer: \.name),
         Question(
-            key: "image.base", text: "Image: a URL, or the path of a qcow2 or raw file", answer: \.image),
+            key: "image.base", text: "Image: a name of `rum images list`, a URL, or the path of a file",
+            answer: \.image),
         Question(key: "resources.cpus", text: "CPUs", answer: \.cpus),
         Question(
             key: "resources.memory_mb", text: "Memory in MiB, or with a unit, such as 4G", answer: \.memory),
@@ -64,7 +65,7 @@ struct InitAnswers: Equatable, Sendable {
         name = \(Self.quoted(name))
 
         [image]
-        # The disk that the machine starts from, with cloud-init in it: a URL or a path; qcow2 or raw.
+        # The disk that the machine starts from, with cloud-init in it: a name of `rum images list`, a URL or a path.
         base = \(Self.quoted(image))
         # sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
 
@@ -79,6 +80,12 @@ struct InitAnswers: Equatable, Sendable {
         # [[ports]]
         # host = 18080
         # guest = 80
+
+        # A folder of this host that the guest sees, present before the scripts below are run:
+        # [[mounts]]
+        # host = "."
+        # guest = "/work"
+        # readonly = true
 
         # A script that is run as root, once on a fresh disk. [provision.boot] is run at every boot.
         # [provision.system]

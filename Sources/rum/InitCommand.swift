@@ -31,7 +31,8 @@ struct InitCommand: AsyncParsableCommand {
     var name: String?
 
     @Option(
-        help: ArgumentHelp("A URL, or the path of a qcow2 or raw file.", valueName: "image"),
+        help: ArgumentHelp(
+            "A name of `rum images list`, a URL, or the path of a qcow2 or raw file.", valueName: "image"),
         completion: .file())
     var image: String?
 

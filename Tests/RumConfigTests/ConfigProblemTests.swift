@@ -244,7 +244,7 @@ struct ConfigProblemTests {
     @Test("A byte order mark, as some editors write it, is accepted")
     func byteOrderMark() throws {
         let config = try MachineConfig.parse(
-            "\u{feff}name = \"dev\"\n[image]\nbase = \"x.img\"\n", file: "/work/rum.toml")
+            "\u{feff}name = \"dev\"\n[image]\nbase = \"x.img\"\n", file: "/srv/rum.toml")
         #expect(config.name == "dev")
     }
 

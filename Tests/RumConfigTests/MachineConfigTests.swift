@@ -36,7 +36,7 @@ struct RumConfigTests {
         #expect(
             config.mounts == [
                 .init(host: "/srv/app", guest: "/work"),
-                .init(host: "/srv/shared", guest: "/home/me/shared files", isReadOnly: true),
+                .init(host: "/srv/data", guest: "/home/me/shared files", isReadOnly: true),
             ])
         #expect(config.ssh.user == "me")
         #expect(config.ssh.authorizedKeys == ["ssh-ed25519 AAAA me@here"])

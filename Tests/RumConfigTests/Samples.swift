@@ -39,7 +39,7 @@ let fullSample = """
     guest = "/work"
 
     [[mounts]]
-    host = "../shared"
+    host = "../data"
     guest = "/home/me/shared files/"
     readonly = true
 

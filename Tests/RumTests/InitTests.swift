@@ -11,12 +11,12 @@ import Testing
 @Suite("What rum init writes")
 struct InitTests {
     private func load(_ text: String) throws -> MachineConfig {
-        try MachineConfig.parse(text, file: "/work/app/rum.toml")
+        try MachineConfig.parse(text, file: "/srv/app/rum.toml")
     }
 
     @Test("The defaults load without complaint, and mean what they say")
     func defaults() throws {
-        let config = try load(InitAnswers(path: "/work/app/rum.toml").document)
+        let config = try load(InitAnswers(path: "/srv/app/rum.toml").document)
         #expect(config.name == "app")
         #expect(config.resources == MachineConfig.Resources())
         #expect(config.autoPorts?.range.description == "3000-9999")
@@ -25,7 +25,7 @@ struct InitTests {
 
     @Test("What stands in comments loads too, once the marks are taken away")
     func comments() throws {
-        let lines = InitAnswers(path: "/work/app/rum.toml").document.split(
+        let lines = InitAnswers(path: "/srv/app/rum.toml").document.split(
             separator: "\n", omittingEmptySubsequences: false)
         let text = lines.map { line -> Substring in
             // A sentence starts with a capital letter or a name in quotes; all else is TOML.
@@ -35,6 +35,7 @@ struct InitTests {
         }
         let config = try load(text.joined(separator: "\n"))
         #expect(config.ports.map(\.host.description) == ["18080"])
+        #expect(config.mounts == [.init(host: "/srv/app", guest: "/work", isReadOnly: true)])
         #expect(config.provision.system?.contains("postgresql") == true)
         #expect(config.ssh.authorizedKeys.count == 1)
         #expect(config.autoPorts?.ignore == [port(5353)])
@@ -43,7 +44,7 @@ struct InitTests {
 
     @Test("Answers are written as given, whatever is in them")
     func answers() throws {
-        var answers = InitAnswers(path: "/work/app/rum.toml")
+        var answers = InitAnswers(path: "/srv/app/rum.toml")
         answers.name = "other"
         answers.image = "images/a \"b\" \\ c.qcow2"
         answers.cpus = "4"
@@ -52,7 +53,7 @@ struct InitTests {
         answers.autoPorts = ""
         let config = try load(answers.document)
         #expect(config.name == "other")
-        #expect(config.image?.base == .path("/work/app/images/a \"b\" \\ c.qcow2"))
+        #expect(config.image?.base == .path("/srv/app/images/a \"b\" \\ c.qcow2"))
         #expect(config.resources.cpus == 4)
         #expect(config.resources.memoryMB == 3072)
         #expect(config.resources.disk == ByteSize(text: "40G"))
@@ -71,7 +72,7 @@ struct InitTests {
             ("auto_ports.range", "9-1", "\"9-1\" is not min-max"),
         ])
     func badAnswers(key: String, value: String, says: String) throws {
-        var answers = InitAnswers(path: "/work/app/rum.toml")
+        var answers = InitAnswers(path: "/srv/app/rum.toml")
         let question = try #require(InitAnswers.questions.first { $0.key == key })
         #expect(answers.problem(with: key) == nil)
         answers[keyPath: question.answer] = value
@@ -81,9 +82,9 @@ struct InitTests {
     @Test(
         "The name comes from the file or the folder, and is always a good one",
         arguments: [
-            ("/work/app/rum.toml", "app"), ("/work/app/dev.rum.toml", "dev"), ("/rum.toml", "dev"),
-            ("/work/my app!/rum.toml", "my-app-"), ("/work/_x/rum.toml", "x"), ("/work/Ünï/rum.toml", "n-"),
-            ("/work/...../rum.toml", "dev"),
+            ("/srv/app/rum.toml", "app"), ("/srv/app/dev.rum.toml", "dev"), ("/rum.toml", "dev"),
+            ("/srv/my app!/rum.toml", "my-app-"), ("/srv/_x/rum.toml", "x"), ("/srv/Ünï/rum.toml", "n-"),
+            ("/srv/...../rum.toml", "dev"),
         ])
     func names(path: String, name: String) throws {
         let answers = InitAnswers(path: path)
