@@ -332,7 +332,7 @@ class Machine:
         return os.path.join(self.home, "machines", self.name)
 
     def files(self):
-        """What lies in the machine's folder, without the consoles of earlier runs, of which there are four at the most."""
+        """What lies in the machine's folder, without the consoles of earlier runs: at most four of those."""
         names = os.listdir(self.folder) if os.path.isdir(self.folder) else []
         earlier = [name for name in names if re.fullmatch(r"console\.\d+\.log", name)]
         check(len(earlier) <= 4, f"consoles of {len(earlier)} earlier runs are kept")
