@@ -50,6 +50,7 @@ let package = Package(
                 "MachineError.swift",
             ],
             swiftSettings: rules),
+        .target(name: "Control", dependencies: ["CLinux", "Linux"], swiftSettings: rules),
         .target(name: "CFuzzer", path: "CFuzzer"),
         .executableTarget(
             name: "fuzz",

@@ -8,6 +8,7 @@ import RumConfig
 import SockDiag
 import SwiftProtobuf
 
+@testable import Control
 @testable import ListenWatch
 @testable import Machine
 @testable import Relay
@@ -18,7 +19,8 @@ enum Readers {
     typealias Reader = @Sendable (UnsafeRawBufferPointer) -> Void
 
     static let all: [String: Reader] = [
-        "config": config, "handshake": handshake, "hybrid": hybrid, "owner": owner, "ping": ping,
+        "config": config, "control": control, "handshake": handshake, "hybrid": hybrid, "owner": owner,
+        "ping": ping,
         "procnet": procnet,
         "qcow2": qcow2, "records": records, "sockdiag": sockdiag, "table": table, "trace": trace,
     ]
@@ -40,6 +42,38 @@ enum Readers {
         } catch {
             expect(!error.problems.isEmpty, "refused without a reason")
         }
+    }
+
+    /// The control socket, both ends: lines in one piece and in others, then what each says as a request and as a message.
+    private static func control(_ bytes: UnsafeRawBufferPointer) {
+        guard let first = bytes.first else { return }
+        let stream = UnsafeRawBufferPointer(rebasing: bytes.dropFirst())
+        let whole = lines(stream, pieces: max(1, stream.count))
+        expect(whole == lines(stream, pieces: Int(first) + 1), "pieces change the lines")
+        for line in whole {
+            if let request = ControlLine.value(ControlRequest.self, from: line) {
+                expect(
+                    ControlLine.value(ControlRequest.self, from: ControlLine.bytes(request)) == request,
+                    "a request that is not read again")
+            }
+            if let message = ControlLine.value(ControlMessage.self, from: line) {
+                expect(
+                    ControlLine.value(ControlMessage.self, from: ControlLine.bytes(message)) == message,
+                    "a message that is not read again")
+            }
+        }
+    }
+
+    private static func lines(_ stream: UnsafeRawBufferPointer, pieces: Int) -> [[UInt8]] {
+        var buffer = LineBuffer(limit: .max)
+        var found: [[UInt8]] = []
+        var rest = stream[...]
+        while !rest.isEmpty {
+            buffer.add(rest.prefix(pieces))
+            rest = rest.dropFirst(pieces)
+            while let line = buffer.next() { found.append(line) }
+        }
+        return found
     }
 
     /// /proc/net/tcp: in one piece, and in pieces of the size that the first byte says.

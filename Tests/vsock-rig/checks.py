@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from harness import Failure, Program, TooLate, check, is_refused, within
-from rig import connect, error_of, rest, vsock
+from rig import as_user, connect, error_of, rest, vsock
 
 # The guest's tmpfs holds it, and its length is no multiple of any buffer's: a lost or doubled piece shows.
 CONTENT, CONTENT_SIZE = "content", 1_000_003
@@ -165,14 +165,44 @@ def wrong_token(guest):
         forward.end()
 
 
+def other_user(guest):
+    """Every user of this host may open AF_VSOCK to a guest. Without the token, which they can't read, that is all."""
+    cid, other = guest.cid(), 65534
+
+    def forward_port():
+        with vsock(cid, 2223) as tunnel:
+            tunnel.sendall(bytes(32) + (5050).to_bytes(2, "big"))
+            return f"answer {tunnel.recv(1)}, then {rest(tunnel)}"
+
+    def rpc_port():
+        with vsock(cid, 2222) as channel:
+            channel.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\4" + bytes(5))
+            rest(channel)
+            return "ended by the agent"
+
+    seen = as_user(other, lambda: error_of(open, token_file(guest)))
+    check(seen == "EACCES", f"the token's file: {seen}")
+    seen = as_user(other, forward_port)
+    check(seen == f"answer {bytes([3])}, then {b''}", f"the forward port: {seen}")
+    seen = as_user(other, rpc_port)
+    check(seen == "ended by the agent", f"the RPC port: {seen}")
+    with open("made-up-token", "w", encoding="utf-8") as file:
+        file.write("5a" * 32)
+    forward = forwarder(guest, cid, "made-up-token", user=other)
+    try:
+        return forward.said("refuses the token", timeout=PATIENCE)[1]
+    finally:
+        forward.end()
+
+
 # MARK: What can't be reached
 
 
-def forwarder(guest, cid, token, *more, auto="5000-6000"):
+def forwarder(guest, cid, token, *more, auto="5000-6000", user=None):
     """A `rum forward`, of the same program as the guest's `rum up`, to the guest with that address."""
     return Program([
         guest.rum_program, "forward", "--agent", f"vsock:{cid}", "--auto", auto, "--bind", "127.0.0.2",
-        "--token-file", token, *more])
+        "--token-file", token, *more], user=user)
 
 
 def forward_says(guest, cid, text):

@@ -95,6 +95,7 @@ def main():
             run("a server's reset reaches the client", checks.server_resets)
             run("only the host may talk to the agent", checks.other_peers, KIND == "cloud")
             run("a wrong token is refused", checks.wrong_token)
+            run("another user of the host gets nothing out of the guest", checks.other_user)
             run("a CID without a guest is told as such", checks.wrong_cid)
             run("a guest that stands still is told as such", checks.standing_still)
             run("a killed agent is back with its forwards open", checks.agent_killed)
