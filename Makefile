@@ -32,6 +32,14 @@ soak: ## Random listens, transfers, resets and kills against a model for MINUTES
 	scripts/setup-packages build test
 	Tests/soak/run --seconds $$(( $${MINUTES:-10} * 60 ))
 
+test-asan: ## Run the package's tests and its programs with the address sanitizer
+	scripts/setup-packages build test
+	scripts/test-sanitized address
+
+test-tsan: ## The same with the thread sanitizer
+	scripts/setup-packages build test
+	scripts/test-sanitized thread
+
 test-vsock: ## Prove rum over a real AF_VSOCK, on a host kernel of its own
 	scripts/setup-packages build vsock
 	scripts/build-release
@@ -113,6 +121,10 @@ bench-watch: ## Measure the watcher beside what others do
 bench-relay: ## Measure the relay beside socat, HAProxy and a C reference
 	scripts/setup-packages build bench
 	scripts/bench-relay
+
+bench-machines: ## Measure fifty machines with the same ports on this host
+	scripts/setup-packages build bench
+	Benchmarks/machines/run "$$(scripts/swift-release rum rum-agent)"
 
 clean: ## Remove build products (caches outside the tree stay)
 	rm -rf .build .build-*

@@ -55,7 +55,8 @@ let package = Package(
         .executableTarget(
             name: "fuzz",
             dependencies: [
-                "AgentAPI", "AgentChannel", "CFuzzer", "ClientOwner", "Linux", "ListenWatch", "Machine",
+                "AgentAPI", "AgentChannel", "CFuzzer", "ClientOwner", "Control", "Linux", "ListenWatch",
+                "Machine",
                 "Ports",
                 "ProcNet", "Relay", "RumConfig", "SockDiag",
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),

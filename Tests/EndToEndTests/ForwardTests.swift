@@ -9,7 +9,9 @@ import Testing
 /// `rum forward` on the host's side and `rum-agent` in a namespace that plays the guest, with real sockets.
 @Suite("rum forward and rum-agent across two network namespaces", .serialized, .timeLimit(.minutes(2)))
 struct ForwardTests {
-    @Test("A listener opens the host port and its end closes it, in less than 5 ms at the median")
+    @Test(
+        "A listener opens the host port and its end closes it, in less than 5 ms at the median", .tags(.timed)
+    )
     func openAndClose() async throws {
         let guest = try await Guest()
         let agent = try await guest.startAgent()

@@ -1,4 +1,8 @@
+internal import Foundation
 package import Testing
+
+/// How many times longer things may take than in a build without a sanitizer (scripts/test-sanitized).
+private let slowdown = ProcessInfo.processInfo.environment["RUM_TEST_SANITIZER"] == nil ? 1 : 5
 
 /// Waits for what another thread, another process or the kernel makes true, and fails the test when it does not come.
 ///
@@ -9,7 +13,7 @@ package func eventually(
     _ what: @autoclosure () -> String = "the condition", within limit: Duration = .seconds(20),
     sourceLocation: SourceLocation = #_sourceLocation, _ condition: () async throws -> Bool
 ) async throws {
-    let deadline = ContinuousClock.now + limit
+    let deadline = ContinuousClock.now + limit * slowdown
     while !(try await condition()) {
         guard ContinuousClock.now < deadline else {
             throw NeverHappened(what: what(), sourceLocation: sourceLocation)

@@ -349,10 +349,10 @@ class Machine:
             os.kill(pid, signal.SIGKILL)
 
 
-def page(port, timeout=10):
+def page(port, timeout=10, host="127.0.0.1"):
     """What an HTTP server on the host's port answers; None when it does not."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout) as client:
+        with socket.create_connection((host, port), timeout) as client:
             client.settimeout(timeout)
             client.sendall(b"GET / HTTP/1.0\r\n\r\n")
             answer = b""

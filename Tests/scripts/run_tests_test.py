@@ -37,7 +37,7 @@ def stream(*results, ended=True):
 
 
 class RunTestsTest(unittest.TestCase):
-    def judge(self, first, code, second=None, root=False):
+    def judge(self, first, code, second=None, root=False, times_count=True):
         """(all well, filters of the second run or None, what was printed)"""
         asked = []
 
@@ -47,11 +47,19 @@ class RunTestsTest(unittest.TestCase):
 
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            well = tests.judge(first, code, run_again, root)
+            well = tests.judge(first, code, run_again, root, times_count)
         return well, asked[0] if asked else None, said.getvalue()
 
     def test_all_pass(self):
         self.assertEqual(self.judge(stream(("a", [], "pass")), 0), (True, None, ""))
+
+    def test_times_do_not_count_beside_a_sanitizer(self):
+        first = stream(("a", [], "pass"), ("b", [".timed"], "fail"))
+        well, again, said = self.judge(first, 1, times_count=False)
+        self.assertEqual((well, again), (True, None))
+        self.assertIn("not counted, since it is timed: M.S/b(): b is wrong", said)
+        first = stream(("a", [], "fail"), ("b", [".timed"], "fail"))
+        self.assertEqual(self.judge(first, 1, times_count=False)[:2], (False, None))
 
     def test_untimed_fails_at_once(self):
         first = stream(("a", [], "fail"), ("b", [".timed"], "fail"))
