@@ -271,7 +271,7 @@ class Machine:
         """Runs a shell script in the guest that outlives this call, and even the agent."""
         self.guest(f"setsid sh -c '{script}' >/dev/null 2>&1 </dev/null &")
 
-    def first_answer(self, timeout=180):
+    def first_answer(self, timeout=400):
         """The moment at which the guest's agent can first be asked, to within 0.2 s, found by others than `rum up`."""
         answered = []
         deadline = time.monotonic() + timeout
