@@ -108,6 +108,18 @@ struct HostJudgementTests {
         #expect(HostJudgement.mounts(none, areWanted: false).cure == "install it")
     }
 
+    @Test(
+        "Missing UEFI stops only who asks for it, and is no matter where BIOS or a kernel starts the machine",
+        arguments: [
+            (.efi, false, .fail), (.auto, false, .warn), (.auto, true, .ok), (.bios, false, .ok),
+        ] as [(MachineConfig.Firmware, Bool, HostFinding.Status)])
+    func firmware(wanted: MachineConfig.Firmware, hasKernel: Bool, status: HostFinding.Status) {
+        let missing = HostJudgement.firmware(hasUEFI: false, wanted: wanted, hasKernel: hasKernel)
+        #expect(missing.status == status)
+        #expect(missing.cure?.contains("apt install ovmf") ?? (status == .ok))
+        #expect(HostJudgement.firmware(hasUEFI: true, wanted: wanted, hasKernel: hasKernel).status == .ok)
+    }
+
     @Test("Groups matter only where a device is denied")
     func groups() {
         let denied = [Self.kvm(EACCES)]

@@ -19,6 +19,30 @@ struct ParsingTests {
         #expect(LiveXML.vsockCID("<domain/>") == nil)
     }
 
+    @Test("Whether there is UEFI is what the values of libvirt's `firmware` say, and no others")
+    func firmware() {
+        // libvirt 9.0, `virsh domcapabilities`.
+        func capabilities(_ values: String) -> String {
+            """
+              <path>/usr/bin/qemu-system-x86_64</path>
+              <os supported='yes'>
+                \(values)
+                <loader supported='yes'>
+                  <value>/usr/share/OVMF/OVMF_CODE_4M.fd</value>
+                  <enum name='type'>
+                    <value>efi</value>
+                  </enum>
+                </loader>
+              </os>
+            """
+        }
+        let found = EmulationOffer(capabilities("<enum name='firmware'>\n<value>efi</value>\n</enum>"))
+        #expect(found == EmulationOffer(emulator: "/usr/bin/qemu-system-x86_64", hasUEFI: true))
+        #expect(!EmulationOffer(capabilities("<enum name='firmware'/>")).hasUEFI)
+        #expect(!EmulationOffer(capabilities("<enum name='firmware'>\n<value>bios</value>\n</enum>")).hasUEFI)
+        #expect(!EmulationOffer("").hasUEFI)
+    }
+
     @Test("The agent's pair of host ports is found among QEMU's forwards")
     func agentPort() {
         // QEMU 7.2, `info usernet`, with a connection in progress.

@@ -54,8 +54,8 @@ package struct HostCheck: Sendable {
                 let version = try await machine.hypervisor.version()
                 return LibvirtFacts(
                     answer: .version("\(version / 1_000_000).\(version / 1000 % 1000).\(version % 1000)"),
-                    emulator: await Self.result { () async throws(MachineError) in
-                        try await machine.hypervisor.emulator(machine: type)
+                    emulation: await Self.result { () async throws(MachineError) in
+                        try await machine.hypervisor.emulation(machine: type)
                     },
                     host: try await machine.hostFacts(),
                     mounts: await Self.result { () async throws(MachineError) in
@@ -67,7 +67,14 @@ package struct HostCheck: Sendable {
         }
         let facts = answer ?? LibvirtFacts(answer: .silent(limit))
         var findings = [HostJudgement.libvirt(machine.libvirtURI, facts.answer)]
-        if let emulator = facts.emulator { findings.append(HostJudgement.emulator(emulator)) }
+        if let emulation = facts.emulation {
+            findings.append(HostJudgement.emulator(emulation))
+            if case .success(let offer) = emulation {
+                findings.append(
+                    HostJudgement.firmware(
+                        hasUEFI: offer.hasUEFI, wanted: config.firmware, hasKernel: config.boot != nil))
+            }
+        }
         if let mounts = facts.mounts {
             findings.append(HostJudgement.mounts(mounts, areWanted: !config.mounts.isEmpty))
         }
@@ -94,7 +101,7 @@ package struct HostCheck: Sendable {
 
     private struct LibvirtFacts: Sendable {
         var answer: HostJudgement.LibvirtAnswer
-        var emulator: Result<String, MachineError>?
+        var emulation: Result<EmulationOffer, MachineError>?
         var host: HostFacts?
         var mounts: Result<MountDriver, MachineError>?
     }

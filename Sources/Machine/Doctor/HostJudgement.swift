@@ -25,10 +25,30 @@ enum HostJudgement {
 
     private static let sessionLog = "~/.cache/libvirt/qemu/log"
 
-    static func emulator(_ result: Result<String, MachineError>) -> HostFinding {
+    static func emulator(_ result: Result<EmulationOffer, MachineError>) -> HostFinding {
         switch result {
-        case .success(let path): HostFinding("qemu", .ok, "libvirt has QEMU for x86-64 at \(path)")
+        case .success(let offer):
+            HostFinding("qemu", .ok, "libvirt has QEMU for x86-64 at \(offer.emulator)")
         case .failure(let error): HostFinding("qemu", .fail, error.message, cure: error.hint)
+        }
+    }
+
+    /// Whether UEFI could start the machine. Without a kernel to boot directly, `auto` may turn out to need it: the image
+    /// may not be here yet.
+    static func firmware(hasUEFI: Bool, wanted: MachineConfig.Firmware, hasKernel: Bool) -> HostFinding {
+        let check = "firmware"
+        if hasUEFI { return HostFinding(check, .ok, "libvirt has UEFI for guests") }
+        let cure = LibvirtError.firmwareHint
+        switch wanted {
+        case .efi:
+            return HostFinding(
+                check, .fail, "boot.firmware = \"efi\", but libvirt has no UEFI for guests", cure: cure)
+        case .auto where !hasKernel:
+            return HostFinding(
+                check, .warn, "libvirt has no UEFI for guests; images that BIOS cannot start need it",
+                cure: cure)
+        case .auto, .bios:
+            return HostFinding(check, .ok, "libvirt has no UEFI for guests, and this machine needs none")
         }
     }
 

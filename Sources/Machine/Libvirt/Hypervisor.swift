@@ -61,15 +61,15 @@ actor Hypervisor {
         return nil
     }
 
-    /// The program with which libvirt would emulate machines of the type `machine`.
-    func emulator(machine: String) throws(MachineError) -> String {
+    /// With what libvirt would emulate machines of the type `machine`.
+    func emulation(machine: String) throws(MachineError) -> EmulationOffer {
         let connection = try openConnection()
         guard let text = virConnectGetDomainCapabilities(connection, nil, "x86_64", machine, "qemu", 0) else {
             throw LibvirtError.last("find QEMU").machineError(
                 .noLibvirt, hint: "apt install qemu-system-x86 libvirt-daemon-driver-qemu")
         }
         defer { free(text) }
-        return LiveXML.emulator(String(cString: text)) ?? "unknown"
+        return EmulationOffer(String(cString: text))
     }
 
     /// The version of libvirt's daemon: a million for each major, a thousand for each minor number.

@@ -31,6 +31,15 @@ enum LiveXML {
         return String(capabilities[start.upperBound...].prefix { $0 != "<" })
     }
 
+    /// Whether libvirt can start machines by UEFI, from a domain's capabilities: `<value>efi</value>` among the values of
+    /// `<enum name='firmware'>`, which it takes from the firmware descriptions of the host (formatdomaincaps.html).
+    static func hasUEFI(_ capabilities: String) -> Bool {
+        guard let start = capabilities.firstRange(of: "<enum name='firmware'>"),
+            let end = capabilities[start.upperBound...].firstRange(of: "</enum>")
+        else { return false }
+        return capabilities[start.upperBound..<end.lowerBound].contains("<value>efi</value>")
+    }
+
     private static func element(_ name: String, in text: String) -> Substring? {
         guard let start = text.firstRange(of: "<\(name) ") else { return nil }
         return text[start.upperBound...].prefix { $0 != ">" }
