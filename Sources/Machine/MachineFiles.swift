@@ -55,6 +55,8 @@ package struct MachineFiles: Hashable, Sendable {
     var sshHostKey: String { directory + "/ssh_host_ed25519_key" }
     /// What ssh compares the guest's key with.
     package var knownHosts: String { directory + "/known_hosts" }
+    /// A program of `rum cp --root`.
+    package var sftpAsRoot: String { directory + "/sftp-as-root" }
     var lock: String { directory + "/lock" }
     /// The loopback address that the machine has to itself.
     var ownAddress: String { directory + "/address" }
@@ -67,6 +69,11 @@ package struct MachineFiles: Hashable, Sendable {
     var seed: String { directory + "/seed.iso" }
 
     package var exists: Bool { Self.exists(record) }
+
+    /// Writes that program.
+    package func writeSftpAsRoot(_ script: String) throws(MachineError) {
+        try Self.write(Array(script.utf8), to: sftpAsRoot, mode: 0o700)
+    }
 
     /// The secret shared with the guest's agent.
     package func readToken() throws(MachineError) -> MachineToken {

@@ -7,16 +7,24 @@ struct CpCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cp",
         abstract: "Copy files between this host and the guest.",
-        usage: "rum cp [-r] [-c <file>] <source> ... <destination>",
+        usage: "rum cp [-r] [--root] [-c <file>] <source> ... <destination>",
         discussion: """
             One side is in the guest: NAME:PATH, or :PATH for the machine of rum.toml. A path that is not absolute \
             begins in the home of the machine's user, who also owns what is copied there. Modes and times are kept. \
-            It is the scp of this host, over the same way as `rum ssh`. A path of this host with a colon in it is \
-            written with a slash before the colon, such as ./a:b.
+            It is the scp of this host, over the same way as `rum ssh`; with --root over that of `rum exec`, to the \
+            guest's sftp-server. A path of this host with a colon in it is written with a slash before the colon, such \
+            as ./a:b.
             """)
 
     @Flag(name: [.customShort("r"), .long], help: "Copy folders with all that is in them.")
     var recursive = false
+
+    @Flag(
+        help: """
+            Read and write as root in the guest, who then owns what is copied there, and whose home paths that are not \
+            absolute begin in. The guest needs an sftp-server, and no sshd.
+            """)
+    var root = false
 
     @Option(
         name: [.customShort("c"), .customLong("config")],
@@ -41,14 +49,15 @@ struct CpCommand: AsyncParsableCommand {
         }
         let name = plan.machine.isEmpty ? nil : plan.machine
         let machine = try MachineOptions.about(name, or: config)
-        let settings = try SshSettings(machine)
+        let way = root ? ["-S", machine.files.sftpAsRoot] : try SshSettings(machine).options
         try checkSources(plan)
         _ = try await ExecSession(machine: machine, verbose: false).runningMachine()
+        if root { try await explained { () throws(MachineError) in try SftpAsRoot.write(machine) } }
         // The SFTP protocol takes names as they are; the older one had the guest's shell read them.
-        var arguments = ["-s", "-p"] + settings.options
+        var arguments = ["-s", "-p"] + way
         if recursive { arguments.append("-r") }
         if talk.verbose { arguments.append("-v") }
-        try SshProgram.become("scp", arguments + ["--"] + plan.words(for: settings.host))
+        try SshProgram.become("scp", arguments + ["--"] + plan.words(for: SshSettings.host(machine)))
     }
 
     /// Tells in rum's own words what can be known here.

@@ -18,7 +18,9 @@ struct SshSettings {
     }
 
     /// The name under which OpenSSH knows the machine.
-    var host: String { "rum-\(machine.config.name)" }
+    var host: String { Self.host(machine) }
+
+    static func host(_ machine: VirtualMachine) -> String { "rum-\(machine.config.name)" }
 
     /// Keywords and values as in ssh_config(5).
     var values: [(keyword: String, value: String)] {
@@ -46,15 +48,17 @@ struct SshSettings {
 
     /// Run by the user's shell, wherever ssh is started.
     private var proxyCommand: String {
-        let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().path
         // Where the machine is must not depend on who starts ssh.
         let variables = ["RUM_HOME", "XDG_DATA_HOME"].compactMap { name in
             ProcessInfo.processInfo.environment[name].map { "\(name)=\($0)" }
         }
         let words =
-            (variables.isEmpty ? [] : ["env"] + variables) + [program, "ssh-proxy", machine.config.name]
+            (variables.isEmpty ? [] : ["env"] + variables) + [Self.program, "ssh-proxy", machine.config.name]
         return words.map { Self.escaped(Self.shellQuoted($0)) }.joined(separator: " ")
     }
+
+    /// The path of this program.
+    static var program: String { URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().path }
 
     /// A path as an argument of a keyword.
     static func quoted(_ path: String) -> String {

@@ -1,4 +1,6 @@
 import ArgumentParser
+import Foundation
+import TestSupport
 import Testing
 
 @testable import rum
@@ -78,6 +80,23 @@ struct WayInTests {
         for wrong in [["a"], ["a", "b"], [":a", ":b"], ["dev:a", "other:b", "c"], ["a", ":b", ":c"]] {
             #expect(throws: ValidationError.self) { try CopyPlan(wrong) }
         }
+    }
+
+    @Test("The program of rum cp --root is a script that the shell reads, wherever rum is")
+    func sftpAsRoot() throws {
+        let folder = try TestFolder()
+        let program = try folder.file("it's here/rum", "#!/bin/sh\necho \"$1 $2 $3 $4 $5 $6 $#\"\n")
+        #expect(chmod(program, 0o755) == 0)
+        let script = SftpAsRoot.script(program: program, machine: "dev")
+        let shell = Process()
+        shell.executableURL = URL(fileURLWithPath: "/bin/sh")
+        shell.arguments = ["-c", script]
+        let output = Pipe()
+        shell.standardOutput = output
+        try shell.run()
+        shell.waitUntilExit()
+        let said = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
+        #expect(said == "exec --root -T dev -- sh 8\n")
     }
 
     @Test("Paths are quoted for OpenSSH and for the shell")
