@@ -217,9 +217,13 @@ let package = Package(
         .testTarget(
             name: "RumTests",
             dependencies: [
-                "Control", "Linux", "PortForward", "Ports", "RumConfig", "TestSupport", "rum",
+                "AgentAPI", "AgentChannel", "Control", "Linux", "Machine", "PortForward", "Ports",
+                "RumConfig",
+                "TestSupport", "rum",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            ], swiftSettings: rules),
+            ],
+            exclude: ["Snapshots"],
+            swiftSettings: rules),
         .testTarget(
             name: "RumConfigTests", dependencies: ["Linux", "Ports", "RumConfig", "TestSupport"],
             exclude: ["fixtures"], swiftSettings: rules),

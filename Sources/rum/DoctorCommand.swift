@@ -47,7 +47,7 @@ struct DoctorCommand: AsyncParsableCommand {
         }
     }
 
-    private struct Report: Encodable {
+    struct Report: Encodable {
         var ok: Bool
         var findings: [HostFinding]
     }

@@ -53,28 +53,6 @@ struct ListCommand: AsyncParsableCommand {
             case ownAddress = "own_address"
         }
 
-        init(_ machine: VirtualMachine) async {
-            name = machine.config.name
-            config = machine.config.file
-            directory = machine.files.directory
-            ownAddress = machine.ownAddress?.description
-            do throws(MachineError) {
-                let status = try await machine.status()
-                state = status.state.rawValue
-                address = status.running?.address.description
-            } catch {
-                state = "unknown"
-                problem = error.message
-            }
-            do throws(CommandFailure) {
-                let report = try await OwnerLink(machine).report()
-                forwards = (report?.forwards ?? []).filter { $0.state == "open" }.map(\.hostText)
-            } catch {
-                forwards = []
-                problem = problem ?? error.message
-            }
-        }
-
         var text: String {
             var columns = [
                 name.padding(to: 20), state.padding(to: 9), (ownAddress ?? "").padding(to: 15), config,
@@ -82,6 +60,27 @@ struct ListCommand: AsyncParsableCommand {
             columns += forwards.isEmpty ? [] : [forwards.joined(separator: " ")]
             columns += [problem].compactMap { $0 }
             return columns.map { $0.printable(limit: 1000) }.joined(separator: "  ")
+        }
+    }
+}
+
+extension ListCommand.Row {
+    init(_ machine: VirtualMachine) async {
+        self.init(
+            name: machine.config.name, state: "unknown", ownAddress: machine.ownAddress?.description,
+            config: machine.config.file, directory: machine.files.directory, forwards: [])
+        do throws(MachineError) {
+            let status = try await machine.status()
+            state = status.state.rawValue
+            address = status.running?.address.description
+        } catch {
+            problem = error.message
+        }
+        do throws(CommandFailure) {
+            let report = try await OwnerLink(machine).report()
+            forwards = (report?.forwards ?? []).filter { $0.state == "open" }.map(\.hostText)
+        } catch {
+            problem = problem ?? error.message
         }
     }
 }

@@ -4,15 +4,9 @@ import Testing
 
 @testable import Machine
 
-/// Compares whole documents with files in Snapshots. RUM_RECORD_SNAPSHOTS=1 writes them anew, for a look at the diff.
+/// Compares a whole document with a file in Snapshots.
 private func expectSnapshot(_ document: String, _ name: String) throws {
-    let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
-        "Snapshots")
-    let file = folder.appendingPathComponent(name)
-    if ProcessInfo.processInfo.environment["RUM_RECORD_SNAPSHOTS"] != nil {
-        try Data(document.utf8).write(to: file)
-    }
-    #expect(document == String(decoding: try Data(contentsOf: file), as: UTF8.self))
+    #expect(try document == snapshot(of: document, name))
 }
 
 @Suite("Whole documents")
