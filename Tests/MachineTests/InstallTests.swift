@@ -107,6 +107,10 @@ struct InstallTests {
         #expect(console == ["rum-install: begins", "rum-install: done"])
         let unit = try readText(guest + "/etc/systemd/system/rum-agent.service")
         #expect(unit.contains("ExecStart=\(guest)/opt/rum/rum-agent --listen vsock --token-file"))
+        // At later boots the agent starts before cloud-init, and mounts the folders unless that is done.
+        let mark = guest + "/run/rum/folders-mounted"
+        #expect(unit.contains("[ -e \(mark) ] || sh \(guest)/var/lib/rum/read-seed mount-folders"))
+        #expect(FileManager.default.fileExists(atPath: mark))
         #expect(calls().contains("systemctl restart --no-block rum-agent.service"))
         #expect(calls().contains("mount -t virtiofs -o rw rum0 \(guest)/srv/work"))
         #expect(
@@ -132,6 +136,7 @@ struct InstallTests {
                     && $0.hasSuffix(") has no 9p")
             }, "\(console)")
         #expect(calls().contains("mount -t virtiofs -o rw rum0 \(guest)/srv/work"))
+        #expect(!FileManager.default.fileExists(atPath: guest + "/run/rum/folders-mounted"))
         #expect(console.last == "rum-install: done")
     }
 

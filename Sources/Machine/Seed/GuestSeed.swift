@@ -121,7 +121,8 @@ package struct GuestSeed: Hashable, Sendable {
 
     /// The agent needs neither network nor time, so it starts as soon as the file systems are there. Its log goes
     /// to the console too, where the host records it. What `rum exec` has started outlives the agent (KillMode), and the
-    /// agent outlives a command that the OOM killer ends (OOMPolicy).
+    /// agent outlives a command that the OOM killer ends (OOMPolicy). A guest whose agent answers has the host's folders:
+    /// at later boots cloud-init would mount them long after that.
     private var agentUnit: String {
         """
         [Unit]
@@ -134,6 +135,7 @@ package struct GuestSeed: Hashable, Sendable {
 
         [Service]
         ExecStartPre=-/bin/sh -c 'modprobe -qa vmw_vsock_virtio_transport inet_diag tcp_diag'
+        ExecStartPre=-/bin/sh -c '[ -e /run/rum/folders-mounted ] || sh /var/lib/rum/read-seed mount-folders'
         ExecStart=@PROGRAM@ @LISTEN@ --token-file /etc/rum/token
         Restart=always
         RestartSec=200ms

@@ -16,6 +16,7 @@ is_running() { [ -s "$pidfile" ] && kill -0 "$(cat "$pidfile")" 2>/dev/null; }
 start() {
     ! is_running || return 0
     modprobe -qa vmw_vsock_virtio_transport inet_diag tcp_diag 2>/dev/null
+    [ -e /run/rum/folders-mounted ] || sh /var/lib/rum/read-seed mount-folders
     # A session of its own, so that `stop` can end all of it, and nothing else ends it.
     # shellcheck disable=SC2086 # both are lists of words
     # shellcheck disable=SC2016 # $$ and $@ are for the inner shell

@@ -31,12 +31,10 @@ best_effort() {
 install -d -m 0700 /etc/rum
 install -d -m 0755 /var/lib/rum
 install -m 0600 "$seed/token" /etc/rum/token
-# The folders of the host are there before the agent is, and belong to the user. Without any the agent comes first:
+# The folders of the host are there before the agent is, and belong to the user. Without any the user comes last:
 # making a user takes a second or two under emulation.
-if [ -e "$seed/mounts" ]; then
-    best_effort make-user
-    best_effort mount-folders
-fi
+[ ! -e "$seed/mounts" ] || best_effort make-user
+best_effort mount-folders
 
 # The bundle is made for /opt/rum. Anywhere else its loader has to be named.
 for place in /opt/rum /var/lib/rum/agent /usr/local/lib/rum; do

@@ -1,9 +1,16 @@
 #!/bin/sh
-# Mounts the folders of the host. Each line of `mounts` is: type of file system, tag, ro or rw, path.
-# One that cannot be mounted is told, and does not keep the others from it.
+# Mounts the folders of the host, at every boot before the agent starts. Each line of `mounts` is: type of file system, tag,
+# ro or rw, path. One that cannot be mounted is told, and does not keep the others from it.
 set -u
 seed=$(dirname "$0")
-[ -e "$seed/mounts" ] || exit 0
+mkdir -p /run/rum
+chmod 0700 /run/rum
+# The agent's service and `install` may both be here.
+exec 9>/run/rum/mount.lock
+! command -v flock >/dev/null || flock 9
+mark=/run/rum/folders-mounted
+[ -e "$seed/mounts" ] || : >"$mark"
+[ ! -e "$mark" ] || exit 0
 user=$(sed -n 1p "$seed/user")
 failed=
 
@@ -38,4 +45,4 @@ while IFS=' ' read -r type tag mode path; do
     failed=yes
     echo "the folder $path is not mounted: $complaint" >&2
 done <"$seed/mounts"
-[ -z "$failed" ]
+[ -z "$failed" ] && : >"$mark"
