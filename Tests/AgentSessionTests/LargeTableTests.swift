@@ -8,7 +8,7 @@ import SwiftProtobuf
 import TestSupport
 import Testing
 
-@Suite("Large tables", .timeLimit(.minutes(5)))
+@Suite("Large tables", .timeLimit(.minutes(5)), .tags(.timed))
 struct LargeTableTests {
     /// Every port, listened on at `addresses` addresses, encoded as large as a listener can be.
     private static func everyPort(addresses: UInt8) -> [ListeningSocket] {
