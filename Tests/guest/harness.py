@@ -46,13 +46,12 @@ class Program:
     started = []
     end_signal = signal.SIGTERM
 
-    def __init__(self, arguments, environment=None, user=None):
-        """With `user`, a uid, it runs as that and as the group of the same number."""
-        self.started.append(self)
+    def __init__(self, arguments, environment=None):
         self.lines = []  # (time, text)
         self.process = subprocess.Popen(
             arguments, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, user=user, group=user, extra_groups=None if user is None else [])
+            text=True)
+        self.started.append(self)
         self.readers = [
             threading.Thread(target=self._read, args=args, daemon=True)
             for args in ((self.process.stdout, self._take_output), (self.process.stderr, self._take_line))
