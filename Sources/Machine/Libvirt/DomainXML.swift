@@ -135,7 +135,11 @@ package struct DomainXML: Hashable, Sendable {
         devices.append(Self.disk(seed, format: "raw", target: "vdb", isReadOnly: true))
         devices += [
             XMLElement("controller", ["type": "usb", "model": "none"]),
-            XMLElement("interface", ["type": "user"], children: [XMLElement("model", ["type": "virtio"])]),
+            XMLElement(
+                "interface", ["type": "user"],
+                children: [
+                    XMLElement("mac", ["address": macAddress]), XMLElement("model", ["type": "virtio"]),
+                ]),
             XMLElement(
                 "serial", ["type": "pty"],
                 children: [XMLElement("log", ["file": consoleLog, "append": "on"])]),
@@ -156,6 +160,14 @@ package struct DomainXML: Hashable, Sendable {
             XMLElement("panic", ["model": "isa"]),
         ]
         return devices
+    }
+
+    /// The same at every start: cloud-init has the guest configure its network for the card of the first boot. The prefix is
+    /// that of QEMU and libvirt.
+    private var macAddress: String {
+        let digits = Array(uuid.filter(\.isHexDigit).suffix(6))
+        let bytes = stride(from: 0, to: digits.count - 1, by: 2).map { String(digits[$0...$0 + 1]) }
+        return (["52:54:00"] + bytes).joined(separator: ":")
     }
 
     /// Names the base, so that libvirt does not look into files to find it, and leaves the file's owner alone: it is
