@@ -206,8 +206,14 @@ struct InstallTests {
         try FileManager.default.removeItem(atPath: programs + "/systemctl")
         for name in ["update-rc.d", "rc-update"] { try program(name, "") }
         try bundle(agent: "#!/bin/sh\necho \"$0 $*\" >>\(guest)/agent\n")
-        _ = try folder.folder("guest/etc/init.d")
-        #expect(try await install(path: "\(programs):\(tools)").succeeded)
+        // Its sshd has a key of its own.
+        _ = try folder.file("guest/etc/ssh/ssh_host_ed25519_key", "old\n")
+        let sshd = try folder.file("guest/etc/init.d/ssh", "#!/bin/sh\necho sshd $1 >>\(guest)/calls\n")
+        #expect(chmod(sshd, 0o755) == 0)
+        var seed = Self.seed
+        seed.hostKey = SSHKeys.Host(privateKey: "new\n", publicKey: "public\n")
+        #expect(try await install(seed, path: "\(programs):\(tools)").succeeded)
+        #expect(calls().filter { $0.hasPrefix("sshd") } == ["sshd restart"])
         let service = guest + "/var/lib/rum/agent-service"
         let shell = Tool(name: "sh", package: "dash")
         #expect(try await shell.outcome(of: [service, "status"]).succeeded)

@@ -76,7 +76,15 @@ if [ -e "$seed/$key" ] && [ -d /etc/ssh ] && ! cmp -s "$seed/$key" "/etc/ssh/$ke
     install -m 0600 "$seed/$key" "/etc/ssh/$key"
     install -m 0644 "$seed/$key.pub" "/etc/ssh/$key.pub"
     # An sshd that runs already has read the other one.
-    if [ "$had" ] && command -v systemctl; then systemctl try-restart --no-block ssh.service sshd.service 2>/dev/null || true; fi
+    if [ -z "$had" ]; then
+        :
+    elif command -v systemctl; then
+        systemctl try-restart --no-block ssh.service sshd.service 2>/dev/null || true
+    else
+        for service in ssh sshd; do
+            [ ! -x "/etc/init.d/$service" ] || "/etc/init.d/$service" restart || true
+        done
+    fi
 fi
 
 # A guest whose kernel has no driver for vsock is reached by tcp, if the host's configuration allows it.
