@@ -232,6 +232,6 @@ struct InstallTests {
         #expect(try await install(path: "\(programs):\(tools)").succeeded)
         try await shell.output(of: [service, "stop"])
         #expect(calls().contains("rc-update add rum-agent default"))
-        #expect(try readText(guest + "/etc/init.d/rum-agent").contains("need localmount"))
+        #expect(try readText(guest + "/etc/init.d/rum-agent").contains("after localmount"))
     }
 }

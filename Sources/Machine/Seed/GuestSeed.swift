@@ -176,7 +176,7 @@ package struct GuestSeed: Hashable, Sendable {
     private static let openRCScript = """
         #!/sbin/openrc-run
         description="rum agent"
-        depend() { need localmount; }
+        depend() { after localmount; }
         start() { /var/lib/rum/agent-service start; }
         stop() { /var/lib/rum/agent-service stop; }
 
