@@ -87,7 +87,7 @@ test-examples: ## Load the rum.toml of every example, and run those that need no
 	scripts/setup-packages build test
 	bin=$$(scripts/build-release) && Tests/examples/run "$$bin"
 
-test-stranger: ## Play rum in guests that it did not choose (docs/compatibility.md)
+test-stranger: ## Play rum on hosts and in guests that it did not choose (docs/compatibility.md)
 	scripts/setup-packages build demo stranger
 	bin=$$(scripts/build-release) && Tests/stranger/run --rum $$bin/rum --bundle $$bin/rum-agent.tar.gz
 
