@@ -42,7 +42,9 @@ struct AppliedSettings: Codable, Hashable, Sendable {
                 config.autoPorts.map { ports in
                     // Nothing for the default: a record of before there was the key says the same.
                     let max = ports.max == AutoPorts.defaultMax ? "" : " \(ports.max)"
-                    return "\(ports.range) \(ports.bind) \(ports.ignore.sorted()) \(ports.allow)\(max)"
+                    let rules = ports.rules.isEmpty ? "" : " \(ports.rules.map(\.withoutPlace))"
+                    return
+                        "\(ports.range) \(ports.bind) \(ports.ignore.sorted()) \(ports.allow)\(max)\(rules)"
                 }),
             "mounts": Self.fingerprint(config.mounts.isEmpty ? nil : "\(config.mounts)"),
             "provision.system.script": Self.fingerprint(config.provision.system),
@@ -113,5 +115,14 @@ extension AppliedSettings.Change {
             case .reset: "needs a fresh disk (`rum up --reset`)"
             }
         return "\(key) has changed\(values): \(effect)"
+    }
+}
+
+extension PortRule {
+    /// A rule that only moved to another line has not changed.
+    fileprivate var withoutPlace: PortRule {
+        var rule = self
+        rule.line = nil
+        return rule
     }
 }

@@ -1,4 +1,4 @@
-/// The guest ports that are forwarded, to the same number, while something listens on them.
+/// The guest ports that are forwarded while something listens on them; to the same number, unless a rule says otherwise.
 package struct AutoPorts: Hashable, Sendable {
     package var range: PortRange
     /// Where on the host they are bound.
@@ -9,6 +9,8 @@ package struct AutoPorts: Hashable, Sendable {
     package var allow: AllowedClients
     /// How many may be forwarded at once; `mostAllowed` at the most.
     package var max: Int
+    /// What becomes of the ports of the range, the first that matches; a port that none matches is forwarded.
+    package var rules: [PortRule]
 
     package static let defaultMax = 1024
     /// There are no more ports.
@@ -16,12 +18,13 @@ package struct AutoPorts: Hashable, Sendable {
 
     package init(
         range: PortRange, bind: BindAddress = .loopback, ignore: Set<PortNumber> = [],
-        allow: AllowedClients = .me, max: Int = defaultMax
+        allow: AllowedClients = .me, max: Int = defaultMax, rules: [PortRule] = []
     ) {
         self.range = range
         self.bind = bind
         self.ignore = ignore
         self.allow = allow
         self.max = max
+        self.rules = rules
     }
 }

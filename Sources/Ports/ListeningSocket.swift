@@ -44,15 +44,3 @@ package struct ListeningSocket: Hashable, Sendable {
 
     package var key: Key { Key(port: port, address: address, interfaceIndex: interfaceIndex) }
 }
-
-/// A process in the guest.
-package struct ListeningProcess: Hashable, Sendable {
-    package var pid: Int32
-    /// The kernel's short name (comm), at most 15 bytes.
-    package var name: String
-
-    package init(pid: Int32, name: String) {
-        self.pid = pid
-        self.name = name
-    }
-}

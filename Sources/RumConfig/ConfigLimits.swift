@@ -19,6 +19,10 @@ enum ConfigLimits {
     static let memoryMB = 64...16_777_216
     /// Each takes a PCI port of the machine.
     static let mounts = 16
+    /// Every listener of the guest is held against all of them, at each of its tables.
+    static let rules = 64
+    /// What a label of a host name may have.
+    static let label = 63
     /// 16 MiB to 64 TiB.
     static let diskBytes: ClosedRange<UInt64> = 1 << 24...1 << 46
 }

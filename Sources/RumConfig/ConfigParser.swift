@@ -28,7 +28,7 @@ struct ConfigParser {
         config.image = parseImage(isOptional: config.boot?.initrd != nil)
         config.resources = parseResources()
         config.ports = parsePorts()
-        config.autoPorts = parseAutoPorts()
+        config.autoPorts = parseAutoPorts(beside: config.ports)
         config.mounts = ConfigMounts.parse(root, paths, &reader)
         config.provision = parseProvision()
         config.ssh = parseSSH()
@@ -182,8 +182,8 @@ struct ConfigParser {
         section.line(of: key).map { "line \($0)" } ?? "another one"
     }
 
-    private mutating func parseAutoPorts() -> AutoPorts? {
-        let keys = ["range", "bind", "ignore", "allow", "max"]
+    private mutating func parseAutoPorts(beside fixed: [StaticPort]) -> AutoPorts? {
+        let keys = ["range", "bind", "ignore", "allow", "max", "rule"]
         guard let section = reader.table("auto_ports", in: root, known: keys) else { return nil }
         let expected = "min-max such as \"5000-6000\", two ports from 1 to 65535 with min <= max"
         reader.require("range", in: section, expected: expected)
@@ -194,10 +194,12 @@ struct ConfigParser {
         let ignore = reader.integers("ignore", in: section, Self.ports)
         let allow = allow(in: section)
         let max = reader.integer("max", in: section, 1...AutoPorts.mostAllowed)
+        let rules = ConfigRules.parse(section, in: range, beside: fixed, &reader)
         guard let range else { return nil }
         var autoPorts = AutoPorts(range: range, allow: allow ?? .me)
         autoPorts.bind = bind ?? .loopback
         autoPorts.max = max ?? AutoPorts.defaultMax
+        autoPorts.rules = rules
         autoPorts.ignore = Set((ignore ?? []).compactMap { UInt16(exactly: $0).flatMap(PortNumber.init) })
         return autoPorts
     }

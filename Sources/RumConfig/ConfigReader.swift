@@ -1,3 +1,5 @@
+internal import Ports
+
 /// Reads typed values out of a parsed document and collects every problem on the way.
 struct ConfigReader {
     /// A table of the document, and where it stands.
@@ -52,11 +54,11 @@ struct ConfigReader {
     /// The list of tables `key`; empty when absent.
     mutating func tables(_ key: String, in section: Section, known: [String]) -> [Section] {
         guard let node = section.entries[key] else { return [] }
+        let name = section.name(of: key)
         guard case .list(let list) = node.value else {
-            fail(key, in: section, "expected a list of tables, each headed [[\(key)]], not \(node.shown)")
+            fail(key, in: section, "expected a list of tables, each headed [[\(name)]], not \(node.shown)")
             return []
         }
-        let name = section.name(of: key)
         return list.nodes.enumerated().compactMap { table($1, named: "\(name)[\($0)]", known: known) }
     }
 
@@ -120,6 +122,31 @@ struct ConfigReader {
     /// The numbers of the list `key` that are within `bounds`; nil when absent.
     mutating func integers(_ key: String, in section: Section, _ bounds: ClosedRange<Int>) -> [Int]? {
         list(key, in: section, of: "numbers")?.compactMap { integer($1, named: $0, bounds) }
+    }
+
+    /// The ports of `key`: a number, a text with a port or a range, or a list of them; empty when absent.
+    mutating func portRanges(_ key: String, in section: Section, expected: String) -> [PortRange] {
+        guard let node = section.entries[key] else { return [] }
+        guard case .list(let list) = node.value else {
+            return [portRange(node, named: section.name(of: key), expected: expected)].compactMap { $0 }
+        }
+        if list.nodes.isEmpty { fail(key, in: section, "expected \(expected), not an empty list") }
+        let name = section.name(of: key)
+        return list.nodes.enumerated().compactMap {
+            portRange($1, named: "\(name)[\($0)]", expected: expected)
+        }
+    }
+
+    private mutating func portRange(_ node: TOMLNode, named name: String, expected: String) -> PortRange? {
+        let range: PortRange? =
+            switch node.value {
+            case .integer(let number):
+                UInt16(exactly: number).flatMap(PortNumber.init).flatMap { PortRange($0, $0) }
+            case .string(let text): PortRange(text: text)
+            default: nil
+            }
+        if range == nil { fail(name, line: node.line, "\(node.shown) is not \(expected)") }
+        return range
     }
 
     /// The texts of the list `key` that satisfy `isValid`; nil when absent.

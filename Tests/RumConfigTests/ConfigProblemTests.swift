@@ -42,6 +42,18 @@ struct ConfigProblemTests {
         "an absolute path in the guest such as \"/work\", not one that the system itself lives in"
     private static let nameRule = "1 to 40 letters, digits, '-', '_' and '.', the first a letter or digit"
 
+    private static let portRule = "a port, a range such as \"5173-5180\", or a list of them"
+    private static let pattern = "a glob such as \"node*\", or a regular expression between slashes"
+    private static let label =
+        "a name of up to 63 lower-case letters, digits and '-', with a letter, and no '-' at an end"
+
+    /// A rule whose first line is wrong.
+    private static func rule(_ text: String, _ expected: String) -> BadInput {
+        BadInput(
+            "[auto_ports]\nrange = \"5000-6000\"\n[[auto_ports.rule]]\n" + text,
+            "\(f):4: auto_ports.rule[0].\(expected)")
+    }
+
     static let badInputs: [BadInput] = [
         // Unknown keys.
         BadInput("nam = \"x\"", "\(f):1: nam: unknown key; did you mean name?"),
@@ -164,6 +176,52 @@ struct ConfigProblemTests {
         BadInput(
             "[auto_ports]\nrange = \"1-2\"\nignore = [\n 1,\n 0,\n]",
             "\(f):5: auto_ports.ignore[1]: \(number), not 0"),
+        // Rules. Each document has one, in lines 3 and 4.
+        rule("port = 0", "port: 0 is not \(portRule)"),
+        rule("port = \"9-1\"", "port: \"9-1\" is not \(portRule)"),
+        rule("port = true", "port: true is not \(portRule)"),
+        rule("port = [5000, 70000]", "port[1]: 70000 is not \(portRule)"),
+        rule("port = []", "port: expected \(portRule), not an empty list"),
+        rule(
+            "port = 80", "port: 80 lies outside auto_ports.range 5000-6000, so this rule never matches it"),
+        rule("process = 5", "process: expected \(pattern), in quotes, not 5"),
+        rule("process = \"[a\"", "process: \"[a\" is not \(pattern): a [ without its ]"),
+        rule("command = \"/(/\"", "command: \"/(/\" is not \(pattern): a ( without its )"),
+        rule("container = \"\"", "container: \"\" is not \(pattern): expected 1 to 200 characters"),
+        rule("address = \"lan\"", "address: \"lan\" is not any, loopback or wildcard"),
+        rule("action = \"drop\"", "action: \"drop\" is not forward or ignore"),
+        rule("label = \"My web\"", "label: \"My web\" is not \(label)"),
+        rule("label = \"8080\"", "label: \"8080\" is not \(label)"),
+        rule("on_conflict = \"retry\"", "on_conflict: \"retry\" is not wait, next or fail"),
+        rule("protocol = \"vnc\"", "protocol: \"vnc\" is not http or https"),
+        rule(
+            "on_open = \"sh -c id\"",
+            "on_open: \"sh -c id\" is not \"xdg-open {url}\"; a rum.toml cannot name another program of the host"
+        ),
+        rule(
+            "on_open_when = \"once\"", "on_open_when: means nothing without on_open = \"xdg-open {url}\""),
+        rule("host_port = 0", "host_port: \(number), not 0"),
+        rule(
+            "host_port = 1", "host_port: goes with one port or one range in port; this rule has none"),
+        rule(
+            "host_port = 1\nport = [5000, 5001]",
+            "host_port: goes with one port or one range in port; this rule has several"),
+        rule(
+            "host_port = 65535\nport = \"5000-5001\"",
+            "host_port: port 5000-5001 from 65535 on would go up to 65536; expected 65535 at the most"),
+        rule(
+            "host_port = 8079\nport = \"5000-5001\"\n[[ports]]\nhost = 8080\nguest = 80",
+            "host_port: host port 8080 is taken by [[ports]]; expected another one"),
+        rule(
+            "host_port = 8080\nport = 5000\naction = \"ignore\"",
+            "host_port: means nothing where action is ignore"),
+        rule("prt = 1", "prt: unknown key; did you mean port?"),
+        BadInput(
+            "[auto_ports]\nrange = \"1-2\"\nrule = 5",
+            "\(f):3: auto_ports.rule: expected a list of tables, each headed [[auto_ports.rule]], not 5"),
+        BadInput(
+            "[auto_ports]\nrange = \"1-2\"\n" + String(repeating: "[[auto_ports.rule]]\n", count: 65),
+            "\(f):3: auto_ports.rule: expected at most 64 of them"),
         BadInput("[auto_ports]\nrange = \"1-2\"\nmax = 0", "\(f):3: auto_ports.max: \(number), not 0"),
         BadInput(
             "[auto_ports]\nrange = \"1-2\"\nmax = 65536", "\(f):3: auto_ports.max: \(number), not 65536"),

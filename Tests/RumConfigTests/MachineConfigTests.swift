@@ -29,6 +29,22 @@ struct RumConfigTests {
         #expect(autoPorts.bind.addresses == [.loopbackV4, .loopbackV6])
         #expect(autoPorts.max == 2000)
         #expect(autoPorts.ignore == Set([PortNumber(5353), PortNumber(5400)].compactMap { $0 }))
+        #expect(autoPorts.rules.count == 2)
+        let rule = try #require(autoPorts.rules.first)
+        #expect(rule.match.ports == [PortRange(text: "5173-5180")])
+        #expect(rule.match.process?.text == "node")
+        #expect(rule.match.command?.text == "/vite|webpack/")
+        #expect(rule.match.container?.text == "3f2a*")
+        #expect(rule.match.scope == .loopback)
+        #expect(rule.action == .forward)
+        #expect(rule.label == "web")
+        #expect(rule.firstHostPort == PortNumber(15173))
+        #expect(rule.onConflict == .next)
+        #expect(rule.opensPage == .always)
+        #expect(rule.scheme == .https)
+        let ignored = autoPorts.rules[1]
+        #expect(ignored.match.ports == [PortRange(text: "5432"), PortRange(text: "5500-5510")])
+        #expect(ignored.action == .ignore)
         #expect(config.provision.system == "apt-get update\nhost = \"not a key\"\n")
         #expect(config.provision.boot == "true")
         #expect(config.provision.onFailure == .stop)
@@ -61,6 +77,24 @@ struct RumConfigTests {
         #expect(config.autoPorts == nil)
         #expect(config.ssh.user == "rum")
         #expect(config.advanced == MachineConfig.Advanced())
+    }
+
+    @Test("A rule that names nothing forwards every port, as without it, and knows its line")
+    func emptyRule() throws {
+        let text = smallSample + "\n[auto_ports]\nrange = \"1-2\"\n[[auto_ports.rule]]\n"
+        let rule = try #require(try MachineConfig.parse(text, file: "/a/rum.toml").autoPorts?.rules.first)
+        var expected = PortRule()
+        expected.line = 5
+        #expect(rule == expected)
+        #expect(rule.match.matches(ListeningSocket(address: .anyV4, port: try #require(PortNumber(1)))))
+    }
+
+    @Test("A page is opened once unless it is said otherwise")
+    func opening() throws {
+        let text =
+            smallSample
+            + "\n[auto_ports]\nrange = \"1-2\"\n[[auto_ports.rule]]\non_open = \"xdg-open {url}\""
+        #expect(try MachineConfig.parse(text, file: "/a/rum.toml").autoPorts?.rules.first?.opensPage == .once)
     }
 
     @Test("An initrd can be the whole system, so then no image is needed")

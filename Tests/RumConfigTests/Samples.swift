@@ -34,6 +34,24 @@ let fullSample = """
     allow = "host"
     max = 2000
 
+    [[auto_ports.rule]]
+    port = "5173-5180"
+    process = "node"
+    command = "/vite|webpack/"
+    address = "loopback"
+    container = "3f2a*"
+    action = "forward"
+    label = "web"
+    host_port = 15173
+    on_conflict = "next"
+    on_open = "xdg-open {url}"
+    on_open_when = "always"
+    protocol = "https"
+
+    [[auto_ports.rule]]
+    port = [5432, "5500-5510"]
+    action = "ignore"
+
     [[mounts]]
     host = "."
     guest = "/work"
