@@ -101,6 +101,9 @@ package final class ForwardSession: Sendable {
         get async { await reconciler.currentPolicy }
     }
 
+    /// The rule that decides about a port of the guest; nil where none does.
+    package func rule(for port: PortNumber) async -> PortRule? { await reconciler.rule(for: port) }
+
     /// Why a port that listens in the guest is not forwarded yet, if its number is held back.
     package func holdBack(of port: PortNumber) async -> HoldBack? { await reconciler.holdBack(of: port) }
 

@@ -8,10 +8,11 @@ internal import Ports
 ///                            └──────────retry──────────┴──▶ open
 ///
 /// One that is blocked and not told yet goes without a word. When a retry fails for another reason than the one told,
-/// the user hears of it again.
+/// the user hears of it again. Where `onConflict` says `fail`, there is no retry; where it says `next`, the host port may be
+/// another than the one that is wanted.
 struct ForwardEntry {
     enum State {
-        case open(any BoundForward, latencyMicroseconds: UInt64?)
+        case open(any BoundForward, on: PortNumber, latencyMicroseconds: UInt64?)
         case blocked(Blocked)
     }
 
@@ -38,16 +39,29 @@ struct ForwardEntry {
     var wanted: WantedForward
     var state: State
 
+    /// The forward with the host port that it has; as it is wanted while it has none.
+    var actual: WantedForward {
+        guard case .open(_, let port, _) = state else { return wanted }
+        var actual = wanted
+        actual.key.hostPort = port
+        return actual
+    }
+
+    /// Why it is on another host port than the wanted one; nil when it is not.
+    var detour: String? {
+        actual.key.hostPort == wanted.key.hostPort ? nil : "\(wanted.key.hostText) is taken"
+    }
+
     var snapshot: ForwardSnapshot {
         switch state {
-        case .open(let bound, let latency):
+        case .open(let bound, _, let latency):
             ForwardSnapshot(
-                id: id, forward: wanted.key, state: .open, listener: wanted.listener, reason: nil,
-                latencyMicroseconds: latency, counters: bound.counters)
+                id: id, forward: actual, state: .open, reason: detour, latencyMicroseconds: latency,
+                counters: bound.counters)
         case .blocked(let blocked):
             ForwardSnapshot(
-                id: id, forward: wanted.key, state: .blocked, listener: wanted.listener,
-                reason: blocked.reason, latencyMicroseconds: nil, counters: ForwardCounters())
+                id: id, forward: wanted, state: .blocked, reason: blocked.reason, latencyMicroseconds: nil,
+                counters: ForwardCounters())
         }
     }
 }

@@ -23,7 +23,10 @@ package struct ForwardEvent: Hashable, Sendable {
     package var forward: WantedForward.Key?
     /// Who listens in the guest, as far as known.
     package var listener: ListeningSocket?
-    /// Why: of `blocked`, `closed`, `limited` and the agent's events; nil for the usual reason.
+    /// The rule that decided about it; nil where none did.
+    package var rule: PortRule?
+    /// Why: of `blocked`, `closed`, `limited` and the agent's events, and of `opened` on another host port than the wanted
+    /// one; nil for the usual reason.
     package var reason: String?
     /// What bind(2) said: of `blocked`, and of `closed` when the port was never open.
     package var failure: BindFailure?
@@ -34,12 +37,14 @@ package struct ForwardEvent: Hashable, Sendable {
 
     package init(
         name: Name, forward: WantedForward.Key? = nil, listener: ListeningSocket? = nil,
+        rule: PortRule? = nil,
         reason: String? = nil, failure: BindFailure? = nil, latencyMicroseconds: UInt64? = nil,
         timeMicroseconds: UInt64
     ) {
         self.name = name
         self.forward = forward
         self.listener = listener
+        self.rule = rule
         self.reason = reason
         self.failure = failure
         self.latencyMicroseconds = latencyMicroseconds

@@ -10,6 +10,8 @@ package struct ForwardLimits: Sendable {
     /// What each blocked port adds to the time between two tries once that is longer: a try takes some 15 µs, so all of
     /// them together take 2 % of a core however many there are.
     package var retryShare = Duration.milliseconds(1)
+    /// How many further host ports one opening tries where it may take the next free one.
+    package var nextPorts = 32
     /// Of one turn; then the actor is free for others.
     package var retriesPerTurn = 50
     package var retryTimePerTurn = Duration.milliseconds(1)

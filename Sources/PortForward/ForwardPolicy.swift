@@ -17,77 +17,100 @@ package struct ForwardPolicy: Hashable, Sendable {
 
     /// The forwards that `table` calls for, static ones first, then by port. Without a table, only the static ones.
     ///
-    /// A guest port has one forward, however many addresses listen on it; one with a static forward, or whose
-    /// number a static forward takes on the host, gets no automatic one.
+    /// A guest port has one forward, however many addresses listen on it; one with a static forward gets no automatic
+    /// one, nor does one whose host port is a static forward's, unless its rule takes the next port then.
     package func wanted(in table: ListenTable?) -> [WantedForward] {
-        let listeners = Self.byPort(table?.listeners ?? [])
+        let listeners = Dictionary(grouping: table?.listeners ?? [], by: \.port)
         let fixed = staticPorts.map { port in
             WantedForward(
                 key: .init(
                     kind: .static, bind: port.bind, hostPort: port.host, guestPort: port.guest,
                     allow: port.allow),
-                listener: listeners[port.guest])
+                listener: listeners[port.guest].map { Self.named($0[...]) } ?? nil)
         }
         guard let autoPorts else { return fixed }
-        let taken = Set(staticPorts.flatMap { [$0.host, $0.guest] }).union(autoPorts.ignore)
+        let hosts = Set(staticPorts.map(\.host))
+        let taken = Set(staticPorts.map(\.guest)).union(autoPorts.ignore)
         let automatic =
-            listeners.values
-            .filter { autoPorts.range.contains($0.port) && !taken.contains($0.port) }
-            .sorted { $0.port < $1.port }
-            .map { listener in
-                WantedForward(
-                    key: .init(
-                        kind: .auto, bind: autoPorts.bind, hostPort: listener.port, guestPort: listener.port,
-                        allow: autoPorts.allow),
-                    listener: listener)
-            }
+            listeners
+            .filter { autoPorts.range.contains($0.key) && !taken.contains($0.key) }
+            .sorted { $0.key < $1.key }
+            .compactMap { autoPorts.forward($0.value[...], from: $0.key) }
+            .filter { $0.key.onConflict == .next || !hosts.contains($0.key.hostPort) }
         return fixed + automatic
     }
 
-    /// One listener a port: the first that knows its process, else the first.
-    private static func byPort(_ listeners: [ListeningSocket]) -> [PortNumber: ListeningSocket] {
-        Dictionary(listeners.map { ($0.port, $0) }) { first, next in
-            first.process == nil && next.process != nil ? next : first
-        }
+    /// The rule that decides about a port of the guest; nil when none does, or when that depends on who listens and
+    /// nobody does.
+    package func rule(for port: PortNumber, in table: ListenTable?) -> PortRule? {
+        guard let autoPorts, autoPorts.range.contains(port) else { return nil }
+        let listeners = table?.listeners(on: port) ?? []
+        return listeners.isEmpty ? autoPorts.rule(for: port) : autoPorts.decision(on: listeners)?.rule
+    }
+
+    /// Whether some guest could ever have this host port opened.
+    package func mayOpen(_ port: PortNumber) -> Bool {
+        if staticPorts.contains(where: { $0.host == port }) { return true }
+        guard let autoPorts else { return false }
+        let forwards = autoPorts.rules.filter { $0.action == .forward }
+        if forwards.contains(where: { $0.onConflict == .next || $0.mapsOnto(port) }) { return true }
+        guard autoPorts.range.contains(port), !autoPorts.ignore.contains(port) else { return false }
+        guard let rule = autoPorts.rule(for: port) else { return true }
+        return rule.action == .forward && rule.hostPort(for: port) == port
+    }
+
+    /// The first that knows its process, else the first.
+    fileprivate static func named(_ listeners: ArraySlice<ListeningSocket>) -> ListeningSocket? {
+        listeners.first { $0.process != nil } ?? listeners.first
     }
 }
 
-/// A forward that should exist.
-package struct WantedForward: Hashable, Sendable {
-    package enum Kind: String, Sendable {
-        case auto
-        case `static`
-    }
-
-    /// What makes two wanted forwards the same one.
-    package struct Key: Hashable, Sendable {
-        package var kind: Kind
-        package var bind: BindAddress
-        package var hostPort: PortNumber
-        package var guestPort: PortNumber
-        package var allow: AllowedClients
-
-        package init(
-            kind: Kind, bind: BindAddress, hostPort: PortNumber, guestPort: PortNumber,
-            allow: AllowedClients = .me
-        ) {
-            self.kind = kind
-            self.bind = bind
-            self.hostPort = hostPort
-            self.guestPort = guestPort
-            self.allow = allow
+extension AutoPorts {
+    /// What becomes of one guest port, on which all of `listeners` listen; nil when it is not forwarded.
+    fileprivate func forward(
+        _ listeners: ArraySlice<ListeningSocket>, from guest: PortNumber
+    ) -> WantedForward? {
+        let decision = decision(on: listeners)
+        guard let rule = decision?.rule else {
+            return WantedForward(
+                key: .init(kind: .auto, bind: bind, hostPort: guest, guestPort: guest, allow: allow),
+                listener: ForwardPolicy.named(listeners))
         }
-
-        /// The host side, as users write it.
-        package var hostText: String { bind.with(hostPort) }
+        guard rule.action == .forward, let host = rule.hostPort(for: guest) else { return nil }
+        return WantedForward(
+            key: .init(
+                kind: .auto, bind: bind, hostPort: host, guestPort: guest, allow: allow,
+                onConflict: rule.onConflict),
+            listener: decision?.listener, rule: rule)
     }
 
-    package var key: Key
-    /// Who listens in the guest; nil when nobody does, which only a static forward outlives.
-    package var listener: ListeningSocket?
+    /// The first rule that matches one of the listeners of a port, and which of them; nil when none does.
+    fileprivate func decision(
+        on listeners: ArraySlice<ListeningSocket>
+    ) -> (rule: PortRule, listener: ListeningSocket?)? {
+        for rule in rules {
+            let matching = listeners.filter(rule.match.matches)
+            if !matching.isEmpty { return (rule, ForwardPolicy.named(matching[...])) }
+        }
+        return nil
+    }
 
-    package init(key: Key, listener: ListeningSocket? = nil) {
-        self.key = key
-        self.listener = listener
+    /// The rule that decides whoever listens.
+    fileprivate func rule(for port: PortNumber) -> PortRule? {
+        let first = rules.first { $0.match.contains(port) }
+        return first?.match.isAboutPortsOnly == true ? first : nil
+    }
+}
+
+extension PortRule {
+    /// Whether it forwards some other guest port to this host port.
+    fileprivate func mapsOnto(_ host: PortNumber) -> Bool {
+        guard firstHostPort != nil else { return false }
+        return match.ports.contains { range in
+            guard let first = hostPort(for: range.lower), let last = hostPort(for: range.upper) else {
+                return false
+            }
+            return first <= host && host <= last
+        }
     }
 }

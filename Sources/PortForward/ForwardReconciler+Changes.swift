@@ -27,6 +27,7 @@ extension ForwardReconciler {
             return rival == port ? .wasThere : .taken(rival)
         }
         policy.staticPorts.append(port)
+        giveWay(to: port)
         reconcile(policy.wanted(in: table))
         guard case .blocked(let blocked)? = entries[port.key]?.state else { return .opened }
         // Before anything else can run here, so that nobody hears of it.
@@ -35,6 +36,13 @@ extension ForwardReconciler {
         let address = blocked.failure.address
         let holders = blocked.failure.isBusy ? await binder.holders(of: [address]) : [:]
         return .failed(blocked.failure, holder: holders[address])
+    }
+
+    /// Closes the automatic forward that took this host port because its own was taken; it goes on to the next one.
+    private func giveWay(to port: StaticPort) {
+        for entry in sortedEntries where entry.detour != nil && entry.actual.key.hostPort == port.host {
+            close(entry, reason: "host port \(port.host) becomes a static forward's", blockedReason: "")
+        }
     }
 
     /// Forwards a port no longer; false when there is no such static forward.
@@ -47,6 +55,9 @@ extension ForwardReconciler {
 
     /// What there should be, with the changes made at run time.
     package var currentPolicy: ForwardPolicy { policy }
+
+    /// The rule that decides about a port of the guest, as far as the newest table tells.
+    package func rule(for port: PortNumber) -> PortRule? { policy.rule(for: port, in: table) }
 
     /// Why a port of the newest table has no automatic forward although it should have one; nil when that is not so.
     package func holdBack(of port: PortNumber) -> HoldBack? {

@@ -9,7 +9,8 @@ extension ForwardReconciler {
         if case .lost(_, isBack: false) = agent { tell(event(.agentLost, reason: lostReason)) }
         for entry in sortedEntries {
             switch entry.state {
-            case .open(_, let latency): tell(event(.opened, entry.wanted, latencyMicroseconds: latency))
+            case .open(_, _, let latency):
+                tell(event(.opened, entry.actual, reason: entry.detour, latencyMicroseconds: latency))
             case .blocked(let blocked) where blocked.isAnnounced:
                 tell(event(.blocked, entry.wanted, reason: blocked.reason, failure: blocked.failure))
             case .blocked: break
@@ -19,8 +20,8 @@ extension ForwardReconciler {
 
     var sortedEntries: [ForwardEntry] {
         entries.values.sorted {
-            ($0.wanted.key.kind == .auto ? 1 : 0, $0.wanted.key.hostPort, $0.id)
-                < ($1.wanted.key.kind == .auto ? 1 : 0, $1.wanted.key.hostPort, $1.id)
+            ($0.wanted.key.kind == .auto ? 1 : 0, $0.actual.key.hostPort, $0.id)
+                < ($1.wanted.key.kind == .auto ? 1 : 0, $1.actual.key.hostPort, $1.id)
         }
     }
 }

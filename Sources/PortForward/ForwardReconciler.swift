@@ -15,7 +15,8 @@ package import Ports
 /// loss, then they close. `ForwardEntry` says what one forward goes through.
 ///
 /// A port that changes too often is left as it is for a while and then made what is wanted by then; see `ChangeLimits`.
-/// The policy can change while it runs: ForwardReconciler+Changes.swift. What there is: ForwardReconciler+State.swift.
+/// Which host port is taken: ForwardReconciler+HostPort.swift. The policy can change while it runs:
+/// ForwardReconciler+Changes.swift. What there is: ForwardReconciler+State.swift.
 package actor ForwardReconciler {
     enum Agent {
         /// Not heard of yet.
@@ -28,7 +29,7 @@ package actor ForwardReconciler {
 
     var policy: ForwardPolicy
     let binder: any ForwardBinder
-    private let limits: ForwardLimits
+    let limits: ForwardLimits
     private let clock: ForwardClock
     private let emit: @Sendable (ForwardEvent) -> Void
 
@@ -38,6 +39,8 @@ package actor ForwardReconciler {
     var wanted: [WantedForward.Key: WantedForward] = [:]
     var entries: [WantedForward.Key: ForwardEntry] = [:]
     var unsettled: Set<WantedForward.Key> = []
+    /// The host ports that forwards want; empty while none may take another one than that.
+    var reserved: Set<PortNumber> = []
     private var changes: ChangeLimits
     private var automaticCount = 0
     private var blockedCount: UInt64 = 0
@@ -205,9 +208,9 @@ package actor ForwardReconciler {
 
     private func retry(_ entry: ForwardEntry, _ blocked: ForwardEntry.Blocked, _ now: UInt64) {
         do throws(BindFailure) {
-            let bound = try binder.bind(entry.wanted.key)
+            let (bound, port) = try bind(entry.wanted.key)
             blockedCount -= 1
-            opened(bound, entry.wanted, id: entry.id)
+            opened(bound, on: port, entry.wanted, id: entry.id)
         } catch {
             var blocked = blocked
             if error.isBusy != blocked.failure.isBusy {
@@ -240,6 +243,7 @@ package actor ForwardReconciler {
         unsettled = []
         // Closing goes first: a port that changes its forward must be free for the new one.
         for key in entries.keys where wanted[key] == nil { settle(key, now) }
+        reserved = list.contains { $0.key.onConflict == .next } ? Set(list.map(\.key.hostPort)) : []
         for forward in list {
             if entries[forward.key] == nil {
                 settle(forward.key, now)
@@ -307,32 +311,35 @@ package actor ForwardReconciler {
         lastID += 1
         if forward.key.kind == .auto { automaticCount += 1 }
         do throws(BindFailure) {
-            opened(try binder.bind(forward.key), forward, id: lastID)
+            let (bound, port) = try bind(forward.key)
+            opened(bound, on: port, forward, id: lastID)
         } catch {
             blockedCount += 1
             let entry = ForwardEntry(id: lastID, wanted: forward, state: .blocked(.init(failure: error)))
             entries[forward.key] = entry
-            retryLater(entry, error, clock.monotonic())
+            if forward.key.onConflict != .fail { retryLater(entry, error, clock.monotonic()) }
             blockChanges.continuation.yield()
             timeChanges.continuation.yield()
         }
     }
 
-    private func opened(_ bound: any BoundForward, _ forward: WantedForward, id: UInt64) {
+    private func opened(_ bound: any BoundForward, on port: PortNumber, _ forward: WantedForward, id: UInt64)
+    {
         let latency = latencyMicroseconds(of: forward.listener)
-        entries[forward.key] = ForwardEntry(
-            id: id, wanted: forward, state: .open(bound, latencyMicroseconds: latency))
-        send(.opened, forward, latencyMicroseconds: latency)
+        let entry = ForwardEntry(
+            id: id, wanted: forward, state: .open(bound, on: port, latencyMicroseconds: latency))
+        entries[forward.key] = entry
+        send(.opened, entry.actual, reason: entry.detour, latencyMicroseconds: latency)
     }
 
     /// - Parameter blockedReason: told of a port that was never open, if it was told to be blocked.
-    private func close(_ entry: ForwardEntry, reason: String? = nil, blockedReason: String) {
+    func close(_ entry: ForwardEntry, reason: String? = nil, blockedReason: String) {
         entries[entry.wanted.key] = nil
         if entry.wanted.key.kind == .auto { automaticCount -= 1 }
         switch entry.state {
-        case .open(let bound, _):
+        case .open(let bound, _, _):
             bound.close()
-            send(.closed, entry.wanted, reason: reason)
+            send(.closed, entry.actual, reason: reason)
         case .blocked(let blocked):
             blockedCount -= 1
             if blockedCount == 0 { retries = RetryQueue() }
@@ -373,7 +380,8 @@ package actor ForwardReconciler {
         failure: BindFailure? = nil, latencyMicroseconds: UInt64? = nil
     ) -> ForwardEvent {
         ForwardEvent(
-            name: name, forward: forward?.key, listener: forward?.listener, reason: reason,
+            name: name, forward: forward?.key, listener: forward?.listener, rule: forward?.rule,
+            reason: reason,
             failure: failure, latencyMicroseconds: latencyMicroseconds,
             timeMicroseconds: clock.wallMicroseconds())
     }

@@ -9,13 +9,30 @@ package struct ForwardSnapshot: Hashable, Sendable, Identifiable {
 
     /// New for every opening; a port that closes and opens again has another one.
     package var id: UInt64
+    /// With the host port that it has.
     package var forward: WantedForward.Key
     package var state: State
     /// Who listens in the guest, as far as known.
     package var listener: ListeningSocket?
+    /// The rule that decided; nil where none did.
+    package var rule: PortRule?
     /// Why it is blocked.
     package var reason: String?
     /// From listen(2) in the guest to the open host port; nil when the former was not seen.
     package var latencyMicroseconds: UInt64?
     package var counters: ForwardCounters
+
+    init(
+        id: UInt64, forward: WantedForward, state: State, reason: String?, latencyMicroseconds: UInt64?,
+        counters: ForwardCounters
+    ) {
+        self.id = id
+        self.forward = forward.key
+        self.state = state
+        listener = forward.listener
+        rule = forward.rule
+        self.reason = reason
+        self.latencyMicroseconds = latencyMicroseconds
+        self.counters = counters
+    }
 }

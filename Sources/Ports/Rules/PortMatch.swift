@@ -33,9 +33,18 @@ package struct PortMatch: Hashable, Sendable {
 
     package var lowestPort: PortNumber? { ports.map(\.lower).min() }
 
+    package func contains(_ port: PortNumber) -> Bool {
+        ports.isEmpty || ports.contains { $0.contains(port) }
+    }
+
+    /// Whether it makes no difference who listens.
+    package var isAboutPortsOnly: Bool {
+        process == nil && command == nil && container == nil && scope == .any
+    }
+
     /// Whether one listener is all that is asked for. What the guest has not told matches no pattern.
     package func matches(_ listener: ListeningSocket) -> Bool {
-        (ports.isEmpty || ports.contains { $0.contains(listener.port) }) && scope.contains(listener.address)
+        contains(listener.port) && scope.contains(listener.address)
             && Self.matches(process, listener.process?.name)
             && Self.matches(command, listener.process?.command)
             && Self.matches(container, listener.process?.container)

@@ -1,0 +1,32 @@
+internal import Ports
+
+extension ForwardReconciler {
+    /// Opens the wanted host port, or the next free one where that will do, and says which.
+    ///
+    /// A port that another forward wants is left to that one, a static forward's also while it is not open.
+    func bind(_ key: WantedForward.Key) throws(BindFailure) -> (any BoundForward, PortNumber) {
+        guard key.onConflict == .next else { return (try binder.bind(key), key.hostPort) }
+        var failure: BindFailure?
+        if !policy.staticPorts.contains(where: { $0.host == key.hostPort }) {
+            do throws(BindFailure) {
+                return (try binder.bind(key), key.hostPort)
+            } catch {
+                guard error.isBusy else { throw error }
+                failure = error
+            }
+        }
+        for port in nextPorts(after: key.hostPort) {
+            var other = key
+            other.hostPort = port
+            if let bound = try? binder.bind(other) { return (bound, port) }
+        }
+        if let failure { throw failure }
+        return (try binder.bind(key), key.hostPort)
+    }
+
+    private func nextPorts(after port: PortNumber) -> some Sequence<PortNumber> {
+        let higher = (port.rawValue...PortNumber.highest.rawValue).lazy.dropFirst()
+        return higher.compactMap { PortNumber($0) }.filter { !self.reserved.contains($0) }.prefix(
+            limits.nextPorts)
+    }
+}
