@@ -80,7 +80,7 @@ extension AutoPorts {
         return WantedForward(
             key: .init(
                 kind: .auto, bind: bind, hostPort: host, guestPort: guest, allow: allow,
-                onConflict: rule.onConflict),
+                onConflict: rule.onConflict, settings: rule.settings),
             listener: decision?.listener, rule: rule)
     }
 

@@ -17,10 +17,12 @@ package struct WantedForward: Hashable, Sendable {
         package var allow: AllowedClients
         /// When the host port is taken.
         package var onConflict: PortRule.ConflictChoice
+        package var settings: ForwardSettings
 
         package init(
             kind: Kind, bind: BindAddress, hostPort: PortNumber, guestPort: PortNumber,
-            allow: AllowedClients = .me, onConflict: PortRule.ConflictChoice = .wait
+            allow: AllowedClients = .me, onConflict: PortRule.ConflictChoice = .wait,
+            settings: ForwardSettings = ForwardSettings()
         ) {
             self.kind = kind
             self.bind = bind
@@ -28,6 +30,7 @@ package struct WantedForward: Hashable, Sendable {
             self.guestPort = guestPort
             self.allow = allow
             self.onConflict = onConflict
+            self.settings = settings
         }
 
         /// The host side, as users write it.

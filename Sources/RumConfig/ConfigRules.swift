@@ -7,10 +7,12 @@ enum ConfigRules {
 
     private static let keys = [
         "port", "process", "command", "address", "container", "action", "label", "host_port", "on_conflict",
-        "on_open", "on_open_when", "protocol",
+        "on_open", "on_open_when", "protocol", "hold", "proxy_protocol",
     ]
     /// What has no meaning for a port that is not forwarded.
-    private static let forwardKeys = ["host_port", "on_conflict", "on_open", "on_open_when", "protocol"]
+    private static let forwardKeys = [
+        "host_port", "on_conflict", "on_open", "on_open_when", "protocol", "hold", "proxy_protocol",
+    ]
     private static let opener = "xdg-open {url}"
     private static let portRule = "a port, a range such as \"5173-5180\", or a list of them"
     private static let labelRule =
@@ -42,6 +44,10 @@ enum ConfigRules {
             rule.scheme =
                 reader.value("protocol", in: section, expected: "http or https", PortRule.URLScheme.init)
                 ?? rule.scheme
+            rule.settings.hold = reader.value(
+                "hold", in: section, expected: "a time such as \"2s\" or \"500ms\", up to 60s", duration)
+            rule.settings.proxyProtocol =
+                reader.boolean("proxy_protocol", in: section) ?? rule.settings.proxyProtocol
             rule.opensPage = opening(section, &reader)
             rule.firstHostPort = hostPort(section, rule.match.ports, beside: fixed, &reader)
             if rule.action == .ignore {
@@ -92,6 +98,15 @@ enum ConfigRules {
     }
 
     // MARK: - What becomes of it
+
+    /// `500ms` or `2s`.
+    private static func duration(_ text: String) -> Duration? {
+        let units: [(String, Duration)] = [("ms", .milliseconds(1)), ("s", .seconds(1))]
+        guard let (suffix, unit) = units.first(where: { text.hasSuffix($0.0) }),
+            let count = UInt32(text.dropLast(suffix.count)), count > 0, unit * count <= ConfigLimits.hold
+        else { return nil }
+        return unit * count
+    }
 
     private static func label(_ text: String) -> String? {
         let isMade = text.utf8.allSatisfy { byte in

@@ -44,6 +44,7 @@ struct ConfigProblemTests {
 
     private static let portRule = "a port, a range such as \"5173-5180\", or a list of them"
     private static let pattern = "a glob such as \"node*\", or a regular expression between slashes"
+    private static let hold = "a time such as \"2s\" or \"500ms\", up to 60s"
     private static let label =
         "a name of up to 63 lower-case letters, digits and '-', with a letter, and no '-' at an end"
 
@@ -215,6 +216,12 @@ struct ConfigProblemTests {
         rule(
             "host_port = 8080\nport = 5000\naction = \"ignore\"",
             "host_port: means nothing where action is ignore"),
+        rule("hold = \"2 s\"", "hold: \"2 s\" is not \(hold)"),
+        rule("hold = \"61s\"", "hold: \"61s\" is not \(hold)"),
+        rule("hold = \"0ms\"", "hold: \"0ms\" is not \(hold)"),
+        rule("hold = 2", "hold: expected \(hold), in quotes, not 2"),
+        rule(
+            "proxy_protocol = \"true\"", "proxy_protocol: expected true or false, without quotes"),
         rule("prt = 1", "prt: unknown key; did you mean port?"),
         BadInput(
             "[auto_ports]\nrange = \"1-2\"\nrule = 5",

@@ -42,6 +42,8 @@ struct RumConfigTests {
         #expect(rule.onConflict == .next)
         #expect(rule.opensPage == .always)
         #expect(rule.scheme == .https)
+        #expect(rule.settings.hold == .seconds(2))
+        #expect(rule.settings.proxyProtocol)
         let ignored = autoPorts.rules[1]
         #expect(ignored.match.ports == [PortRange(text: "5432"), PortRange(text: "5500-5510")])
         #expect(ignored.action == .ignore)

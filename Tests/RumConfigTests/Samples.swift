@@ -47,6 +47,8 @@ let fullSample = """
     on_open = "xdg-open {url}"
     on_open_when = "always"
     protocol = "https"
+    hold = "2s"
+    proxy_protocol = true
 
     [[auto_ports.rule]]
     port = [5432, "5500-5510"]

@@ -34,6 +34,7 @@ package struct PortRule: Hashable, Sendable {
     /// The host port of the lowest port that matches; the others follow at the same distance.
     package var firstHostPort: PortNumber?
     package var onConflict = ConflictChoice.wait
+    package var settings = ForwardSettings()
     package var opensPage: PageOpening?
     package var scheme = URLScheme.http
     /// Where it is in rum.toml; nil when it has another source.
