@@ -8,6 +8,9 @@ package struct EventDocument: Codable, Hashable, Sendable {
     package var guestAddress: String?
     package var process: String?
     package var pid: Int32?
+    /// Of the rule that decided, and the line of rum.toml on which that begins.
+    package var label: String?
+    package var ruleLine: Int?
     package var reason: String?
     package var latencyMicroseconds: UInt64?
     package var timeMicroseconds: UInt64
@@ -18,7 +21,8 @@ package struct EventDocument: Codable, Hashable, Sendable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case event, kind, bind, process, pid, reason
+        case event, kind, bind, process, pid, label, reason
+        case ruleLine = "rule_line"
         case hostPort = "host_port"
         case guestPort = "guest_port"
         case guestAddress = "guest_address"
@@ -37,6 +41,8 @@ package struct EventDocument: Codable, Hashable, Sendable {
         try container.encode(guestAddress, forKey: .guestAddress)
         try container.encode(process, forKey: .process)
         try container.encode(pid, forKey: .pid)
+        try container.encode(label, forKey: .label)
+        try container.encode(ruleLine, forKey: .ruleLine)
         try container.encode(reason, forKey: .reason)
         try container.encode(latencyMicroseconds, forKey: .latencyMicroseconds)
         try container.encode(timeMicroseconds, forKey: .timeMicroseconds)

@@ -10,8 +10,14 @@ package struct OwnerReport: Codable, Hashable, Sendable {
         package var guestAddress: String?
         package var process: String?
         package var pid: Int32?
+        /// Of the rule that decided, and the line of rum.toml on which that begins.
+        package var label: String?
+        package var ruleLine: Int?
+        /// What its rule says to do when the host port is taken; nil without a rule.
+        package var onConflict: String?
         /// `open` or `blocked`.
         package var state: String
+        /// Why it is blocked, or open on another host port than it should be.
         package var reason: String?
         package var latencyMicroseconds: UInt64?
         /// Accepted since the port was opened, and open now.
@@ -31,7 +37,9 @@ package struct OwnerReport: Codable, Hashable, Sendable {
         }
 
         enum CodingKeys: String, CodingKey {
-            case kind, bind, process, pid, state, reason, connections, active, bytes
+            case kind, bind, process, pid, label, state, reason, connections, active, bytes
+            case ruleLine = "rule_line"
+            case onConflict = "on_conflict"
             case hostPort = "host_port"
             case guestPort = "guest_port"
             case guestAddress = "guest_address"
@@ -48,6 +56,9 @@ package struct OwnerReport: Codable, Hashable, Sendable {
             try container.encode(guestAddress, forKey: .guestAddress)
             try container.encode(process, forKey: .process)
             try container.encode(pid, forKey: .pid)
+            try container.encode(label, forKey: .label)
+            try container.encode(ruleLine, forKey: .ruleLine)
+            try container.encode(onConflict, forKey: .onConflict)
             try container.encode(state, forKey: .state)
             try container.encode(reason, forKey: .reason)
             try container.encode(latencyMicroseconds, forKey: .latencyMicroseconds)

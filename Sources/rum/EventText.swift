@@ -31,7 +31,8 @@ extension ForwardEvent {
     private var hostText: String { forward?.hostText ?? "?" }
     private var portText: String { forward?.hostPort.description ?? "?" }
     private var outlook: String {
-        failure?.isBusy ?? true ? "will forward when it is free" : "will forward when it can be bound"
+        if forward?.onConflict == .fail { return "its rule lets it fail, so it is not tried again" }
+        return failure?.isBusy ?? true ? "will forward when it is free" : "will forward when it can be bound"
     }
     private var prefix: String { forward?.kind == .auto ? "Auto-forwarding" : "Forwarding" }
 }
@@ -85,6 +86,8 @@ extension EventDocument {
         guestAddress = event.listener?.address.description
         process = event.listener?.process?.name.cut
         pid = event.listener?.process?.pid
+        label = event.rule?.label
+        ruleLine = event.rule?.line
         reason = event.reason?.cut
         latencyMicroseconds = event.latencyMicroseconds
     }

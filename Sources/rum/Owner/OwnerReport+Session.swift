@@ -31,6 +31,9 @@ extension OwnerReport.Forward {
             hostPort: snapshot.forward.hostPort.rawValue, guestPort: snapshot.forward.guestPort.rawValue,
             state: snapshot.state.rawValue)
         fill(with: snapshot.listener)
+        label = snapshot.rule?.label
+        ruleLine = snapshot.rule?.line
+        onConflict = snapshot.rule?.onConflict.rawValue
         reason = snapshot.reason
         latencyMicroseconds = snapshot.latencyMicroseconds
         connections = snapshot.counters.accepted
@@ -55,8 +58,9 @@ extension OwnerReport.Forward {
         let guest =
             guestAddress == nil && isGuestKnown
             ? "guest:\(guestPort), where nothing listens" : "guest:\(guestPort)"
+        let name = label.map { ", \($0)" } ?? ""
         let program = process.map { " (\($0), pid \(pid ?? 0))" } ?? ""
-        return "\(hostText) → \(kind == "auto" ? "guest:\(guestPort)" : guest)\(program)"
-            + (reason.map { ", blocked: \($0)" } ?? "")
+        return "\(hostText) → \(kind == "auto" ? "guest:\(guestPort)" : guest)\(program)\(name)"
+            + (reason.map { state == "blocked" ? ", blocked: \($0)" : ", since \($0)" } ?? "")
     }
 }

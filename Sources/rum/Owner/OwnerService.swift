@@ -91,8 +91,7 @@ final class OwnerService: Sendable {
                             isDone: true, reason: "forwarded",
                             sentence: "\(open.forward.hostText) → guest:\(open.forward.guestPort)")
                     }
-                    let policy = await self.session.policy
-                    if !policy.mayForward(port) { return nil }
+                    if await self.canNeverOpen(port) { return nil }
                 }
                 return nil
             }
@@ -108,6 +107,13 @@ final class OwnerService: Sendable {
         return await why(number)
     }
 
+    private func canNeverOpen(_ port: PortNumber) async -> Bool {
+        let hasFailed = await session.forwards.contains {
+            $0.state == .blocked && $0.forward.hostPort == port && $0.forward.onConflict == .fail
+        }
+        return await hasFailed || !session.policy.mayOpen(port)
+    }
+
     private func why(_ number: UInt16) async -> ControlAnswer {
         guard let port = PortNumber(number) else { return .noPort }
         let snapshots = await session.forwards.filter {
@@ -116,7 +122,7 @@ final class OwnerService: Sendable {
         var facts = PortFacts(
             port: port, policy: await session.policy,
             forwards: snapshots.map(OwnerReport.Forward.init), agent: .answers,
-            holdBack: await session.holdBack(of: port))
+            holdBack: await session.holdBack(of: port), rule: await session.rule(for: port))
         switch session.agent {
         case .notYetReached: facts.agent = .missing("it may still boot")
         case .lost(let reason): facts.agent = .lost(reason)
@@ -186,15 +192,6 @@ final class OwnerService: Sendable {
 
 extension ForwardSnapshot {
     fileprivate func isOpen(_ port: PortNumber) -> Bool { state == .open && forward.hostPort == port }
-}
-
-extension ForwardPolicy {
-    /// Whether the host port could ever be opened by these rules.
-    fileprivate func mayForward(_ port: PortNumber) -> Bool {
-        if staticPorts.contains(where: { $0.host == port }) { return true }
-        guard let autoPorts, autoPorts.range.contains(port) else { return false }
-        return !autoPorts.ignore.contains(port)
-    }
 }
 
 extension StaticPort {

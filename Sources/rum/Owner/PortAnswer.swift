@@ -37,6 +37,8 @@ struct PortFacts: Sendable {
     var forwards: [OwnerReport.Forward]
     var agent: Agent
     var holdBack: HoldBack?
+    /// The rule that decides about it as a guest port.
+    var rule: PortRule?
     /// nil when the guest did not tell.
     var listeners: [Listener]?
     /// Whether the guest looked into other network namespaces.
@@ -95,13 +97,15 @@ struct PortAnswer {
                 "\(way) is open, but \(full.program) does not accept: \(full.waiting ?? 0) connections wait, which fills its queue",
                 hint: "the program hangs or is busy; look at it in the guest")
         }
+        let rule = rule(of: forward)
         if let listener = own.first {
-            return yes("forwarded", "\(way), where \(listener.program) listens on \(listener.socket.address)")
+            return yes(
+                "forwarded", "\(way), where \(listener.program) listens on \(listener.socket.address)\(rule)")
         }
         if let process = forward.process {
-            return yes("forwarded", "\(way), where \(process) (pid \(forward.pid ?? 0)) listens")
+            return yes("forwarded", "\(way), where \(process) (pid \(forward.pid ?? 0)) listens\(rule)")
         }
-        if facts.listeners == nil, forward.kind == "auto" { return yes("forwarded", way) }
+        if facts.listeners == nil, forward.kind == "auto" { return yes("forwarded", way + rule) }
         if let elsewhere = otherNamespace { return elsewhere.with(prefix: "\(way) is open, but ") }
         guard facts.listeners != nil else { return yes("forwarded", way) }
         return no(
@@ -115,11 +119,21 @@ struct PortAnswer {
         if forward.hostPort < 1024, reason.contains("ip_unprivileged_port_start") {
             return no("not_permitted", reason, hint: CommonHints.lowPort(forward.hostPort))
         }
+        let outcome =
+            forward.onConflict == PortRule.ConflictChoice.fail.rawValue
+            ? "is not forwarded until its listener goes and comes again" : "waits for it"
         return no(
-            "busy_on_host", "\(reason), so guest port \(forward.guestPort) waits for it",
+            "busy_on_host", "\(reason), so guest port \(forward.guestPort) \(outcome)\(rule(of: forward))",
             hint:
                 "end that program, or forward to another port: rum ports add \(freePort(forward)):\(forward.guestPort)"
         )
+    }
+
+    /// Names the rule that decided, and why another host port was taken.
+    private func rule(of forward: OwnerReport.Forward) -> String {
+        let detour = forward.state == "open" ? forward.reason.map { ", since \($0)" } ?? "" : ""
+        guard forward.onConflict != nil else { return detour }
+        return detour + ", by " + PortRule.title(label: forward.label, line: forward.ruleLine)
     }
 
     private func freePort(_ forward: OwnerReport.Forward) -> UInt16 {
@@ -146,7 +160,17 @@ struct PortAnswer {
                 "ignored", "\(port) is in auto_ports.ignore",
                 hint: "take it out, or forward it for now: \(add)")
         }
-        return nil
+        guard let rule = facts.rule else { return nil }
+        if rule.action == .ignore {
+            return no(
+                "ignored", "\(port) is ignored by \(PortRule.title(label: rule.label, line: rule.line))",
+                hint: "change that rule, or forward it for now: \(add)")
+        }
+        let rival = facts.policy.staticPorts.first { $0.host == rule.hostPort(for: port) }
+        guard let rival, rule.onConflict != .next else { return nil }
+        return no(
+            "taken_by_static",
+            "host port \(rival.host) is taken by the static forward to guest port \(rival.guest)")
     }
 
     // MARK: The guest
@@ -221,6 +245,13 @@ struct PortAnswer {
 
     private func no(_ reason: String, _ sentence: String, hint: String? = nil) -> ControlAnswer {
         ControlAnswer(isDone: false, reason: reason, sentence: sentence, hint: hint)
+    }
+}
+
+extension PortRule {
+    /// How sentences name a rule.
+    static func title(label: String?, line: Int?) -> String {
+        "the rule" + (label.map { " \"\($0)\"" } ?? "") + (line.map { " on line \($0) of rum.toml" } ?? "")
     }
 }
 

@@ -15,13 +15,14 @@ struct PortsTable {
         Column(title: "HOST", priority: 0, isNumber: false) { $0.hostText },
         Column(title: "GUEST", priority: 0, isNumber: false) { $0.guestText },
         Column(title: "STATE", priority: 0, isNumber: false) { $0.state },
+        Column(title: "LABEL", priority: 2, isNumber: false) { $0.label?.printable(limit: 20) ?? "-" },
         Column(title: "PROCESS", priority: 1, isNumber: false) { $0.process?.printable(limit: 20) ?? "-" },
-        Column(title: "PID", priority: 4, isNumber: true) { $0.pid.map { "\($0)" } ?? "-" },
-        Column(title: "CONNS", priority: 2, isNumber: true) {
+        Column(title: "PID", priority: 5, isNumber: true) { $0.pid.map { "\($0)" } ?? "-" },
+        Column(title: "CONNS", priority: 3, isNumber: true) {
             $0.active > 0 ? "\($0.connections) (\($0.active) open)" : "\($0.connections)"
         },
-        Column(title: "BYTES", priority: 3, isNumber: true) { bytes($0.bytes) },
-        Column(title: "OPENED IN", priority: 5, isNumber: true) { time($0.latencyMicroseconds) },
+        Column(title: "BYTES", priority: 4, isNumber: true) { bytes($0.bytes) },
+        Column(title: "OPENED IN", priority: 6, isNumber: true) { time($0.latencyMicroseconds) },
     ]
     private static let gap = 2
 
@@ -36,12 +37,13 @@ struct PortsTable {
         self.init(report.forwards, isGuestKnown: report.agentProblem == nil)
     }
 
-    /// A title and a line for each forward, and under a blocked one why; none without forwards.
+    /// A title and a line for each forward, and under a blocked one, or one on another port than it should be, why; none without forwards.
     ///
     /// - Parameter width: characters of a line; nil without limit.
     func lines(width: Int?) -> [String] {
         guard !forwards.isEmpty else { return [] }
-        var columns = Self.columns
+        let hasLabels = forwards.contains { $0.label != nil }
+        var columns = Self.columns.filter { hasLabels || $0.title != "LABEL" }
         var cells = self.cells(columns)
         while let width, Self.width(cells) > width, let widest = columns.map(\.priority).max(), widest > 0 {
             columns.removeAll { $0.priority == widest }
