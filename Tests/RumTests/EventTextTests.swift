@@ -55,8 +55,24 @@ struct ForwardEventTests {
         #expect(
             event.json == """
                 {"bind":"127.0.0.1","event":"opened","guest_address":"0.0.0.0","guest_port":5001,"host_port":5001,\
-                "kind":"auto","latency_us":640,"pid":812,"process":"python3","reason":null,"time_us":17}
+                "kind":"auto","label":null,"latency_us":640,"pid":812,"process":"python3","reason":null,\
+                "rule_line":null,"time_us":17}
                 """)
+    }
+
+    @Test("The rule that decided is told, and that a conflict is final where it says so")
+    func rules() throws {
+        var rule = PortRule()
+        (rule.label, rule.line) = ("web", 14)
+        var key = Self.auto
+        key.onConflict = .fail
+        let event = ForwardEvent(
+            name: .blocked, forward: key, rule: rule, reason: "127.0.0.1:5001 is held by node",
+            timeMicroseconds: 0)
+        #expect(
+            event.line
+                == "Blocked: 127.0.0.1:5001 is held by node; its rule lets it fail, so it is not tried again")
+        #expect(event.json.contains(#""label":"web""#) && event.json.contains(#""rule_line":14"#))
     }
 
     @Test("What a guest says cannot reach a terminal raw through JSON either, and is the same JSON")
@@ -106,8 +122,8 @@ struct ForwardEventTests {
         #expect(
             event.json == """
                 {"bind":null,"event":"agent_lost","guest_address":null,"guest_port":null,"host_port":null,\
-                "kind":null,"latency_us":null,"pid":null,"process":null,"reason":"a\\"b\\\\c\\n\\u0001é",\
-                "time_us":1}
+                "kind":null,"label":null,"latency_us":null,"pid":null,"process":null,\
+                "reason":"a\\"b\\\\c\\n\\u0001é","rule_line":null,"time_us":1}
                 """)
     }
 }

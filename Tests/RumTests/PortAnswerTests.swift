@@ -28,11 +28,32 @@ struct PortAnswerTests {
 
     static func facts(
         _ number: UInt16, _ forward: OwnerReport.Forward? = nil, agent: PortFacts.Agent = .answers,
-        holdBack: HoldBack? = nil, listeners: [PortFacts.Listener]? = [], policy: ForwardPolicy = policy
+        holdBack: HoldBack? = nil, rule: PortRule? = nil, listeners: [PortFacts.Listener]? = [],
+        policy: ForwardPolicy = policy
     ) -> PortFacts {
         PortFacts(
             port: port(number), policy: policy, forwards: [forward].compactMap { $0 }, agent: agent,
-            holdBack: holdBack, listeners: listeners, sawOtherNamespaces: true)
+            holdBack: holdBack, rule: rule, listeners: listeners, sawOtherNamespaces: true)
+    }
+
+    static func rule(_ edit: (inout PortRule) -> Void) -> PortRule {
+        var rule = PortRule()
+        rule.line = 14
+        edit(&rule)
+        return rule
+    }
+
+    /// A forward that a rule on line 14 decided about.
+    static func ruled(
+        _ forward: OwnerReport.Forward, label: String? = nil, _ choice: PortRule.ConflictChoice = .wait,
+        detour: String? = nil
+    ) -> OwnerReport.Forward {
+        var forward = forward
+        forward.label = label
+        forward.ruleLine = 14
+        forward.onConflict = choice.rawValue
+        forward.reason = detour ?? forward.reason
+        return forward
     }
 
     static func forward(
@@ -118,6 +139,44 @@ struct PortAnswerTests {
         Row(
             reason: "ignored", sentence: "5353 is in auto_ports.ignore", hint: "rum ports add 5353:5353",
             facts: facts(5353)),
+        Row(
+            reason: "ignored", sentence: "5432 is ignored by the rule \"db\" on line 14 of rum.toml",
+            hint: "rum ports add 5432:5432",
+            facts: facts(
+                5432,
+                rule: rule {
+                    $0.action = .ignore
+                    $0.label = "db"
+                })),
+        Row(
+            reason: "forwarded", isDone: true,
+            sentence:
+                "127.0.0.1:8001 → guest:5001, where node (pid 812) listens on 0.0.0.0, by the rule \"web\" on line 14 of rum.toml",
+            facts: facts(5001, ruled(forward(8001, 5001), label: "web"), listeners: [listener(5001)])),
+        Row(
+            reason: "forwarded", isDone: true,
+            sentence:
+                "127.0.0.1:5003 → guest:5001, where node (pid 812) listens on 0.0.0.0, since 127.0.0.1:5001 is taken, by the rule on line 14 of rum.toml",
+            facts: facts(
+                5001, ruled(forward(5003, 5001), .next, detour: "127.0.0.1:5001 is taken"),
+                listeners: [listener(5001)])),
+        Row(
+            reason: "busy_on_host",
+            sentence:
+                "127.0.0.1:5002 is held by node (pid 4121), so guest port 5002 is not forwarded until its listener goes and comes again, by the rule on line 14 of rum.toml",
+            hint: "rum ports add 15002:5002",
+            facts: facts(
+                5002,
+                ruled(forward(5002, 5002, blocked: "127.0.0.1:5002 is held by node (pid 4121)"), .fail))),
+        Row(
+            reason: "taken_by_static",
+            sentence: "host port 8080 is taken by the static forward to guest port 80",
+            facts: facts(
+                5010,
+                rule: rule {
+                    $0.match.ports = [PortRange(port(5010), port(5010))].compactMap { $0 }
+                    $0.firstHostPort = port(8080)
+                }, listeners: [listener(5010)])),
         Row(
             reason: "taken_by_static",
             sentence: "host port 5500 is taken by the static forward to guest port 90",

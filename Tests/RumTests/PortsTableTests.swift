@@ -54,6 +54,19 @@ struct PortsTableTests {
         #expect(lines[1].contains("  open ") && !lines[1].contains("idle"))
     }
 
+    @Test("Labels have a column once there is one, and another host port than the wanted one is explained")
+    func labels() {
+        var forwards = Array(Self.forwards.dropFirst().prefix(1))
+        forwards[0].label = "web"
+        forwards[0].reason = "[::1]:5000 is taken"
+        #expect(
+            PortsTable(forwards, isGuestKnown: true).lines(width: nil) == [
+                "HOST        GUEST         STATE  LABEL  PROCESS  PID        CONNS    BYTES  OPENED IN",
+                "[::1]:5001  0.0.0.0:5001  open   web    python3  812  12 (2 open)  1.4 MiB     0.6 ms",
+                "  [::1]:5000 is taken",
+            ])
+    }
+
     @Test("Sizes and times are short")
     func units() {
         #expect(PortsTable.bytes(0) == "0" && PortsTable.bytes(1023) == "1023")

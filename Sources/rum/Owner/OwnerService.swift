@@ -111,7 +111,8 @@ final class OwnerService: Sendable {
         let hasFailed = await session.forwards.contains {
             $0.state == .blocked && $0.forward.hostPort == port && $0.forward.onConflict == .fail
         }
-        return await hasFailed || !session.policy.mayOpen(port)
+        let policy = await session.policy
+        return hasFailed || !policy.mayOpen(port)
     }
 
     private func why(_ number: UInt16) async -> ControlAnswer {
