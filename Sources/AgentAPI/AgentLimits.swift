@@ -31,6 +31,9 @@ package enum AgentLimits {
     /// Rows of one table, seven for every port.
     package static let mostRows = 7 * 65535
     package static let mostPorts = 65535
+    /// Processes that are described in one table; and bytes of one of them.
+    package static let mostDescribed = 4096
+    package static let longestDescription = 1024
 
     // MARK: The agent's service
 

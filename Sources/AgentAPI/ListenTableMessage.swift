@@ -11,6 +11,11 @@ extension ListenTable {
         listeners += message.ports.filter { !described.contains($0) }.compactMap {
             UInt16(exactly: $0).flatMap(PortNumber.init).map { ListeningSocket(address: .anyV4, port: $0) }
         }
+        let details = Dictionary(message.processes.map { ($0.pid, ProcessDetails($0)) }) { $1 }
+        for index in listeners.indices {
+            guard let process = listeners[index].process else { continue }
+            listeners[index].process?.details = details[process.pid]
+        }
         self.init(
             revision: message.revision,
             source: ListenSource(mode: message.mode, push: message.push, degraded: message.degraded),
@@ -25,6 +30,26 @@ extension ListenTable {
         message.mode = source.mode.rawValue
         message.push = source.push.rawValue
         message.degraded = source.degraded ?? ""
+        var described: Set<Int32> = []
+        for process in listeners.compactMap(\.process) {
+            guard let details = process.details, described.insert(process.pid).inserted else { continue }
+            message.processes.append(details.message(of: process.pid))
+        }
+        return message
+    }
+}
+
+extension ProcessDetails {
+    init(_ message: Rum_V1_ProcessDetails) {
+        self.init(
+            command: message.command, container: message.container.isEmpty ? nil : message.container)
+    }
+
+    func message(of pid: Int32) -> Rum_V1_ProcessDetails {
+        var message = Rum_V1_ProcessDetails()
+        message.pid = pid
+        message.command = command
+        message.container = container ?? ""
         return message
     }
 }
@@ -64,10 +89,11 @@ extension PortRange {
         self.init(lower, upper)
     }
 
-    package var message: Rum_V1_ListeningPortsRequest {
+    package func request(describingProcesses: Bool = false) -> Rum_V1_ListeningPortsRequest {
         var message = Rum_V1_ListeningPortsRequest()
         message.min = UInt32(lower.rawValue)
         message.max = UInt32(upper.rawValue)
+        message.describeProcesses = describingProcesses
         return message
     }
 }

@@ -1,20 +1,24 @@
-/// How many rows and ports a table of an agent can have.
+/// How many rows, ports and processes a table of an agent can have.
 package enum TableBounds {
-    /// Whether a message, well-formed or not, has at most as many rows and ports as a table can have.
+    /// Whether a message, well-formed or not, has at most as many rows, ports and processes as a table can have.
     ///
     /// Walks the fields of the message itself (protobuf.dev, Encoding). What is no protobuf ends the walk; the decoder then
     /// says so.
     package static func areKept(_ message: UnsafeRawBufferPointer) -> Bool {
         var fields = WireFields(message)
-        var (rows, ports, others) = (0, 0, 0)
+        var (rows, ports, processes, others) = (0, 0, 0, 0)
         while let field = fields.next() {
             switch (field.number, field.payload) {
             case (1, let packed?): ports += packed.reduce(0) { $1 < 0x80 ? $0 + 1 : $0 }
             case (1, nil): ports += 1
             case (2, _): rows += 1
+            case (7, let payload):
+                processes += 1
+                guard payload?.count ?? 0 <= AgentLimits.longestDescription else { return false }
             default: others += 1
             }
-            guard rows <= AgentLimits.mostRows, ports <= AgentLimits.mostPorts, others <= AgentLimits.mostRows
+            guard rows <= AgentLimits.mostRows, ports <= AgentLimits.mostPorts,
+                processes <= AgentLimits.mostDescribed, others <= AgentLimits.mostRows
             else {
                 return false
             }

@@ -13,6 +13,7 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
     private let forwardVersion: UInt32
     private let switcher: String
     private let explainer = PortExplainer()
+    private let processes = ProcessReader()
 
     /// - Parameters:
     ///   - instanceID: new at every start of the agent.
@@ -56,7 +57,10 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
         context: ServerContext
     ) async throws {
         let range = try range(of: request)
-        try await untilCancelled(context) { try await Self.send(tables, in: range, to: response) }
+        let details = request.describeProcesses ? DescribedTables(reader: processes) : nil
+        try await untilCancelled(context) {
+            try await Self.send(tables, in: range, describedBy: details, to: response)
+        }
     }
 
     package func exec(
@@ -83,9 +87,12 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
     }
 
     private static func send(
-        _ tables: some ListenTableProvider, in range: PortRange,
+        _ tables: some ListenTableProvider, in range: PortRange, describedBy details: DescribedTables?,
         to response: RPCWriter<Rum_V1_ListeningPortsResponse>
     ) async throws {
+        if let details {
+            return try await details.send(tables.tables(in: range)) { try await response.write($0.message) }
+        }
         for await table in tables.tables(in: range) { try await response.write(table.message) }
     }
 

@@ -87,7 +87,7 @@ package struct AgentConnection: Sendable {
             var options = Self.largeMessages
             options.timeout = timeout
             return try await agent.listeningPorts(
-                request: ClientRequest(message: range.message, metadata: metadata),
+                request: ClientRequest(message: range.request(), metadata: metadata),
                 serializer: ProtobufSerializer(), deserializer: TableDeserializer(), options: options
             ) { ListenTable(try $0.message) }
         }
@@ -95,14 +95,17 @@ package struct AgentConnection: Sendable {
 
     /// Hands each table of the stream to `body`; the current one comes at once.
     ///
+    /// - Parameter describingProcesses: ask for their details; an older agent tells none.
     /// - Throws: `AgentProblem.tableTooLarge`, and `RPCError`; `.unimplemented` from an agent that only answers
     ///   `listeningPorts`.
     package func watchListeningPorts(
-        _ range: PortRange, _ body: @escaping @Sendable (ListenTable) async -> Void
+        _ range: PortRange, describingProcesses: Bool = false,
+        _ body: @escaping @Sendable (ListenTable) async -> Void
     ) async throws {
         try await Self.readingTables {
             try await agent.watchListeningPorts(
-                request: ClientRequest(message: range.message, metadata: metadata),
+                request: ClientRequest(
+                    message: range.request(describingProcesses: describingProcesses), metadata: metadata),
                 serializer: ProtobufSerializer(), deserializer: TableDeserializer(),
                 options: Self.largeMessages
             ) { response in

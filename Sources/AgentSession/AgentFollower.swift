@@ -11,20 +11,23 @@ package struct AgentFollower: Sendable {
     private let dial: @Sendable () async throws -> OwnedDescriptor
     private let token: MachineToken?
     private let range: PortRange?
+    private let describesProcesses: Bool
     private let alwaysPoll: Bool
     private let checkRequests = CheckRequests()
 
     /// - Parameters:
     ///   - range: what to follow; nil keeps the connection and its heartbeat alone.
+    ///   - describesProcesses: ask for the details of processes, which come with the stream alone.
     ///   - alwaysPoll: poll even where the stream is offered.
     ///   - dial: opens a socket to the agent's RPC port, within a time limit of its own.
     package init(
-        token: MachineToken?, range: PortRange?, alwaysPoll: Bool = false,
+        token: MachineToken?, range: PortRange?, describesProcesses: Bool = false, alwaysPoll: Bool = false,
         dial: @escaping @Sendable () async throws -> OwnedDescriptor
     ) {
         self.dial = dial
         self.token = token
         self.range = range
+        self.describesProcesses = describesProcesses
         self.alwaysPoll = alwaysPoll
     }
 
@@ -125,7 +128,9 @@ package struct AgentFollower: Sendable {
     ) async throws {
         if !alwaysPoll {
             do {
-                return try await connection.watchListeningPorts(range) { await take($0, .stream) }
+                return try await connection.watchListeningPorts(
+                    range, describingProcesses: describesProcesses
+                ) { await take($0, .stream) }
             } catch let error as RPCError where error.code == .unimplemented {
                 // An older agent.
             }

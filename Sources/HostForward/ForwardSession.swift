@@ -35,8 +35,10 @@ package final class ForwardSession: Sendable {
         }
         reconciler = ForwardReconciler(policy: policy, binder: binder, clock: .system, emit: emit)
         followsPorts = policy.autoPorts != nil
-        follower = AgentFollower(token: token, range: policy.autoPorts?.range, alwaysPoll: alwaysPoll) {
-            [target] in
+        follower = AgentFollower(
+            token: token, range: policy.autoPorts?.range,
+            describesProcesses: policy.autoPorts?.needsDetails ?? false, alwaysPoll: alwaysPoll
+        ) { [target] in
             try await AgentDialer(address: target.address).dial(.rpc)
         }
     }

@@ -11,7 +11,7 @@ internal import Synchronization
 final class TableIntake: Sendable {
     /// What a table costs besides its rows, in rows.
     private static let rowsOfTable: UInt64 = 16
-    /// Bytes of process names that cost as much as a row.
+    /// Bytes of process names and command lines that cost as much as a row.
     private static let nameBytesOfRow = 8
     private static let rowsAtOnce: UInt64 = 20_000
     private static let rowInterval = Duration.microseconds(20)
@@ -22,11 +22,18 @@ final class TableIntake: Sendable {
     func take(_ table: ListenTable) async {
         let now = SystemClock.monotonic
         let names = table.listeners.reduce(0) { $0 + ($1.process?.name.utf8.count ?? 0) }
+        // Each process is described once in a message.
+        let details = Dictionary(table.listeners.compactMap(\.process).map { ($0.pid, $0.details) }) { $1 }
+            .values.reduce(0) { $0 + ($1?.size ?? 0) }
         let next = limit.withLock { limit in
-            let rows = table.listeners.count + names / Self.nameBytesOfRow
+            let rows = table.listeners.count + (names + details) / Self.nameBytesOfRow
             limit.spend(Self.rowsOfTable + UInt64(rows), at: now)
             return limit.nextAt
         }
         if next > now { try? await Task.sleep(for: .nanoseconds(next - now)) }
     }
+}
+
+extension ProcessDetails {
+    fileprivate var size: Int { command.utf8.count + (container?.utf8.count ?? 0) }
 }

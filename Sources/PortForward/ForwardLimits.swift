@@ -3,6 +3,10 @@ package struct ForwardLimits: Sendable {
     /// How long automatic forwards stay without word from the agent.
     package var grace = Duration.seconds(5)
 
+    /// How long a port whose rule depends on its process waits for the guest to tell of that, before the rules that do
+    /// not depend on it decide.
+    package var undecided = Duration.milliseconds(100)
+
     /// Between two tries of a port that somebody holds, while few are held.
     package var busyRetry = Duration.milliseconds(50)
     /// Between two tries of one that can't be bound for another reason.

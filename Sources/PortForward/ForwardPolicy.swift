@@ -45,7 +45,7 @@ package struct ForwardPolicy: Hashable, Sendable {
     package func rule(for port: PortNumber, in table: ListenTable?) -> PortRule? {
         guard let autoPorts, autoPorts.range.contains(port) else { return nil }
         let listeners = table?.listeners(on: port) ?? []
-        return listeners.isEmpty ? autoPorts.rule(for: port) : autoPorts.decision(on: listeners)?.rule
+        return listeners.isEmpty ? autoPorts.rule(for: port) : autoPorts.decision(on: listeners).rule
     }
 
     /// Whether some guest could ever have this host port opened.
@@ -66,33 +66,47 @@ package struct ForwardPolicy: Hashable, Sendable {
 }
 
 extension AutoPorts {
+    fileprivate struct Decision {
+        /// The first that matches one of the listeners; nil when none does.
+        var rule: PortRule?
+        /// One that it matches.
+        var listener: ListeningSocket?
+        /// Whether an earlier rule may match once the guest has told more.
+        var isUndecided = false
+    }
+
     /// What becomes of one guest port, on which all of `listeners` listen; nil when it is not forwarded.
     fileprivate func forward(
         _ listeners: ArraySlice<ListeningSocket>, from guest: PortNumber
     ) -> WantedForward? {
         let decision = decision(on: listeners)
-        guard let rule = decision?.rule else {
-            return WantedForward(
-                key: .init(kind: .auto, bind: bind, hostPort: guest, guestPort: guest, allow: allow),
-                listener: ForwardPolicy.named(listeners))
-        }
+        let rule = decision.rule ?? PortRule()
         guard rule.action == .forward, let host = rule.hostPort(for: guest) else { return nil }
         return WantedForward(
             key: .init(
                 kind: .auto, bind: bind, hostPort: host, guestPort: guest, allow: allow,
                 onConflict: rule.onConflict, settings: rule.settings),
-            listener: decision?.listener, rule: rule)
+            listener: decision.listener, rule: decision.rule, isUndecided: decision.isUndecided)
     }
 
-    /// The first rule that matches one of the listeners of a port, and which of them; nil when none does.
-    fileprivate func decision(
-        on listeners: ArraySlice<ListeningSocket>
-    ) -> (rule: PortRule, listener: ListeningSocket?)? {
+    fileprivate func decision(on listeners: ArraySlice<ListeningSocket>) -> Decision {
+        var decision = Decision()
         for rule in rules {
-            let matching = listeners.filter(rule.match.matches)
-            if !matching.isEmpty { return (rule, ForwardPolicy.named(matching[...])) }
+            var matching: [ListeningSocket] = []
+            for listener in listeners {
+                switch rule.match.verdict(on: listener) {
+                case .matches: matching.append(listener)
+                case .undecided: decision.isUndecided = true
+                case .differs: break
+                }
+            }
+            guard let listener = ForwardPolicy.named(matching[...]) else { continue }
+            decision.rule = rule
+            decision.listener = listener
+            return decision
         }
-        return nil
+        decision.listener = ForwardPolicy.named(listeners)
+        return decision
     }
 
     /// The rule that decides whoever listens.

@@ -38,10 +38,12 @@ extension ForwardReconciler {
         return .failed(blocked.failure, holder: holders[address])
     }
 
-    /// Closes the automatic forward that took this host port because its own was taken; it goes on to the next one.
+    /// Closes the automatic forward on this host port that may be on another one; it goes there with the next table or
+    /// change.
     private func giveWay(to port: StaticPort) {
-        for entry in sortedEntries where entry.detour != nil && entry.actual.key.hostPort == port.host {
-            close(entry, reason: "host port \(port.host) becomes a static forward's", blockedReason: "")
+        for entry in sortedEntries where entry.actual.key.hostPort == port.host {
+            guard entry.wanted.key.onConflict == .next, case .open = entry.state else { continue }
+            close(entry, reason: "the host port becomes a static forward's", blockedReason: "")
         }
     }
 
@@ -62,7 +64,7 @@ extension ForwardReconciler {
     /// Why a port of the newest table has no automatic forward although it should have one; nil when that is not so.
     package func holdBack(of port: PortNumber) -> HoldBack? {
         let key = policy.wanted(in: table).map(\.key).first { $0.kind == .auto && $0.guestPort == port }
-        guard let key, entries[key] == nil else { return nil }
+        guard let key, entries[key] == nil, undecided[key] == nil else { return nil }
         return wanted[key] == nil ? .surplus(limit: policy.maxAutoPorts) : .changesTooOften
     }
 }

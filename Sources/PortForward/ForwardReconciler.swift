@@ -41,6 +41,8 @@ package actor ForwardReconciler {
     var unsettled: Set<WantedForward.Key> = []
     /// The host ports that forwards want; empty while none may take another one than that.
     var reserved: Set<PortNumber> = []
+    /// When forwards were wanted first that another rule may decide about.
+    var undecided: [WantedForward.Key: UInt64] = [:]
     private var changes: ChangeLimits
     private var automaticCount = 0
     private var blockedCount: UInt64 = 0
@@ -241,6 +243,7 @@ package actor ForwardReconciler {
         let list = withoutSurplus(all, now)
         wanted = Dictionary(list.map { ($0.key, $0) }) { first, _ in first }
         unsettled = []
+        if !undecided.isEmpty { undecided = undecided.filter { wanted[$0.key]?.isUndecided == true } }
         // Closing goes first: a port that changes its forward must be free for the new one.
         for key in entries.keys where wanted[key] == nil { settle(key, now) }
         reserved = list.contains { $0.key.onConflict == .next } ? Set(list.map(\.key.hostPort)) : []
@@ -285,13 +288,22 @@ package actor ForwardReconciler {
     private func settle(_ key: WantedForward.Key, _ now: UInt64) {
         let (entry, forward) = (entries[key], wanted[key])
         guard (entry == nil) != (forward == nil) else { return }
-        if key.kind == .auto, !mayChange(key, opens: forward != nil, now) {
+        if let forward, mustWait(forward, now) {
+            unsettled.insert(key)
+        } else if key.kind == .auto, !mayChange(key, opens: forward != nil, now) {
             unsettled.insert(key)
         } else if let forward {
             open(forward)
         } else if let entry {
             close(entry, blockedReason: "nothing listens there in the guest any more")
         }
+    }
+
+    private func mustWait(_ forward: WantedForward, _ now: UInt64) -> Bool {
+        guard forward.isUndecided else { return false }
+        let since = undecided[forward.key] ?? now
+        undecided[forward.key] = since
+        return now - since < limits.undecided.wholeNanoseconds
     }
 
     private func mayChange(_ key: WantedForward.Key, opens: Bool, _ now: UInt64) -> Bool {

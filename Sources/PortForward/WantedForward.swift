@@ -42,10 +42,15 @@ package struct WantedForward: Hashable, Sendable {
     package var listener: ListeningSocket?
     /// The rule that decided; nil for a static forward, and where none matches.
     package var rule: PortRule?
+    /// Whether another rule may decide once the guest has told more of the process.
+    package var isUndecided: Bool
 
-    package init(key: Key, listener: ListeningSocket? = nil, rule: PortRule? = nil) {
+    package init(
+        key: Key, listener: ListeningSocket? = nil, rule: PortRule? = nil, isUndecided: Bool = false
+    ) {
         self.key = key
         self.listener = listener
         self.rule = rule
+        self.isUndecided = isUndecided
     }
 }

@@ -12,6 +12,9 @@ package struct AutoPorts: Hashable, Sendable {
     /// What becomes of the ports of the range, the first that matches; a port that none matches is forwarded.
     package var rules: [PortRule]
 
+    /// Whether some rule asks for more of a process than its name.
+    package var needsDetails: Bool { rules.contains(where: \.match.needsDetails) }
+
     package static let defaultMax = 1024
     /// There are no more ports.
     package static let mostAllowed = 65535

@@ -37,6 +37,16 @@ package struct ListenTable: Equatable, Sendable {
         return copy
     }
 
+    /// The table with what is known of its processes.
+    package func described(by details: (ListeningProcess) -> ProcessDetails?) -> ListenTable {
+        var copy = self
+        for index in listeners.indices {
+            guard let process = listeners[index].process else { continue }
+            copy.listeners[index].process?.details = details(process)
+        }
+        return copy
+    }
+
     /// The same listeners from the same source, whatever the revision.
     package func sameContent(as other: ListenTable) -> Bool {
         source == other.source && listeners == other.listeners

@@ -15,9 +15,18 @@ struct MessageTests {
                 ListeningSocket(
                     address: try #require(IPAddress(text: "fe80::1")), port: port, ipv6Only: true,
                     interfaceIndex: 3, process: ListeningProcess(pid: 812, name: "python3"), listenedAt: 99),
+                ListeningSocket(
+                    address: .loopbackV4, port: port,
+                    process: ListeningProcess(
+                        pid: 813, name: "node", details: .init(command: "node x", container: "web"))),
+                ListeningSocket(
+                    address: .loopbackV6, port: port,
+                    process: ListeningProcess(
+                        pid: 813, name: "node", details: .init(command: "node x", container: "web"))),
             ])
         #expect(ListenTable(table.message) == table)
         #expect(table.message.ports == [5001])
+        #expect(table.message.processes.map(\.pid) == [813])
     }
 
     @Test("Who an agent is survives the way through its message; an older one's forward version is 1")

@@ -26,7 +26,9 @@ struct OwnerServiceTests {
     }
 
     /// Serves while `body` runs; the agent is not started yet.
-    private func serving(_ body: (Place) async throws -> Void) async throws {
+    private func serving(
+        rules: [PortRule] = [], _ body: (Place) async throws -> Void
+    ) async throws {
         let guest = try await Guest()
         let folder = try TestFolder()
         let path = folder.path + "/control.sock"
@@ -34,7 +36,9 @@ struct OwnerServiceTests {
         let subscribers = Subscribers()
         let policy = ForwardPolicy(
             staticPorts: [StaticPort(host: port(5680), guest: port(80))],
-            autoPorts: PortRange(port(5700), port(5799)).map { .init(range: $0, ignore: [port(5799)]) })
+            autoPorts: PortRange(port(5700), port(5799)).map {
+                .init(range: $0, ignore: [port(5799)], rules: rules)
+            })
         let session = ForwardSession(
             agent: address, token: nil, policy: policy, engine: try RelayEngine()
         ) { event in
@@ -111,6 +115,46 @@ struct OwnerServiceTests {
                 try await answer(place, .why(port: 5702)).reason == "agent_lost"
             }
             following.cancel()
+        }
+    }
+
+    @Test("Rules decide by what the agent tells of a process, settle a conflict, and are named")
+    func rules() async throws {
+        var moved = PortRule()
+        moved.match.ports = [PortRange(port(5710), port(5710))].compactMap { $0 }
+        moved.match.command = try TextPattern(text: "*rum-agent --listen tcp:127.0.0.1:5710 *")
+        (moved.firstHostPort, moved.label, moved.line) = (port(5790), "moved", 14)
+        var next = PortRule()
+        next.match.ports = [PortRange(port(5720), port(5720))].compactMap { $0 }
+        next.onConflict = .next
+        var ignored = PortRule()
+        ignored.match.scope = .loopback
+        (ignored.action, ignored.line) = (.ignore, 20)
+        let held = try TestListener(.loopbackV4, port: 5720)
+        try await serving(rules: [moved, next, ignored]) { place in
+            let agent = try await place.guest.startAgent()
+            let token = "\(place.guest.directory)/token"
+            try String(repeating: "ab", count: 32).write(toFile: token, atomically: true, encoding: .utf8)
+            // Any program with a command line would do.
+            let program = try await place.guest.start(
+                "rum-agent", ["--listen", "tcp:127.0.0.1:5710", "--token-file", token])
+            let listener = try await place.guest.listen(port: 5720)
+            #expect(try await answer(place, .wait(port: 5790, seconds: 30)).isDone)
+            #expect(try await answer(place, .wait(port: 5721, seconds: 30)).isDone)
+            #expect(Client.reaches(5790) && Client.reaches(5721))
+            let forwards = try await report(place).forwards.filter { $0.kind == "auto" }
+            #expect(forwards.map(\.hostPort) == [5721, 5790])
+            #expect(forwards.map(\.label) == [nil, "moved"])
+            #expect(forwards.map(\.reason) == ["127.0.0.1:5720 is taken", nil])
+            let why = try await answer(place, .why(port: 5710))
+            #expect(
+                why.isDone && why.sentence.hasSuffix(", by the rule \"moved\" on line 14 of rum.toml"),
+                "\(why)")
+            // Its port for forwards, which no rule moves, listens on loopback.
+            let left = try await answer(place, .why(port: 5711))
+            #expect(left.reason == "ignored")
+            #expect(left.sentence == "5711 is ignored by the rule on line 20 of rum.toml")
+            withExtendedLifetime((agent, program, listener, held)) {}
         }
     }
 

@@ -104,13 +104,15 @@ struct ConflictTests {
         #expect(await ways(reconciler) == ["5001>80", "5002>5001"])
     }
 
-    @Test("A static forward that is added takes its host port from one that moved there")
+    @Test("A static forward that is added takes its host port from one that can be elsewhere")
     func addedStatic() async {
         let reconciler = make(.next)
         binder.fail(5001, with: EADDRINUSE)
-        await reconciler.apply(table([5001]))
+        await reconciler.apply(table([5001, 5008]))
         #expect(await reconciler.add(StaticPort(host: port(5002), guest: port(80))) == .opened)
-        #expect(await ways(reconciler) == ["5002>80", "5003>5001"])
+        #expect(await ways(reconciler) == ["5002>80", "5003>5001", "5008>5008"])
+        #expect(await reconciler.add(StaticPort(host: port(5008), guest: port(81))) == .opened)
+        #expect(await ways(reconciler) == ["5002>80", "5008>81", "5003>5001", "5009>5008"])
         #expect(binder.closedTwice == 0)
     }
 

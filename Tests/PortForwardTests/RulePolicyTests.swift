@@ -162,7 +162,7 @@ struct RulePolicyTests {
         let listeners = table.listeners.filter { $0.port == guest }
         if listeners.isEmpty { return nil }
         for rule in auto.rules {
-            for listener in listeners where rule.match.matches(listener) {
+            for listener in listeners where rule.match.verdict(on: listener) == .matches {
                 guard rule.action == .forward, let host = rule.hostPort(for: guest) else { return nil }
                 let isTaken = policy.staticPorts.contains { $0.host == host }
                 return isTaken && rule.onConflict != .next

@@ -11,44 +11,67 @@ struct PortRuleTests {
     }
 
     @Test("What a rule does not name matches everything")
-    func empty() { #expect(PortMatch().matches(Self.listener())) }
+    func empty() { #expect(PortMatch().verdict(on: Self.listener()) == .matches) }
 
     @Test("All that a rule names has to match")
     func all() throws {
         var match = PortMatch()
         match.ports = [PortRange(text: "1-2"), PortRange(text: "5000-5001")].compactMap { $0 }
         match.process = try TextPattern(text: "node")
-        #expect(match.matches(Self.listener(.anyV4, .init(pid: 1, name: "node"))))
-        #expect(!match.matches(Self.listener(.anyV4, .init(pid: 1, name: "python3"))))
+        #expect(match.verdict(on: Self.listener(.anyV4, .init(pid: 1, name: "node"))) == .matches)
+        #expect(match.verdict(on: Self.listener(.anyV4, .init(pid: 1, name: "python3"))) == .differs)
         match.ports = [PortRange(text: "5002")].compactMap { $0 }
-        #expect(!match.matches(Self.listener(.anyV4, .init(pid: 1, name: "node"))))
+        #expect(match.verdict(on: Self.listener(.anyV4, .init(pid: 1, name: "node"))) == .differs)
     }
 
-    @Test("What the guest has not told matches no pattern, not even one for all texts")
-    func unknown() throws {
+    @Test("What depends on what the guest has not told yet is undecided, and nothing else is")
+    func undecided() throws {
         var match = PortMatch()
-        match.command = try TextPattern(text: "*")
-        #expect(!match.matches(Self.listener()))
-        #expect(!match.matches(Self.listener(.anyV4, .init(pid: 1, name: "node"))))
-        #expect(match.matches(Self.listener(.anyV4, .init(pid: 1, name: "node", command: "node x"))))
-        match = PortMatch()
-        match.container = try TextPattern(text: "*")
-        #expect(!match.matches(Self.listener(.anyV4, .init(pid: 1, name: "node"))))
-        #expect(match.matches(Self.listener(.anyV4, .init(pid: 1, name: "node", container: "web"))))
+        match.process = try TextPattern(text: "node")
+        #expect(match.verdict(on: Self.listener()) == .undecided)
+        match.command = try TextPattern(text: "*vite*")
+        let node = ListeningProcess(pid: 1, name: "node")
+        #expect(match.verdict(on: Self.listener()) == .undecided)
+        #expect(match.verdict(on: Self.listener(.anyV4, node)) == .undecided)
+        #expect(match.verdict(on: Self.listener(.anyV4, .init(pid: 1, name: "sh"))) == .differs)
+        match.scope = .loopback
+        #expect(match.verdict(on: Self.listener(.anyV4, node)) == .differs)
+        #expect(match.verdict(on: Self.listener(.loopbackV4, node)) == .undecided)
+    }
+
+    @Test(
+        "Command line and container",
+        arguments: [
+            ("*vite*", nil, "node vite", nil, true), ("*vite*", nil, "node", nil, false),
+            ("*", nil, "", nil, true), (nil, "*", "node", nil, false), (nil, "web*", "node", "web-1", true),
+            (nil, "web*", "node", "db-1", false), ("node", "web", "node", "web", true),
+            ("node", "web", "sh", "web", false),
+        ] as [(String?, String?, String, String?, Bool)])
+    func details(
+        _ commandPattern: String?, _ containerPattern: String?, command: String, container: String?,
+        matches: Bool
+    ) throws {
+        var match = PortMatch()
+        match.command = try commandPattern.map { try TextPattern(text: $0) }
+        match.container = try containerPattern.map { try TextPattern(text: $0) }
+        let process = ListeningProcess(
+            pid: 1, name: "node", details: .init(command: command, container: container))
+        #expect(match.verdict(on: Self.listener(.anyV4, process)) == (matches ? .matches : .differs))
     }
 
     @Test(
         "The address says how widely a program listens",
         arguments: [
             ("127.0.0.1", PortMatch.Scope.loopback, true), ("::1", .loopback, true),
-            ("127.3.4.5", .loopback, true),
-            ("0.0.0.0", .loopback, false), ("0.0.0.0", .wildcard, true), ("::", .wildcard, true),
-            ("10.0.2.15", .wildcard, false), ("10.0.2.15", .loopback, false), ("10.0.2.15", .any, true),
+            ("127.3.4.5", .loopback, true), ("0.0.0.0", .loopback, false), ("0.0.0.0", .wildcard, true),
+            ("::", .wildcard, true), ("10.0.2.15", .wildcard, false), ("10.0.2.15", .loopback, false),
+            ("10.0.2.15", .any, true),
         ])
     func scope(address: String, scope: PortMatch.Scope, matches: Bool) throws {
         var match = PortMatch()
         match.scope = scope
-        #expect(match.matches(Self.listener(try #require(IPAddress(text: address)))) == matches)
+        let listener = Self.listener(try #require(IPAddress(text: address)))
+        #expect(match.verdict(on: listener) == (matches ? .matches : .differs))
     }
 
     @Test(

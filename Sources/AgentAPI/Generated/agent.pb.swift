@@ -87,6 +87,9 @@ package nonisolated struct Rum_V1_ListeningPortsRequest: Sendable {
 
   package var max: UInt32 = 0
 
+  /// Fill `processes` of a streamed table.
+  package var describeProcesses: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -111,6 +114,28 @@ package nonisolated struct Rum_V1_ListeningPortsResponse: Sendable {
   package var push: String = String()
 
   package var degraded: String = String()
+
+  /// What else is known of the listeners' processes, where it was asked for. A table comes at once, and again when more is
+  /// known.
+  package var processes: [Rum_V1_ProcessDetails] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+package nonisolated struct Rum_V1_ProcessDetails: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var pid: Int32 = 0
+
+  /// The first bytes of its command line, with spaces between the arguments: 256 at the most.
+  package var command: String = String()
+
+  /// The id or name of its container as far as its control group tells; empty when it is in none that is recognised.
+  package var container: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -502,7 +527,7 @@ nonisolated extension Rum_V1_PingResponse: SwiftProtobuf.Message, SwiftProtobuf.
 
 nonisolated extension Rum_V1_ListeningPortsRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ListeningPortsRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}min\0\u{1}max\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}min\0\u{1}max\0\u{3}describe_processes\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -512,6 +537,7 @@ nonisolated extension Rum_V1_ListeningPortsRequest: SwiftProtobuf.Message, Swift
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularUInt32Field(value: &self.min) }()
       case 2: try { try decoder.decodeSingularUInt32Field(value: &self.max) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.describeProcesses) }()
       default: break
       }
     }
@@ -524,12 +550,16 @@ nonisolated extension Rum_V1_ListeningPortsRequest: SwiftProtobuf.Message, Swift
     if self.max != 0 {
       try visitor.visitSingularUInt32Field(value: self.max, fieldNumber: 2)
     }
+    if self.describeProcesses != false {
+      try visitor.visitSingularBoolField(value: self.describeProcesses, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Rum_V1_ListeningPortsRequest, rhs: Rum_V1_ListeningPortsRequest) -> Bool {
     if lhs.min != rhs.min {return false}
     if lhs.max != rhs.max {return false}
+    if lhs.describeProcesses != rhs.describeProcesses {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -537,7 +567,7 @@ nonisolated extension Rum_V1_ListeningPortsRequest: SwiftProtobuf.Message, Swift
 
 nonisolated extension Rum_V1_ListeningPortsResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ListeningPortsResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}ports\0\u{1}listeners\0\u{1}revision\0\u{1}mode\0\u{1}push\0\u{1}degraded\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}ports\0\u{1}listeners\0\u{1}revision\0\u{1}mode\0\u{1}push\0\u{1}degraded\0\u{1}processes\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -551,6 +581,7 @@ nonisolated extension Rum_V1_ListeningPortsResponse: SwiftProtobuf.Message, Swif
       case 4: try { try decoder.decodeSingularStringField(value: &self.mode) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.push) }()
       case 6: try { try decoder.decodeSingularStringField(value: &self.degraded) }()
+      case 7: try { try decoder.decodeRepeatedMessageField(value: &self.processes) }()
       default: break
       }
     }
@@ -575,6 +606,9 @@ nonisolated extension Rum_V1_ListeningPortsResponse: SwiftProtobuf.Message, Swif
     if !self.degraded.isEmpty {
       try visitor.visitSingularStringField(value: self.degraded, fieldNumber: 6)
     }
+    if !self.processes.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.processes, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -585,6 +619,47 @@ nonisolated extension Rum_V1_ListeningPortsResponse: SwiftProtobuf.Message, Swif
     if lhs.mode != rhs.mode {return false}
     if lhs.push != rhs.push {return false}
     if lhs.degraded != rhs.degraded {return false}
+    if lhs.processes != rhs.processes {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Rum_V1_ProcessDetails: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ProcessDetails"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}pid\0\u{1}command\0\u{1}container\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularInt32Field(value: &self.pid) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.command) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.container) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.pid != 0 {
+      try visitor.visitSingularInt32Field(value: self.pid, fieldNumber: 1)
+    }
+    if !self.command.isEmpty {
+      try visitor.visitSingularStringField(value: self.command, fieldNumber: 2)
+    }
+    if !self.container.isEmpty {
+      try visitor.visitSingularStringField(value: self.container, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Rum_V1_ProcessDetails, rhs: Rum_V1_ProcessDetails) -> Bool {
+    if lhs.pid != rhs.pid {return false}
+    if lhs.command != rhs.command {return false}
+    if lhs.container != rhs.container {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

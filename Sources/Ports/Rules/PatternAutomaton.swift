@@ -9,6 +9,8 @@ struct PatternAutomaton: Sendable {
 
     /// Numbers in braces multiply what they repeat.
     private static let mostSteps = 2000
+    /// Characters of a text; the rest is cut off.
+    private static let longestText = 1000
 
     private var steps: [Step] = []
 
@@ -65,7 +67,7 @@ struct PatternAutomaton: Sendable {
 
     /// Whether the whole text leads to the end.
     func matches(_ text: String) -> Bool {
-        let scalars = Array(text.unicodeScalars)
+        let scalars = Array(text.unicodeScalars.prefix(Self.longestText))
         var threads = Threads(count: steps.count + 1)
         var places: [Int] = [0]
         for index in 0...scalars.count {

@@ -42,16 +42,25 @@ package struct PortMatch: Hashable, Sendable {
         process == nil && command == nil && container == nil && scope == .any
     }
 
-    /// Whether one listener is all that is asked for. What the guest has not told matches no pattern.
-    package func matches(_ listener: ListeningSocket) -> Bool {
-        contains(listener.port) && scope.contains(listener.address)
-            && Self.matches(process, listener.process?.name)
-            && Self.matches(command, listener.process?.command)
-            && Self.matches(container, listener.process?.container)
+    /// Whether it asks for more of a process than its name.
+    package var needsDetails: Bool { command != nil || container != nil }
+
+    package enum Verdict: Hashable, Sendable {
+        case matches, differs
+        /// The guest has not told yet what it depends on.
+        case undecided
     }
 
-    private static func matches(_ pattern: TextPattern?, _ text: String?) -> Bool {
-        guard let pattern else { return true }
-        return text.map(pattern.matches) ?? false
+    /// Whether one listener is all that is asked for.
+    package func verdict(on listener: ListeningSocket) -> Verdict {
+        guard contains(listener.port), scope.contains(listener.address) else { return .differs }
+        if isAboutPortsOnly || process == nil && !needsDetails { return .matches }
+        guard let known = listener.process else { return .undecided }
+        if let process, !process.matches(known.name) { return .differs }
+        guard needsDetails else { return .matches }
+        guard let details = known.details else { return .undecided }
+        if let command, !command.matches(details.command) { return .differs }
+        if let container, !(details.container.map(container.matches) ?? false) { return .differs }
+        return .matches
     }
 }

@@ -7,6 +7,8 @@ package struct TextPattern: Hashable, Sendable, CustomStringConvertible {
     /// Why a text is no pattern.
     package struct Problem: Error, Hashable, Sendable {
         package let message: String
+
+        package init(message: String) { self.message = message }
     }
 
     /// In characters.
