@@ -19,7 +19,9 @@ extension MachineConfig {
         let folders = mounts.filter { isBeyond($0.host) }.map { mount in
             "the folder \(Self.real(mount.host)), to read\(mount.isReadOnly ? "" : " and change")"
         }
-        return files + folders + openPorts.map { "\($0), which other hosts can reach" }
+        let opensPages = autoPorts?.rules.contains { $0.opensPage != nil } ?? false
+        let browser = opensPages ? ["your browser, to open pages of the guest (on_open)"] : []
+        return files + folders + browser + openPorts.map { "\($0), which other hosts can reach" }
     }
 
     /// What is bound to other addresses than loopback.

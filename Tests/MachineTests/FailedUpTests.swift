@@ -44,7 +44,7 @@ struct FailedUpTests {
             image.base = "../\(elsewhere.path.split(separator: "/").last ?? "")/x.img"
             boot = { kernel = "\(inside)", initrd = "/dev/null" }
             ports = [ { host = 8080, guest = 80, bind = "0.0.0.0" }, { host = 8081, guest = 81 } ]
-            auto_ports = { range = "5000-5001", bind = "::" }
+            auto_ports = { range = "5000-5001", bind = "::", rule = [ { on_open = "xdg-open {url}" } ] }
             """
         _ = try elsewhere.file("x.img")
         let machine = try machine("r", text)
@@ -56,7 +56,8 @@ struct FailedUpTests {
         #expect(line.hasPrefix("\(folder.path)/r.rum.toml uses more than its own folder: the image "))
         #expect(
             line.hasSuffix(
-                "x.img; the initrd /dev/null; 0.0.0.0:8080, which other hosts can reach; "
+                "x.img; the initrd /dev/null; your browser, to open pages of the guest (on_open); "
+                    + "0.0.0.0:8080, which other hosts can reach; "
                     + "ports 5000-5001 of ::, which other hosts can reach"))
         let modest = try self.machine("s", "image.base = \"none.img\"\nboot = { kernel = \"k\" }")
         _ = try folder.file("none.img")

@@ -54,9 +54,14 @@ final class Owner: Sendable {
         let server = try bind(hello)
         let policy = try await explained { () async throws(MachineError) in try await machine.forwardPolicy()
         }
+        let pages = PageOpener(environment: ProcessInfo.processInfo.environment, say: voice.say)
         let session = ForwardSession(
             agent: running.address, token: running.token, policy: policy,
-            engine: try RelayEngine.forHost(output), emit: voice.tell)
+            engine: try RelayEngine.forHost(output)
+        ) { [voice] event in
+            voice.tell(event)
+            pages.take(event)
+        }
         let guest = GuestQuestions(address: running.address, token: running.token)
         let service = OwnerService(
             hello: hello, session: session, guest: guest, subscribers: voice.subscribers)

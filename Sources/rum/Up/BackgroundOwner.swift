@@ -1,5 +1,4 @@
 import ArgumentParser
-import CLinux
 import CommandMain
 import Control
 import Foundation
@@ -62,11 +61,14 @@ struct BackgroundOwner {
         do throws(SystemError) {
             let file = try LogFiles.open(log)
             let end = lseek(file.rawValue, 0, SEEK_END)
-            let pid = try Self.spawn(
+            // What this command has inherited, such as a lock of a script, is not for a process that stays.
+            let pid = try DetachedProcess.start(
+                Self.program,
                 [
                     "rum", BackgroundCommand.name, "-c", try absolute(machine.config.file), "--timeout",
                     agentTimeout.description,
-                ] + (isFresh ? ["--fresh"] : []) + (verbose ? ["-v"] : []), log: file.rawValue)
+                ] + (isFresh ? ["--fresh"] : []) + (verbose ? ["-v"] : []),
+                environment: ProcessInfo.processInfo.environment, output: file.rawValue)
             return Started(pid: pid, log: log, logStart: UInt64(max(0, end)))
         } catch {
             throw CommandFailure(
@@ -88,18 +90,6 @@ struct BackgroundOwner {
             access(path, X_OK) == 0
         else { return link }
         return path
-    }
-
-    private static func spawn(_ arguments: [String], log: Int32) throws(SystemError) -> pid_t {
-        let variables = ProcessInfo.processInfo.environment
-        var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
-        var pairs: [UnsafeMutablePointer<CChar>?] = variables.map { strdup("\($0)=\($1)") } + [nil]
-        defer { for text in words + pairs { free(text) } }
-        var pid = pid_t()
-        // What this command has inherited, such as a lock of a script, is not for a process that stays.
-        let code = clinux_spawn_detached(program, &words, &pairs, log, &pid)
-        guard code == 0 else { throw SystemError(code: code, operation: "posix_spawn") }
-        return pid
     }
 }
 
