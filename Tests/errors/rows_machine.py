@@ -44,6 +44,10 @@ COMMAND_LINE = [
     Row("A forward is written wrong", "forward", "--agent", "vsock:3", "--port", "8080", code=2),
     Row("rum init finds a rum.toml", "init", toml=TOML),
     Row("rum init is given what no rum.toml may have", "init", "--cpus", "many", code=2),
+    Row("rum init is to take over a file that is not there", "init", "--defaults", "--from", "devcontainer.json",
+        code=2),
+    Row("rum init is to take over a file that is no devcontainer.json", "init", "--defaults", "--from", "notes.json",
+        code=2, prepare=lambda place: place.write("app/notes.json", "{ ports: 3000")),
     Row("rum init may not write there", "init", "-c", "/nowhere/rum.toml"),
 ]
 

@@ -50,12 +50,20 @@ struct InitCommand: AsyncParsableCommand {
             "The ports to forward while something listens; - for none.", valueName: "min-max"))
     var autoPorts: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Take over forwardPorts, portsAttributes and otherPortsAttributes of this devcontainer.json.",
+            valueName: "file"),
+        completion: .file(extensions: ["json"]))
+    var from: String?
+
     @OptionGroup var talk: TalkOptions
 
     func run() async throws {
         let signals = TerminationSignals.stream()
         let path = try freePath()
         var answers = InitAnswers(path: path)
+        if let container = try devContainer() { answers.take(container) }
         let given: [(key: String, option: String, value: String?)] = [
             ("name", "--name", name), ("image.base", "--image", image), ("resources.cpus", "--cpus", cpus),
             ("resources.memory_mb", "--memory", memory), ("resources.disk", "--disk", disk),
@@ -89,6 +97,9 @@ struct InitCommand: AsyncParsableCommand {
                 StandardError.line(
                     "rum: there is a machine \(final.name) of \(other) already: change the name in \(config)")
             }
+            for phrase in final.devContainer?.leftOut ?? [] {
+                StandardError.line("rum: Not taken over: \(phrase)")
+            }
             StandardError.line(
                 "rum: Wrote \(config); `rum up\(Self.option(for: config))` starts \(final.name)")
         }
@@ -100,6 +111,22 @@ struct InitCommand: AsyncParsableCommand {
         var status = stat()
         guard lstat(path, &status) == 0, !force else { return path }
         throw Self.exists(config)
+    }
+
+    private func devContainer() throws(CommandFailure) -> DevContainer? {
+        guard let from else { return nil }
+        let hint = "--from takes the devcontainer.json of a project, often .devcontainer/devcontainer.json"
+        let text: String
+        do throws(SystemError) {
+            text = try SmallFile.text(of: from, limit: 1 << 20)
+        } catch {
+            throw CommandFailure("cannot read \(from): \(error.reason)", hint: hint, status: .usage)
+        }
+        do throws(DevContainer.Problem) {
+            return try DevContainer(text: text)
+        } catch {
+            throw CommandFailure("\(from): \(error.message)", hint: hint, status: .usage)
+        }
     }
 
     private static func exists(_ config: String) -> CommandFailure {

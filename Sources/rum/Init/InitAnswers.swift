@@ -1,4 +1,6 @@
 import Foundation
+import Linux
+import Ports
 import RumConfig
 
 /// What `rum init` writes into a rum.toml. All is text as a user types it; `problem(with:)` says what is no good.
@@ -9,7 +11,11 @@ struct InitAnswers: Equatable, Sendable {
     var memory = "2048"
     var disk = "20G"
     /// Empty for none.
-    var autoPorts = "3000-9999"
+    var autoPorts = Self.usualPorts
+    /// Whose rules for ports are taken over; nil for none.
+    var devContainer: DevContainer?
+
+    private static let usualPorts = "3000-9999"
 
     /// The defaults for a rum.toml at `path`, which is absolute.
     init(path: String) {
@@ -23,6 +29,13 @@ struct InitAnswers: Equatable, Sendable {
         }
         let name = String(String(allowed).drop { !$0.isLetter && !$0.isNumber }.prefix(40))
         self.name = name.isEmpty ? "dev" : name
+    }
+
+    /// Takes over the rules of a devcontainer.json, with a range that all of them lie in.
+    mutating func take(_ container: DevContainer) {
+        devContainer = container
+        guard let ports = container.range, let usual = PortRange(text: Self.usualPorts) else { return }
+        autoPorts = "\(min(usual.lower, ports.lower))-\(max(usual.upper, ports.upper))"
     }
 
     /// One thing that is asked.
@@ -52,7 +65,11 @@ struct InitAnswers: Equatable, Sendable {
             _ = try MachineConfig.parse(document, file: "/rum.toml")
             return nil
         } catch {
-            return error.problems.first { $0.key == key }?.message
+            // Rules of a devcontainer.json lie in the range, or can't be taken over.
+            let isRange = key == "auto_ports.range"
+            return error.problems.first {
+                $0.key == key || isRange && $0.key?.hasPrefix("auto_ports.rule") == true
+            }?.message
         }
     }
 
@@ -76,11 +93,7 @@ struct InitAnswers: Equatable, Sendable {
         disk = \(Self.quoted(disk))
 
         \(autoPortsSection)
-        # A port that is open on this host before anything listens in the guest:
-        # [[ports]]
-        # host = 18080
-        # guest = 80
-
+        \(portsSection)
         # A folder of this host that the guest sees, present before the scripts below are run:
         # [[mounts]]
         # host = "."
@@ -105,13 +118,30 @@ struct InitAnswers: Equatable, Sendable {
         let isWanted = !autoPorts.isEmpty
         let section = """
             [auto_ports]
-            range = \(Self.quoted(isWanted ? autoPorts : "3000-9999"))
+            range = \(Self.quoted(isWanted ? autoPorts : Self.usualPorts))
             """
         let comment = """
             # What listens in the guest on one of these ports is reachable on the same port of this host meanwhile.
             """
         let lines = section.split(separator: "\n").map { isWanted ? String($0) : "# \($0)" }
-        return ([comment] + lines + ["# ignore = [5353]", ""]).joined(separator: "\n")
+        let rules = isWanted ? devContainer?.rules ?? [] : []
+        return ([comment] + lines + ["# ignore = [5353]", ""] + rules.flatMap(Self.lines)).joined(
+            separator: "\n")
+    }
+
+    private static func lines(of rule: DevContainer.Rule) -> [String] {
+        let title = rule.title.isEmpty ? [] : ["# " + rule.title.printable(limit: 100)]
+        return title + ["[[auto_ports.rule]]"] + rule.lines + [""]
+    }
+
+    private var portsSection: String {
+        let fixed = (devContainer?.fixedPorts ?? []).map {
+            "[[ports]]\nhost = \($0)\nguest = \($0)\n"
+        }
+        let example = "# [[ports]]\n# host = 18080\n# guest = 80\n"
+        return
+            (["# A port that is open on this host before anything listens in the guest:"]
+            + (fixed.isEmpty ? [example] : fixed)).joined(separator: "\n")
     }
 
     /// A whole number as it is, a size in MiB, and anything else as a text, which the configuration then refuses.
@@ -122,7 +152,7 @@ struct InitAnswers: Equatable, Sendable {
     }
 
     /// A basic string of TOML.
-    private static func quoted(_ text: String) -> String {
+    static func quoted(_ text: String) -> String {
         let escaped = text.unicodeScalars.reduce(into: "") { result, scalar in
             switch scalar {
             case "\"", "\\": result += "\\\(scalar)"

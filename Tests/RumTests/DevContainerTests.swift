@@ -1,0 +1,183 @@
+import Foundation
+import Ports
+import RumConfig
+import TestSupport
+import Testing
+
+@testable import rum
+
+/// The samples have what public repositories have in theirs.
+@Suite("A devcontainer.json becomes rules")
+struct DevContainerTests {
+    /// The rum.toml that is written, and what is not taken over.
+    private func take(_ text: String) throws -> (config: MachineConfig, document: String, leftOut: [String]) {
+        var answers = InitAnswers(path: "/srv/app/rum.toml")
+        let container = try DevContainer(text: text)
+        answers.take(container)
+        let config = try MachineConfig.parse(answers.document, file: "/srv/app/rum.toml")
+        return (config, answers.document, container.leftOut)
+    }
+
+    private func rules(_ text: String) throws -> [PortRule] {
+        try take(text).config.autoPorts?.rules.map { rule in
+            var rule = rule
+            rule.line = nil
+            return rule
+        } ?? []
+    }
+
+    private static func rule(_ ports: String? = nil, _ edit: (inout PortRule) -> Void = { _ in }) -> PortRule
+    {
+        var rule = PortRule()
+        rule.match.ports = [ports.flatMap { PortRange(text: $0) }].compactMap { $0 }
+        edit(&rule)
+        return rule
+    }
+
+    @Test("Ports and attributes, with comments, a trailing comma and other keys")
+    func web() throws {
+        let text = """
+            // For format details, see https://aka.ms/devcontainer.json.
+            {
+                "name": "Node", /* a comment */
+                "image": "mcr.microsoft.com/devcontainers/javascript-node:1-22-bookworm",
+                "forwardPorts": [3000, 5173, 8080],
+                "portsAttributes": {
+                    "3000": { "label": "App", "onAutoForward": "notify" },
+                    "5173": { "label": "Vite dev (game)", "onAutoForward": "openBrowserOnce", "protocol": "https" },
+                },
+                "postCreateCommand": "npm install",
+            }
+            """
+        let result = try take(text)
+        #expect(
+            try rules(text) == [
+                Self.rule("3000") { $0.label = "app" },
+                Self.rule("5173") { rule in
+                    rule.label = "vite-dev-game"
+                    rule.scheme = .https
+                    rule.opensPage = .once
+                }, Self.rule("8080"),
+            ])
+        #expect(result.leftOut == ["what is not about ports: image, postCreateCommand"])
+        #expect(result.document.contains("# Vite dev (game)\n[[auto_ports.rule]]\nport = 5173\n"))
+        #expect(result.config.autoPorts?.range.description == "3000-9999" && result.config.ports.isEmpty)
+    }
+
+    @Test("The most exact rule comes first, and the range holds all of them")
+    func order() throws {
+        let text = #"""
+            {
+                "portsAttributes": {
+                    ".+\\/server.js": { "label": "Server" },
+                    "40000-55000": { "onAutoForward": "ignore" },
+                    "2000-3000": { "label": "Some" },
+                    "27017": { "label": "MongoDB", "onAutoForward": "ignore" },
+                    "2222": { "requireLocalPort": false, "onAutoForward": "openBrowser" },
+                    "5000": { "requireLocalPort": true }
+                },
+                "otherPortsAttributes": { "onAutoForward": "ignore" }
+            }
+            """#
+        let server = try TextPattern(text: #"/.+\/server.js/"#)
+        #expect(server.matches("node /srv/server.js") && !server.matches("node server.js"))
+        #expect(
+            try rules(text) == [
+                Self.rule("2222") { rule in
+                    rule.onConflict = .next
+                    rule.opensPage = .always
+                }, Self.rule("5000"),
+                Self.rule("27017") { rule in
+                    rule.action = .ignore
+                    rule.label = "mongodb"
+                }, Self.rule("2000-3000") { $0.label = "some" },
+                Self.rule("40000-55000") { $0.action = .ignore },
+                Self.rule { rule in
+                    rule.match.command = server
+                    rule.label = "server"
+                }, Self.rule { $0.action = .ignore },
+            ])
+        #expect(try take(text).config.autoPorts?.range.description == "2000-55000")
+    }
+
+    @Test("A port of the system is open from the start instead, and what is always forwarded is not ignored")
+    func lowPorts() throws {
+        let text = """
+            { "forwardPorts": [80, 443, 3000], "appPort": ["8080:80", "8081:3001", 9000],
+              "portsAttributes": { "80": { "label": "Traefik" }, "3000": { "onAutoForward": "ignore" } } }
+            """
+        let result = try take(text)
+        #expect(
+            result.config.ports == [
+                .init(host: port(80), guest: port(80)), .init(host: port(443), guest: port(443)),
+            ])
+        #expect(
+            try rules(text) == [
+                Self.rule("3000"), Self.rule("3001") { $0.firstHostPort = port(8081) }, Self.rule("9000"),
+            ])
+        #expect(
+            result.leftOut == [#"portsAttributes "80", a port below 1024"#, #"appPort "8080:80""#])
+    }
+
+    @Test("What has no counterpart is told")
+    func leftOut() throws {
+        let text = #"""
+            {
+                "forwardPorts": ["db:5432", 8000],
+                "portsAttributes": {
+                    "db:5432": { "label": "PostgreSQL" },
+                    "8000": { "label": "网站", "onAutoForward": "silent", "elevateIfNeeded": true, "protocol": "ws" },
+                    "8001": { "onAutoForward": "openPreview" },
+                    "(?<a>x)": { "label": "Named" }
+                }
+            }
+            """#
+        #expect(
+            try take(text).leftOut == [
+                #"forwardPorts "db:5432", which is not a port of the machine itself"#,
+                #"the label of portsAttributes "8000", which has no letter from a to z"#,
+                #"elevateIfNeeded of portsAttributes "8000""#, #"protocol of portsAttributes "8000""#,
+                #"onAutoForward silent of portsAttributes "8000""#,
+                #"onAutoForward openPreview of portsAttributes "8001""#,
+                #"portsAttributes "(?<a>x)", since (? is not supported, but for (?:"#,
+                #"portsAttributes "db:5432", which is not a port of the machine itself"#,
+            ])
+        #expect(try rules(text) == [Self.rule("8000"), Self.rule("8001")])
+    }
+
+    @Test("Nothing in it can break out of the comment or the text that it becomes")
+    func hostile() throws {
+        let text = #"""
+            { "portsAttributes": {
+                "3000": { "label": "x\n[provision.boot]\nscript = \"id\"" },
+                "a\"\n[provision.boot]\nscript = \"id": { "label": "y" } } }
+            """#
+        let config = try take(text).config
+        #expect(config.provision == MachineConfig.Provision())
+        #expect(config.autoPorts?.rules.count == 2)
+    }
+
+    @Test(
+        "What is no devcontainer.json is told", arguments: ["", "[1]", "{", "3", "{ \"forwardPorts\": [ }"])
+    func bad(text: String) { #expect(throws: DevContainer.Problem.self) { try DevContainer(text: text) } }
+
+    @Test("A range that leaves a rule out is refused")
+    func narrowRange() throws {
+        var answers = InitAnswers(path: "/srv/app/rum.toml")
+        answers.take(try DevContainer(text: #"{ "forwardPorts": [3000] }"#))
+        answers.autoPorts = "5000-6000"
+        #expect(
+            answers.problem(with: "auto_ports.range")
+                == "3000 lies outside auto_ports.range 5000-6000, so this rule never matches it")
+    }
+
+    @Test("Types that nobody expects are passed over")
+    func types() throws {
+        let text = """
+            { "forwardPorts": 3000, "portsAttributes": [1], "otherPortsAttributes": null,
+              "appPort": { "a": 1 } }
+            """
+        #expect(try rules(text) == [])
+        #expect(try take(text).leftOut == ["appPort {...}"])
+    }
+}
