@@ -45,8 +45,8 @@ struct ControlMessageTests {
         (
             .event(ControlEvent(line: "l", object: EventDocument(event: "agent_lost", timeMicroseconds: 1))),
             #"{"event":{"line":"l","object":{"bind":null,"event":"agent_lost","guest_address":null,"#
-                + #""guest_port":null,"host_port":null,"kind":null,"latency_us":null,"pid":null,"process":null,"#
-                + #""reason":null,"time_us":1}}}"#
+                + #""guest_port":null,"host_port":null,"kind":null,"label":null,"latency_us":null,"pid":null,"#
+                + #""process":null,"reason":null,"rule_line":null,"time_us":1}}}"#
         ),
         (
             .report(
@@ -57,8 +57,8 @@ struct ControlMessageTests {
                     ])),
             #"{"report":{"background":false,"forwards":[{"active":0,"bind":"127.0.0.1","bytes":0,"#
                 + #""connections":0,"guest_address":null,"guest_port":2,"host_port":1,"kind":"auto","#
-                + #""latency_us":null,"pid":null,"process":null,"reason":null,"state":"open"}],"pid":7,"#
-                + #""rum":"0.1.0"}}"#
+                + #""label":null,"latency_us":null,"on_conflict":null,"pid":null,"process":null,"reason":null,"#
+                + #""rule_line":null,"state":"open"}],"pid":7,"rum":"0.1.0"}}"#
         ),
     ]
 
