@@ -73,7 +73,7 @@ private final class DialAttempt: Sendable {
                 case .send(let bytes): event = try send(bytes, on: fd)
                 case .receive(let count, _): event = try receive(count, from: fd, deadline)
                 case .relay: return .success(socket.take()?.release() ?? -1)
-                case .refuse, .fail: throw opening.failure ?? .timedOut
+                case .refuse, .away, .fail: throw opening.failure ?? .timedOut
                 }
             }
         } catch {

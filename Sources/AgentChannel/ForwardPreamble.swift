@@ -24,9 +24,10 @@ package enum ForwardVersion: UInt8, Sendable, Comparable, CaseIterable {
 ///
 /// ```
 /// version 1   token (32 bytes)  port (2 bytes)
-/// version 2   token (32 bytes)  0 (2 bytes)  version (1 byte)  0 (1 byte)  port (2 bytes)
+/// version 2   token (32 bytes)  0 (2 bytes)  version (1 byte)  flags (1 byte)  port (2 bytes)
 /// ```
 /// Numbers are big-endian. No port is 0, so an agent that knows version 1 alone refuses what it would not understand.
+/// Flags that an agent doesn't know it passes over.
 package struct ForwardPreamble: Hashable, Sendable {
     /// Bytes of version 1, with which every version begins.
     package static let firstSize = MachineToken.size + 2
@@ -36,11 +37,19 @@ package struct ForwardPreamble: Hashable, Sendable {
     package var token: MachineToken
     package var port: PortNumber
     package var version: ForwardVersion
+    /// The host sends nothing before it has the answer, so the agent must not keep it. Version 1 can't say so.
+    package var waitsForAnswer: Bool
 
-    package init(token: MachineToken, port: PortNumber, version: ForwardVersion = .raw) {
+    /// The flag for `waitsForAnswer`.
+    static let waitingFlag: UInt8 = 1
+
+    package init(
+        token: MachineToken, port: PortNumber, version: ForwardVersion = .raw, waitsForAnswer: Bool = false
+    ) {
         self.token = token
         self.port = port
         self.version = version
+        self.waitsForAnswer = waitsForAnswer
     }
 
     /// The wire form.
@@ -48,7 +57,8 @@ package struct ForwardPreamble: Hashable, Sendable {
         let number = [UInt8(port.rawValue >> 8), UInt8(port.rawValue & 0xff)]
         return switch version {
         case .raw: token.bytes + number
-        case .records: token.bytes + [0, 0, version.rawValue, 0] + number
+        case .records:
+            token.bytes + [0, 0, version.rawValue, waitsForAnswer ? Self.waitingFlag : 0] + number
         }
     }
 }

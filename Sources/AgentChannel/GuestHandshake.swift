@@ -14,7 +14,13 @@ package struct GuestHandshake: RelayHandshake {
         /// Bytes of the preamble so far.
         case reading([UInt8])
         /// The rest of the addresses to try.
-        case dialling(ArraySlice<SocketAddress>, TunnelForm)
+        case dialling(ArraySlice<SocketAddress>, Answer)
+    }
+
+    /// How the answer is given when a server is reached.
+    private struct Answer {
+        var form: TunnelForm
+        var atOnce = false
     }
 
     private var state = State.reading([])
@@ -33,11 +39,11 @@ package struct GuestHandshake: RelayHandshake {
         switch (state, event) {
         case (.reading, .accepted): return .receive(ForwardPreamble.firstSize)
         case (.reading(let before), .received(let bytes)): return read(before + bytes)
-        case (.dialling(_, let form), .connected):
-            return .relay(form, saying: [ForwardStatus.connected.rawValue])
-        case (.dialling(let rest, let form), .failed):
+        case (.dialling(_, let answer), .connected):
+            return .relay(answer.form, saying: [ForwardStatus.connected.rawValue], atOnce: answer.atOnce)
+        case (.dialling(let rest, let answer), .failed):
             guard let address = rest.first else { return refuse(.refused) }
-            state = .dialling(rest.dropFirst(), form)
+            state = .dialling(rest.dropFirst(), answer)
             return .dial(address)
         default: return .fail
         }
@@ -51,19 +57,20 @@ package struct GuestHandshake: RelayHandshake {
         guard let shown = MachineToken(bytes: bytes.prefix(MachineToken.size)), shown.matches(token) else {
             return refuse(.badToken)
         }
-        if let port = Self.port(bytes, at: MachineToken.size) { return dial(port, .raw) }
+        if let port = Self.port(bytes, at: MachineToken.size) { return dial(port, Answer(form: .raw)) }
         let whole = ForwardPreamble.firstSize + ForwardPreamble.secondSize
         guard bytes.count == whole else { return .receive(whole - bytes.count) }
         guard bytes[ForwardPreamble.firstSize] == ForwardVersion.records.rawValue,
             let port = Self.port(bytes, at: whole - 2)
         else { return refuse(.notAllowed) }
-        return dial(port, .records)
+        let flags = bytes[ForwardPreamble.firstSize + 1]
+        return dial(port, Answer(form: .records, atOnce: flags & ForwardPreamble.waitingFlag != 0))
     }
 
-    private mutating func dial(_ port: PortNumber, _ form: TunnelForm) -> HandshakeStep {
+    private mutating func dial(_ port: PortNumber, _ answer: Answer) -> HandshakeStep {
         let addresses = targets(port)[...]
         guard let first = addresses.first else { return refuse(.notAllowed) }
-        state = .dialling(addresses.dropFirst(), form)
+        state = .dialling(addresses.dropFirst(), answer)
         return .dial(first)
     }
 

@@ -5,7 +5,8 @@ package import Relay
 /// ```
 /// AgentOpening -> send preamble -> receive status, while client bytes go ahead -> relay
 /// ```
-/// Whatever fails resets the client.
+/// Where the preamble says that the host waits, no client bytes go ahead, and a refusal may be asked about again. Whatever
+/// else fails resets the client.
 package struct HostHandshake: RelayHandshake {
     private enum State {
         case opening(AgentOpening)
@@ -14,10 +15,13 @@ package struct HostHandshake: RelayHandshake {
 
     private var state: State
     private let preamble: ForwardPreamble
+    private let greeting: [UInt8]
 
-    package init(agent: AgentAddress, preamble: ForwardPreamble) {
+    /// - Parameter greeting: the first bytes of the stream, before those of the client.
+    package init(agent: AgentAddress, preamble: ForwardPreamble, greeting: [UInt8] = []) {
         state = .opening(AgentOpening(to: .forward, of: agent))
         self.preamble = preamble
+        self.greeting = greeting
     }
 
     package mutating func next(_ event: HandshakeEvent) -> HandshakeStep {
@@ -27,12 +31,15 @@ package struct HostHandshake: RelayHandshake {
             state = .opening(opening)
             guard case .relay = step else { return step }
             state = .asking
-            return .send(preamble.bytes)
+            return .send(preamble.bytes + preamble.tunnelForm.wrapped(greeting))
         case .asking:
             switch event {
-            case .sent: return .receive(1, meanwhile: preamble.tunnelForm)
+            case .sent: return .receive(1, meanwhile: preamble.waitsForAnswer ? nil : preamble.tunnelForm)
             case .received(let bytes) where bytes == [ForwardStatus.connected.rawValue]:
                 return .relay(preamble.tunnelForm)
+            case .received(let bytes)
+            where bytes == [ForwardStatus.refused.rawValue] && preamble.waitsForAnswer:
+                return .away
             default: return .fail
             }
         }

@@ -6,6 +6,7 @@ internal import Linux
 /// ```
 /// handshake -> relaying    both flows run until both have ended in order, or one is reset
 ///           -> refusing    the last bytes go out, and the peer's close is awaited
+///           -> held        a client waits for its server, without a tunnel -> handshake
 /// ```
 /// Confined to its event loop's thread.
 ///
@@ -16,6 +17,7 @@ final class RelayConnection {
     enum Stage {
         case handshake(RelayNegotiation)
         case refusing
+        case held
         case relaying
     }
 
@@ -53,16 +55,18 @@ final class RelayConnection {
     var isRetrying = false
     /// Nothing has shown yet that the accepted peer may speak.
     var isSilent = false
+    var wait = ClientWait()
     private var movedToTunnel: UInt64 = 0
     private var movedFromTunnel: UInt64 = 0
     private var countedForth: UInt64 = 0
     private var countedBack: UInt64 = 0
 
-    init(listener: RelayListener, token: EventToken, acceptedAt: UInt64) {
+    init(listener: RelayListener, token: EventToken, acceptedAt: UInt64, accepted: Int32) {
         self.acceptedAt = acceptedAt
         self.listener = listener
         self.token = token
-        stage = .handshake(RelayNegotiation(listener.role.handshake()))
+        stage = .handshake(RelayNegotiation(listener.role.handshake(accepted)))
+        wait.dialTurn = listener.role.hold?.turn ?? 0
     }
 
     /// Bytes have lately come in larger pieces than small talk has.
@@ -76,18 +80,37 @@ final class RelayConnection {
         while case .handshake(let negotiation) = stage {
             if let verdict = negotiation.step(self, loop) { return verdict }
         }
-        if case .refusing = stage { return finishRefusal(loop) }
-        return relay(loop)
+        switch stage {
+        case .refusing: return finishRefusal(loop)
+        case .held: return local.failed ? fail() : .waiting
+        case .handshake, .relaying: return relay(loop)
+        }
     }
 
     /// Gives everything back. The sockets are closed in order unless they have been reset.
     func release(_ loop: RelayLoop) {
-        toTunnel.discard(loop.resources)
-        fromTunnel.discard(loop.resources)
-        if let leftover { loop.resources.buffers.give(leftover) }
-        leftover = nil
+        discard(loop.resources)
+        leaveHold(loop)
         local.close()
         tunnel.close()
+    }
+
+    /// Nothing has been said through the tunnel, either way.
+    var isUntouched: Bool { movedToTunnel == 0 && movedFromTunnel == 0 && toTunnel.isUntouched }
+
+    /// Gives the tunnel up, for another one.
+    func forgetTunnel(_ resources: RelayResources) {
+        discard(resources)
+        tunnel.reset()
+        (toTunnel, fromTunnel, form, outbox) = (RelayFlow(), RelayFlow(), .raw, [])
+    }
+
+    /// Gives pipes and buffers back; the bytes in them are lost.
+    private func discard(_ resources: RelayResources) {
+        toTunnel.discard(resources)
+        fromTunnel.discard(resources)
+        if let leftover { resources.buffers.give(leftover) }
+        leftover = nil
     }
 
     /// Ends the connection with a RST to both sides, as far as their transports have one.
@@ -140,7 +163,7 @@ final class RelayConnection {
     // MARK: Relaying
 
     /// From now on bytes flow, beginning with those that came together with the handshake.
-    func beginRelaying(_ loop: RelayLoop) {
+    func beginRelaying(_ loop: RelayLoop, atOnce: Bool) {
         stage = .relaying
         loop.disarm(self)
         if let leftover {
@@ -150,7 +173,7 @@ final class RelayConnection {
             tunnel.readable = true
         }
         leftover = nil
-        guard listener.role.tunnel == .accepted else { return }
+        guard listener.role.tunnel == .accepted, !atOnce else { return }
         isPatient = true
         loop.remind(self)
     }
@@ -170,9 +193,12 @@ final class RelayConnection {
         // Before the outbox goes out: the server's answer takes longer than the host's need for the status.
         var pass = RelayFlow.Pass(resources: resources, isLast: toTunnel.state == .ended)
         let back = fromTunnel.run(from: &tunnel, to: &local, &pass, moved: &movedFromTunnel)
+        // Reset as it was connected, most often with the queue of a listener that closes: no byte has reached the server.
+        if back == .sourceFailed, let verdict = hold(loop) { return verdict }
         pass = RelayFlow.Pass(resources: resources, isLast: back == .ended, isPatient: isPatient)
         let out = toTunnel.run(from: &local, to: &tunnel, &pass, after: &outbox, moved: &movedToTunnel)
         if outbox.isEmpty { isPatient = false }
+        if wait.isHeld, before != movedToTunnel &+ movedFromTunnel { endWait(loop) }
         count()
         if out == .sinkFailed { tunnel.failed = true }
         if back == .sinkFailed { local.failed = true }

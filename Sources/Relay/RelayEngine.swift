@@ -60,6 +60,13 @@ package final class RelayEngine: Sendable {
         for inbox in inboxes { _ = inbox.post(.reset(acceptedBefore: time)) }
     }
 
+    /// Has the clients that wait dial now, or end those whose hold is over.
+    package func retry(_ hold: RelayHold) {
+        hold.retry()
+        guard hold.waiting > 0 else { return }
+        for inbox in inboxes { _ = inbox.post(.retryHeld) }
+    }
+
     /// Closes every listener, aborts every connection and ends the threads; returns once that is done.
     package func shutdown() async {
         for inbox in inboxes {
@@ -74,4 +81,6 @@ package final class RelayEngine: Sendable {
 final class RelayTotal: Sendable {
     let connections = Atomic<Int>(0)
     let listeners = Atomic<Int>(0)
+    /// Clients that wait for their servers.
+    let held = Atomic<Int>(0)
 }

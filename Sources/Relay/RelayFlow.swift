@@ -61,6 +61,9 @@ struct RelayFlow {
     /// Bytes of an outbox and a header at the start of the carrier, which count as nothing moved.
     var headerInCarrier: UInt8 = 0
 
+    /// Nothing has been taken from the source.
+    var isUntouched: Bool { state == .open && carrier.count == 0 && (writer?.left ?? 0) == 0 }
+
     /// Has the source speak in records from now on.
     mutating func readRecords() { reader = RecordReader() }
 

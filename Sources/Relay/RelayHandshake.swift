@@ -37,10 +37,13 @@ package enum HandshakeStep: Equatable, Sendable {
     /// Take at most so many of the tunnel's next bytes. With `meanwhile`, bytes that the client sends go ahead through the
     /// tunnel in that form while the answer is awaited.
     case receive(Int, meanwhile: TunnelForm? = nil)
-    /// The handshake is over: relay, the tunnel's bytes in this form, these bytes before all others.
-    case relay(TunnelForm, saying: [UInt8] = [])
+    /// The handshake is over: relay, the tunnel's bytes in this form, these bytes before all others. Unless `atOnce`, they
+    /// may wait a moment to go out together with the first ones of the stream.
+    case relay(TunnelForm, saying: [UInt8] = [], atOnce: Bool = false)
     /// Send these last bytes over the tunnel, wait until the peer has closed it, and end.
     case refuse([UInt8])
+    /// Nobody serves the connection at present: hold it where its listener does so (`RelayHold`), else reset both ends.
+    case away
     /// Reset both ends.
     case fail
 }
@@ -53,4 +56,9 @@ package enum TunnelForm: Equatable, Sendable {
     /// In records, the last of which says that the direction has ended in order. A tunnel that closes without it was
     /// reset, on every transport. See `RecordReader`.
     case records
+
+    /// The first bytes of a direction as they travel; they fit into one record.
+    package func wrapped(_ bytes: [UInt8]) -> [UInt8] {
+        self == .raw || bytes.isEmpty ? bytes : RelayRecord.record(of: bytes)
+    }
 }

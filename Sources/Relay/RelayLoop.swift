@@ -9,12 +9,12 @@ final class RelayLoop {
     let options: RelayOptions
     private let inbox: LoopInbox
     private let peers: [LoopInbox]
-    private let total: RelayTotal
+    let total: RelayTotal
     private let log: @Sendable (String) -> Void
 
-    private var connections = ConnectionTable()
+    private(set) var connections = ConnectionTable()
     private var queue: [EventToken] = []
-    private var now = SystemClock.monotonic
+    private(set) var now = SystemClock.monotonic
     /// No connection's deadline is earlier.
     private var nextDeadline = UInt64.max
     private var retrying: [EventToken] = []
@@ -34,6 +34,7 @@ final class RelayLoop {
     /// Accepted tunnels that have shown nothing yet, oldest first; some of them have shown it, or ended, since.
     private var silent: [EventToken] = []
     private var silentCount = 0
+    var held = HeldClients()
     private var isStopped = false
     private var stopWaiters: [@Sendable () -> Void] = []
 
@@ -123,17 +124,19 @@ final class RelayLoop {
         switch command {
         case .adopt(let fd, let listener): begin(OwnedDescriptor(owning: fd), listener)
         case .reset(let time):
-            for connection in connections.all where connection.acceptedAt < time {
+            // Those that are held have no tunnel to a former agent.
+            for connection in connections.all where connection.acceptedAt < time && !connection.wait.isHeld {
                 _ = connection.abort()
                 remove(connection)
             }
+        case .retryHeld: retryHeld()
         case .stop(let done):
             isStopped = true
             stopWaiters.append(done)
         }
     }
 
-    private func advance(_ connection: RelayConnection) {
+    func advance(_ connection: RelayConnection) {
         let verdict = connection.advance(self)
         if verdict == .done { return remove(connection) }
         guard
@@ -227,8 +230,10 @@ final class RelayLoop {
         listener.tally.accepted.add(1, ordering: .relaxed)
         listener.tally.active.add(1, ordering: .relaxed)
         inbox.load.add(1, ordering: .relaxed)
-        let (now, transport) = (now, Transport(listener.address))
-        let connection = connections.add { RelayConnection(listener: listener, token: $0, acceptedAt: now) }
+        let (now, transport, fd) = (now, Transport(listener.address), descriptor.rawValue)
+        let connection = connections.add {
+            RelayConnection(listener: listener, token: $0, acceptedAt: now, accepted: fd)
+        }
         switch listener.role.tunnel {
         case .dialled:
             connection.local.open(descriptor, transport, accepted: true)
@@ -261,7 +266,7 @@ final class RelayLoop {
         silent.append(connection.token)
     }
 
-    private func remove(_ connection: RelayConnection) {
+    func remove(_ connection: RelayConnection) {
         if connection.isSilent { silentCount -= 1 }
         connection.release(self)
         connections.remove(connection)
@@ -274,7 +279,7 @@ final class RelayLoop {
 
     private var waitingTime: Int32 {
         guard queue.isEmpty else { return 0 }
-        let next = min(nextDeadline, retryAt, resumeAt, patientUntil)
+        let next = min(nextDeadline, retryAt, resumeAt, patientUntil, held.nextTry)
         guard next < .max else { return -1 }
         guard next > now else { return 0 }
         return Int32(clamping: (next - now + 999_999) / 1_000_000)
@@ -299,6 +304,7 @@ final class RelayLoop {
                 advance(connection)
             }
         }
+        if now >= held.nextTry { serveHeld() }
         if now >= resumeAt {
             resumeAt = .max
             let turn = paused
@@ -348,7 +354,7 @@ final class RelayLoop {
         for command in commands {
             switch command {
             case .adopt(let fd, _): _ = OwnedDescriptor(owning: fd)
-            case .reset: break
+            case .reset, .retryHeld: break
             case .stop(let done): stopWaiters.append(done)
             }
         }

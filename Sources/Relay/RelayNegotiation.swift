@@ -46,14 +46,15 @@ final class RelayNegotiation {
         case .receive(let count, let meanwhile):
             if let meanwhile { connection.setForm(meanwhile) }
             step = .receive(count, meanwhile)
-        case .relay(let form, let saying):
+        case .relay(let form, let saying, let atOnce):
             connection.setForm(form)
             connection.outbox += saying
-            connection.beginRelaying(loop)
+            connection.beginRelaying(loop, atOnce: atOnce)
         case .refuse(let bytes):
             connection.listener.tally.addFailure()
             connection.outbox += bytes
             connection.stage = .refusing
+        case .away: return connection.hold(loop) ?? connection.fail()
         case .fail: return connection.fail()
         }
         return nil

@@ -29,6 +29,10 @@ package struct RelayOptions: Sendable {
     package var maxSilent = 64
     /// How long a connection of which one direction has ended may stay without a byte in the other.
     package var halfClosedTimeout = Duration.seconds(3600)
+    /// Clients of all listeners that may wait for their servers at once (`RelayHold`); as many descriptors may serve others.
+    package var maxHeld: Int
+    /// Between two dials of the client that has waited longest, of each forward and loop. One that fails takes some 0.1 ms.
+    package var heldRetry = Duration.milliseconds(20)
     package var splice = SpliceUse.whereItPays
     /// Bytes of all buffers, per loop, made for what flows hold that wait for a slow reader.
     var spillLimit = 64 << 20
@@ -63,5 +67,6 @@ package struct RelayOptions: Sendable {
         loops = min(4, max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         let limit = min(DescriptorLimit.current, 1 << 20)
         maxDescriptors = max(32, limit - min(limit / 4, 256))
+        maxHeld = min(1024, maxDescriptors / 4)
     }
 }

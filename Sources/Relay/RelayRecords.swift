@@ -8,6 +8,11 @@ enum RelayRecord {
     /// Bytes; a longer record is an error of the peer.
     static let longest = 1 << 24
 
+    /// The record of so many bytes; at least one.
+    static func record(of bytes: [UInt8]) -> [UInt8] {
+        withUnsafeBytes(of: UInt32(truncatingIfNeeded: bytes.count).bigEndian) { Array($0) } + bytes
+    }
+
     /// Writes the header to the first 4 bytes of `memory`.
     static func writeHeader(_ count: Int, to memory: UnsafeMutableRawBufferPointer) {
         memory.storeBytes(of: UInt32(truncatingIfNeeded: count).bigEndian, as: UInt32.self)

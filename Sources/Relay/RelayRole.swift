@@ -11,20 +11,24 @@ package struct RelayRole: Sendable {
     }
 
     package var tunnel: Tunnel
-    /// Makes the handshake of a new connection. Called on an event loop: it must not wait.
-    package var handshake: @Sendable () -> any RelayHandshake
+    /// Makes the handshake of a new connection, whose accepted socket this is, or of one that dials again. Called on an
+    /// event loop: it must not wait.
+    package var handshake: @Sendable (_ accepted: Int32) -> any RelayHandshake
     /// Whether the peer of an accepted socket, whose address this is, may speak at all; asked for vsock peers only.
     package var admitsVsockPeer: @Sendable (_ cid: UInt32) -> Bool
     /// Whether the client behind an accepted socket may be served; nil serves all. One that may not is reset. Called on an
     /// event loop right after accept(2), with the listener's address: it must not wait.
     package var admitsClient: (@Sendable (_ client: Int32, _ listener: SocketAddress) -> Bool)?
+    /// Has clients wait while their server is away; nil resets them. Its handshakes must not let client bytes go ahead: what
+    /// has been read can't be put back.
+    package var hold: RelayHold?
 
     package init(
         tunnel: Tunnel, admitsVsockPeer: @escaping @Sendable (_ cid: UInt32) -> Bool = { _ in true },
         handshake: @escaping @Sendable () -> any RelayHandshake
     ) {
         self.tunnel = tunnel
-        self.handshake = handshake
+        self.handshake = { _ in handshake() }
         self.admitsVsockPeer = admitsVsockPeer
     }
 

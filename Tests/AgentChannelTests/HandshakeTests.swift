@@ -39,6 +39,27 @@ struct HandshakeTests {
     }
 
     @Test(
+        "A host that waits lets no client bytes go ahead, and asks again after a refusal; a greeting goes first"
+    )
+    func waiting() {
+        var preamble = Self.preamble(.records)
+        preamble.waitsForAnswer = true
+        #expect(preamble.bytes[32...] == [0, 0, 2, 1, 0x13, 0x89])
+        for (status, end) in [(UInt8(0), HandshakeStep.relay(.records)), (1, .away), (2, .fail), (3, .fail)] {
+            var host = HostHandshake(
+                agent: .unix(directory: "/run/a"), preamble: preamble, greeting: [1, 2])
+            _ = host.next(.accepted)
+            #expect(host.next(.connected) == .send(preamble.bytes + [0, 0, 0, 2, 1, 2]))
+            #expect(host.next(.sent) == .receive(1))
+            #expect(host.next(.received([status])) == end)
+        }
+        var raw = HostHandshake(
+            agent: .unix(directory: "/run/a"), preamble: Self.preamble(.raw), greeting: [1, 2])
+        _ = raw.next(.accepted)
+        #expect(raw.next(.connected) == .send(Self.preamble(.raw).bytes + [1, 2]))
+    }
+
+    @Test(
         "Any other status, and an agent that can't be reached, end the client's connection",
         arguments: [1, 2, 3, 255])
     func refused(_ status: UInt8) {
@@ -93,6 +114,17 @@ struct HandshakeTests {
             #expect(guest.next(Self.refused) == .dial(Self.targets[1]))
             #expect(guest.next(.connected) == .relay(version == .raw ? .raw : .records, saying: [0]))
         }
+    }
+
+    @Test("The guest answers a host that waits at once")
+    func waitedFor() {
+        var preamble = Self.preamble(.records)
+        preamble.waitsForAnswer = true
+        var guest = Self.guest()
+        _ = guest.next(.accepted)
+        #expect(guest.next(.received(Array(preamble.bytes[..<34]))) == .receive(4))
+        #expect(guest.next(.received(Array(preamble.bytes[34...]))) == .dial(Self.targets[0]))
+        #expect(guest.next(.connected) == .relay(.records, saying: [0], atOnce: true))
     }
 
     @Test("The guest says why not: 1 nobody accepts, 2 not allowed or not understood, 3 a wrong token")

@@ -40,7 +40,8 @@ final class RelayRig {
     init(
         _ tunnel: Tunnel, hostOptions: RelayOptions = RelayOptions(),
         guestOptions: RelayOptions = RelayOptions(),
-        token: MachineToken = RelayRig.token, targets: [SocketAddress]? = nil,
+        token: MachineToken = RelayRig.token, targets: [SocketAddress]? = nil, hold: RelayHold? = nil,
+        greeting: [UInt8] = [],
         log: @escaping @Sendable (String) -> Void = { _ in }
     ) throws {
         folder = try TestFolder()
@@ -71,10 +72,14 @@ final class RelayRig {
             agent = .tcp(ip, port: port - 1)
         }
         let preamble = ForwardPreamble(
-            token: token, port: try #require(PortNumber(5001)), version: tunnel.version)
+            token: token, port: try #require(PortNumber(5001)), version: tunnel.version,
+            waitsForAnswer: hold != nil)
+        var clients = RelayRole(tunnel: .dialled) {
+            HostHandshake(agent: agent, preamble: preamble, greeting: greeting)
+        }
+        clients.hold = hold
         hostListener = try host.listen(
-            on: StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)),
-            role: RelayRole(tunnel: .dialled) { HostHandshake(agent: agent, preamble: preamble) })
+            on: StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)), role: clients)
     }
 
     func end() async {
