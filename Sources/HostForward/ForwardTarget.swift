@@ -27,9 +27,15 @@ package final class ForwardTarget: Sendable {
     package func speak(_ new: ForwardVersion) { version.store(new.rawValue, ordering: .relaxed) }
 
     /// The handshake of a new connection to a port of the guest.
-    func handshake(for port: PortNumber) -> HostHandshake {
+    ///
+    /// - Parameters:
+    ///   - waits: the client's bytes stay where they are until the server is reached.
+    ///   - greeting: what the server gets before them.
+    func handshake(for port: PortNumber, waits: Bool = false, greeting: [UInt8] = []) -> HostHandshake {
         let version = ForwardVersion(rawValue: version.load(ordering: .relaxed)) ?? .raw
         return HostHandshake(
-            agent: address, preamble: ForwardPreamble(token: token, port: port, version: version))
+            agent: address,
+            preamble: ForwardPreamble(token: token, port: port, version: version, waitsForAnswer: waits),
+            greeting: greeting)
     }
 }

@@ -8,6 +8,8 @@ final class HostListener: BoundForward {
     private let listeners: [RelayListener]
     private let port: PortNumber
     private let recent: RecentPorts
+    private let engine: RelayEngine
+    private let hold: RelayHold?
 
     /// Binds all addresses of `forward` or none; an address of a family that the host lacks is left out as
     /// long as another remains.
@@ -19,7 +21,15 @@ final class HostListener: BoundForward {
         _ forward: WantedForward.Key, to agent: ForwardTarget, engine: RelayEngine, recent: RecentPorts,
         clients: ClientCheck
     ) throws(BindFailure) {
-        var role = RelayRole(tunnel: .dialled) { agent.handshake(for: forward.guestPort) }
+        let hold = forward.settings.hold.map { RelayHold(time: $0) }
+        var role = RelayRole(tunnel: .dialled) { agent.handshake(for: forward.guestPort, waits: hold != nil) }
+        if forward.settings.proxyProtocol {
+            role.handshake = { client in
+                agent.handshake(
+                    for: forward.guestPort, waits: hold != nil, greeting: ProxyHeader(ofClient: client).bytes)
+            }
+        }
+        role.hold = hold
         role.admitsClient = try clients.check(for: forward)
         let sockets = try Self.listeningSockets(forward, wasOurs: recent.contains(forward.hostPort))
         var listeners: [RelayListener] = []
@@ -33,6 +43,8 @@ final class HostListener: BoundForward {
         }
         self.listeners = listeners
         self.recent = recent
+        self.engine = engine
+        self.hold = hold
         port = forward.hostPort
     }
 
@@ -65,8 +77,14 @@ final class HostListener: BoundForward {
     }
 
     func close() {
+        hold?.end()
         for listener in listeners { listener.close() }
         recent.note(port)
+        retryHeld()
+    }
+
+    func retryHeld() {
+        if let hold { engine.retry(hold) }
     }
 
     var counters: ForwardCounters {

@@ -16,8 +16,10 @@ package protocol ForwardBinder: Sendable {
 
 /// An open host port; it is closed by `close` alone.
 package protocol BoundForward: Sendable {
-    /// Stops listening before it returns; live connections go on.
+    /// Stops listening before it returns; live connections go on, and clients that wait for their server are reset.
     func close()
+    /// Tries again for clients that wait for their server: it may be back. Must not wait.
+    func retryHeld()
     var counters: ForwardCounters { get }
 }
 

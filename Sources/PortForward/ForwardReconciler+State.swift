@@ -1,6 +1,12 @@
 extension ForwardReconciler {
     /// Every forward there is or should be: static ones first, then by host port.
-    package var forwards: [ForwardSnapshot] { sortedEntries.map(\.snapshot) }
+    package var forwards: [ForwardSnapshot] {
+        sortedEntries.map { entry in
+            var snapshot = entry.snapshot
+            if away[entry.wanted.key] != nil { snapshot.state = .held }
+            return snapshot
+        }
+    }
 
     /// Tells the whole state to a reader who has missed events: `start` comes first, then an event for each forward, and
     /// no other in between.

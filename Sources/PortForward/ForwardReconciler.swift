@@ -43,6 +43,10 @@ package actor ForwardReconciler {
     var reserved: Set<PortNumber> = []
     /// When forwards were wanted first that another rule may decide about.
     var undecided: [WantedForward.Key: UInt64] = [:]
+    /// Open forwards whose listener is gone, and until when they stay for it; ForwardReconciler+Hold.swift.
+    var away: [WantedForward.Key: UInt64] = [:]
+    /// The host ports of all forwards that are wanted; nil until asked for.
+    var claimed: Set<PortNumber>?
     private var changes: ChangeLimits
     private var automaticCount = 0
     private var blockedCount: UInt64 = 0
@@ -59,7 +63,7 @@ package actor ForwardReconciler {
     private var hostMinusGuest: Int64?
     private var isStopped = false
 
-    private let timeChanges = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    let timeChanges = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     private let blockChanges = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
 
     /// - Parameter emit: gets every event, in order; must not wait.
@@ -170,6 +174,8 @@ package actor ForwardReconciler {
                 next = end
             }
         }
+        for (key, end) in away where end <= now { settle(key, now) }
+        if let end = away.values.min(), end > now { next = min(next ?? .max, end) }
         settleWaiting(now)
         if !unsettled.isEmpty { next = min(next ?? .max, now + limits.busyRetry.wholeNanoseconds) }
         return [next, retryBlocked(now)].compactMap { $0 }.min()
@@ -240,9 +246,9 @@ package actor ForwardReconciler {
     func reconcile(_ all: [WantedForward]) {
         guard !isStopped else { return }
         let now = clock.monotonic()
-        let list = withoutSurplus(all, now)
+        let list = withoutSurplus(recognised(all), now)
         wanted = Dictionary(list.map { ($0.key, $0) }) { first, _ in first }
-        unsettled = []
+        (unsettled, claimed) = ([], nil)
         if !undecided.isEmpty { undecided = undecided.filter { wanted[$0.key]?.isUndecided == true } }
         // Closing goes first: a port that changes its forward must be free for the new one.
         for key in entries.keys where wanted[key] == nil { settle(key, now) }
@@ -252,6 +258,7 @@ package actor ForwardReconciler {
                 settle(forward.key, now)
             } else {
                 entries[forward.key]?.wanted = forward
+                if forward.key.settings.hold != nil { comeBack(forward.key) }
             }
         }
         changes.forget(at: now)
@@ -288,6 +295,7 @@ package actor ForwardReconciler {
     private func settle(_ key: WantedForward.Key, _ now: UInt64) {
         let (entry, forward) = (entries[key], wanted[key])
         guard (entry == nil) != (forward == nil) else { return }
+        if let entry, isHeld(entry, now) { return }
         if let forward, mustWait(forward, now) {
             unsettled.insert(key)
         } else if key.kind == .auto, !mayChange(key, opens: forward != nil, now) {
@@ -347,6 +355,7 @@ package actor ForwardReconciler {
     /// - Parameter blockedReason: told of a port that was never open, if it was told to be blocked.
     func close(_ entry: ForwardEntry, reason: String? = nil, blockedReason: String) {
         entries[entry.wanted.key] = nil
+        away[entry.wanted.key] = nil
         if entry.wanted.key.kind == .auto { automaticCount -= 1 }
         switch entry.state {
         case .open(let bound, _, _):

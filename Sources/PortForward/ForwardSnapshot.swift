@@ -4,6 +4,8 @@ package import Ports
 package struct ForwardSnapshot: Hashable, Sendable, Identifiable {
     package enum State: String, Sendable {
         case open
+        /// Open without a listener in the guest; clients wait for it (`ForwardSettings.hold`).
+        case held
         case blocked
     }
 

@@ -21,8 +21,6 @@ enum ConfigLimits {
     static let mounts = 16
     /// Every listener of the guest is held against all of them, at each of its tables.
     static let rules = 64
-    /// Longer than any restart that a client would wait out.
-    static let hold = Duration.seconds(60)
     /// What a label of a host name may have.
     static let label = 63
     /// 16 MiB to 64 TiB.

@@ -103,7 +103,8 @@ enum ConfigRules {
     private static func duration(_ text: String) -> Duration? {
         let units: [(String, Duration)] = [("ms", .milliseconds(1)), ("s", .seconds(1))]
         guard let (suffix, unit) = units.first(where: { text.hasSuffix($0.0) }),
-            let count = UInt32(text.dropLast(suffix.count)), count > 0, unit * count <= ConfigLimits.hold
+            let count = UInt32(text.dropLast(suffix.count)), count > 0,
+            unit * count <= ForwardSettings.longestHold
         else { return nil }
         return unit * count
     }

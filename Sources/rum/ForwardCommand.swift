@@ -46,6 +46,15 @@ struct ForwardCommand: AsyncParsableCommand {
             valueName: "me|host"))
     var allow = AllowedClients.me
 
+    @Option(
+        help: ArgumentHelp(
+            "Have clients of --auto wait so long for a program that restarts, such as 2s, instead of resetting them.",
+            valueName: "time"))
+    var hold: DurationArgument?
+
+    @Flag(help: "Tell programs behind --auto the client's address by the PROXY protocol, version 2.")
+    var proxyProtocol = false
+
     @Flag(help: "Ask for the ports each second even where the agent offers a stream.")
     var poll = false
 
@@ -61,8 +70,12 @@ struct ForwardCommand: AsyncParsableCommand {
         if auto == nil, port.isEmpty {
             throw ValidationError("nothing to forward: give --auto MIN-MAX, --port HOST:GUEST, or both")
         }
-        if auto == nil, !ignore.isEmpty || poll || max != nil {
-            throw ValidationError("--ignore, --max and --poll are about --auto, which is missing")
+        if auto == nil, !ignore.isEmpty || poll || max != nil || hold != nil || proxyProtocol {
+            throw ValidationError(
+                "--ignore, --max, --poll, --hold and --proxy-protocol are about --auto, which is missing")
+        }
+        if let hold, hold.duration > ForwardSettings.longestHold {
+            throw ValidationError("--hold: expected 60s at the most, not \(hold)")
         }
         if let max, !(1...AutoPorts.mostAllowed).contains(max) {
             throw ValidationError("--max: expected a number from 1 to \(AutoPorts.mostAllowed), not \(max)")
@@ -82,6 +95,13 @@ struct ForwardCommand: AsyncParsableCommand {
         }
     }
 
+    /// One for all ports where there is something to say.
+    private var rules: [PortRule] {
+        var rule = PortRule()
+        (rule.settings.hold, rule.settings.proxyProtocol) = (hold?.duration, proxyProtocol)
+        return rule == PortRule() ? [] : [rule]
+    }
+
     func run() async throws {
         let signals = TerminationSignals.stream()
         let token = try tokenFile.map(TokenFile.read)
@@ -89,8 +109,8 @@ struct ForwardCommand: AsyncParsableCommand {
             staticPorts: port.map { .init(bind: $0.bind, host: $0.host, guest: $0.guest, allow: allow) },
             autoPorts: auto.map {
                 .init(
-                    range: $0, bind: bind, ignore: Set(ignore), allow: allow, max: max ?? AutoPorts.defaultMax
-                )
+                    range: $0, bind: bind, ignore: Set(ignore), allow: allow,
+                    max: max ?? AutoPorts.defaultMax, rules: rules)
             })
         let engine = try RelayEngine.forHost(output)
         let session = ForwardSession(

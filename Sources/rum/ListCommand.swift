@@ -78,7 +78,7 @@ extension ListCommand.Row {
         }
         do throws(CommandFailure) {
             let report = try await OwnerLink(machine).report()
-            forwards = (report?.forwards ?? []).filter { $0.state == "open" }.map(\.hostText)
+            forwards = (report?.forwards ?? []).filter { $0.state != "blocked" }.map(\.hostText)
         } catch {
             problem = problem ?? error.message
         }

@@ -5,7 +5,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// One of the package's programs, as built beside the tests; it is killed with its owner.
+/// One of the package's programs, as built beside the tests, or another by its path; it is killed with its owner.
 final class Program: Sendable {
     private struct State {
         var lines: [String] = []
@@ -37,7 +37,8 @@ final class Program: Sendable {
             stuck.append(pipe)
         }
         self.unread = stuck
-        let started = try Self.spawn(builtPrograms + "/" + name, arguments, environment, outputs)
+        let path = name.hasPrefix("/") ? name : builtPrograms + "/" + name
+        let started = try Self.spawn(path, arguments, environment, outputs)
         pid = started
         let number = reading.release()
         try DedicatedThread.start(name: "program") { [weak self] in

@@ -18,6 +18,7 @@ final class RecordingBinder: ForwardBinder {
         var closedTwice = 0
         var resets: [UInt64] = []
         var tries = 0
+        var retriesOfHeld = 0
     }
 
     private let state = Mutex(State())
@@ -28,6 +29,8 @@ final class RecordingBinder: ForwardBinder {
     /// The times given to resetConnections.
     var resets: [UInt64] { state.withLock { $0.resets } }
     var tries: Int { state.withLock { $0.tries } }
+    /// How often clients that wait were told to try again.
+    var retriesOfHeld: Int { state.withLock { $0.retriesOfHeld } }
 
     /// Makes binds of a port fail with an errno; nil makes them work again.
     func fail(_ port: UInt16, with code: Int32?) { state.withLock { $0.faults[port] = code } }
@@ -69,6 +72,8 @@ final class RecordingBinder: ForwardBinder {
                 if state.open.removeValue(forKey: id) == nil { state.closedTwice += 1 }
             }
         }
+
+        func retryHeld() { binder.state.withLock { $0.retriesOfHeld += 1 } }
 
         var counters: ForwardCounters { ForwardCounters() }
     }

@@ -77,7 +77,19 @@ struct PortAnswerTests {
             waiting: waiting, isQueueFull: isFull, namespace: namespace, container: container)
     }
 
+    static var held: OwnerReport.Forward {
+        var forward = forward(5173, 5173)
+        forward.state = "held"
+        return forward
+    }
+
     static let rows: [Row] = [
+        Row(
+            reason: "held",
+            sentence:
+                "127.0.0.1:5173 → guest:5173 is open, and its clients wait: nothing listens on guest port 5173 at the moment",
+            hint: "start the program in the guest; after the rule's `hold` the port closes",
+            facts: facts(5173, held)),
         Row(
             reason: "forwarded", isDone: true,
             sentence: "127.0.0.1:5001 → guest:5001, where node (pid 812) listens on 0.0.0.0",

@@ -5,5 +5,8 @@ package struct ForwardSettings: Hashable, Sendable {
     /// Whether the guest's program is told the client's address, by the PROXY protocol (version 2).
     package var proxyProtocol = false
 
+    /// More than any restart that a client would wait out.
+    package static let longestHold = Duration.seconds(60)
+
     package init() {}
 }

@@ -59,7 +59,7 @@ struct PortAnswer {
             return blockedAnswer(blocked)
         }
         if let open = facts.forwards.first {
-            return open.state == "open" ? openAnswer(open) : blockedAnswer(open)
+            return open.state == "blocked" ? blockedAnswer(open) : openAnswer(open)
         }
         if let rival = facts.policy.staticPorts.first(where: { $0.host == port }) {
             return no(
@@ -89,6 +89,12 @@ struct PortAnswer {
             return yes(
                 "forwarded",
                 "\(way) is open, but the guest's agent does not answer, so what listens there is unknown")
+        }
+        if forward.state == "held" {
+            return no(
+                "held",
+                "\(way) is open, and its clients wait: nothing listens on guest port \(forward.guestPort) at the moment",
+                hint: "start the program in the guest; after the rule's `hold` the port closes")
         }
         let own = ownListeners.filter { $0.socket.port.rawValue == forward.guestPort }
         if let full = own.first(where: \.isQueueFull) {

@@ -1,0 +1,40 @@
+internal import Linux
+internal import Ports
+
+/// Forwards that stay for a while without a listener in the guest, as its rule's `hold` says: their clients wait. What
+/// listens again in time finds its forward open.
+extension ForwardReconciler {
+    /// Whether an open forward that is not wanted any more stays for now. One whose host port another forward wants gives
+    /// way.
+    func isHeld(_ entry: ForwardEntry, _ now: UInt64) -> Bool {
+        guard let hold = entry.wanted.key.settings.hold, case .open(_, let port, _) = entry.state else {
+            return false
+        }
+        let claimed = claimed ?? Set(wanted.keys.map(\.hostPort))
+        self.claimed = claimed
+        guard !claimed.contains(port) else { return false }
+        let key = entry.wanted.key
+        let end = away[key] ?? now + hold.wholeNanoseconds
+        if away.updateValue(end, forKey: key) == nil { timeChanges.continuation.yield() }
+        return now < end
+    }
+
+    /// The listener of an open forward is there, or there again.
+    func comeBack(_ key: WantedForward.Key) {
+        away[key] = nil
+        guard case .open(let bound, _, _)? = entries[key]?.state else { return }
+        bound.retryHeld()
+    }
+
+    /// A listener of which the guest has not told all yet is taken for that of the forward which is held for it: a rule that
+    /// asks for the program can't match it so soon.
+    func recognised(_ all: [WantedForward]) -> [WantedForward] {
+        let held = entries.values.lazy.map(\.wanted).filter { $0.key.settings.hold != nil }
+        let known = Dictionary(held.map { ($0.key.guestPort, $0) }) { first, _ in first }
+        guard !known.isEmpty else { return all }
+        return all.map { forward in
+            guard forward.isUndecided, let before = known[forward.key.guestPort] else { return forward }
+            return WantedForward(key: before.key, listener: forward.listener, rule: before.rule)
+        }
+    }
+}
