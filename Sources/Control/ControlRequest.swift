@@ -6,6 +6,9 @@ package enum ControlRequest: Hashable, Sendable {
     case events
     /// One `answer`, once the port is open or `seconds` have passed.
     case wait(port: UInt16, seconds: Double)
+    /// As `wait`, once a program of the guest has accepted a connection besides, and given the HTTP answer where one is
+    /// asked for.
+    case ready(port: UInt16, seconds: Double, http: ControlHTTPCheck?)
     /// One `answer`: why a port is or is not forwarded.
     case why(port: UInt16)
     /// One `answer`: forwards a port until the owner ends, or stops doing so.
@@ -29,23 +32,48 @@ package struct ControlForward: Codable, Hashable, Sendable {
     }
 }
 
+/// An HTTP answer that a port must give to be ready.
+package struct ControlHTTPCheck: Codable, Hashable, Sendable {
+    /// nil for all below 500.
+    package var status: Int?
+    /// What is asked for with GET; begins with a `/` and has visible ASCII characters only.
+    package var path: String
+
+    package init(status: Int? = nil, path: String = "/") {
+        self.status = status
+        self.path = path
+    }
+
+    /// Whether the path may stand in a request.
+    package var isValid: Bool {
+        path.hasPrefix("/") && path.utf8.allSatisfy { (0x21...0x7e).contains($0) }
+    }
+
+    package func accepts(_ status: Int) -> Bool { self.status.map { $0 == status } ?? (status < 500) }
+}
+
 extension ControlRequest: Codable {
     private enum Name: String, Codable {
-        case status, events, wait, why, add, remove, stop
+        case status, events, wait, ready, why, add, remove, stop
     }
 
     private enum CodingKeys: String, CodingKey {
-        case request, port, seconds, forward
+        case request, port, seconds, forward, http
     }
 
     package init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         func port() throws -> UInt16 { try values.decode(UInt16.self, forKey: .port) }
+        func seconds() throws -> Double { try values.decode(Double.self, forKey: .seconds) }
         func forward() throws -> ControlForward { try values.decode(ControlForward.self, forKey: .forward) }
         switch try values.decode(Name.self, forKey: .request) {
         case .status: self = .status
         case .events: self = .events
-        case .wait: self = .wait(port: try port(), seconds: try values.decode(Double.self, forKey: .seconds))
+        case .wait: self = .wait(port: try port(), seconds: try seconds())
+        case .ready:
+            self = .ready(
+                port: try port(), seconds: try seconds(),
+                http: try values.decodeIfPresent(ControlHTTPCheck.self, forKey: .http))
         case .why: self = .why(port: try port())
         case .add: self = .add(try forward())
         case .remove: self = .remove(try forward())
@@ -63,6 +91,11 @@ extension ControlRequest: Codable {
             try name(.wait)
             try values.encode(port, forKey: .port)
             try values.encode(seconds, forKey: .seconds)
+        case .ready(let port, let seconds, let http):
+            try name(.ready)
+            try values.encode(port, forKey: .port)
+            try values.encode(seconds, forKey: .seconds)
+            try values.encodeIfPresent(http, forKey: .http)
         case .why(let port):
             try name(.why)
             try values.encode(port, forKey: .port)

@@ -18,6 +18,22 @@ package enum DedicatedThread {
         _ = pthread_detach(thread)
     }
 
+    /// Runs `body`, which may block, on a new thread, and returns its result.
+    package static func run<Success: Sendable>(
+        name: String, _ body: @escaping @Sendable () throws(SystemError) -> Success
+    ) async throws(SystemError) -> Success {
+        let result: Result<Success, SystemError> = await withCheckedContinuation { continuation in
+            do throws(SystemError) {
+                try start(name: name) {
+                    continuation.resume(returning: Result { () throws(SystemError) in try body() })
+                }
+            } catch {
+                continuation.resume(returning: .failure(error))
+            }
+        }
+        return try result.get()
+    }
+
     private static func enter(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
         guard let argument else { return nil }
         let body = Unmanaged<Body>.fromOpaque(argument).takeRetainedValue()

@@ -4,6 +4,8 @@ package struct PortNumber: Hashable, Comparable, Sendable, CustomStringConvertib
     package let rawValue: UInt16
 
     package static let lowest = PortNumber(unchecked: 1)
+    /// Where an sshd listens.
+    package static let ssh = PortNumber(unchecked: 22)
     package static let highest = PortNumber(unchecked: 65535)
 
     /// Returns nil for 0, which the kernel uses for "not bound".

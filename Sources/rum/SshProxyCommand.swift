@@ -34,18 +34,16 @@ struct SshProxyCommand: AsyncParsableCommand {
 /// A connection to the guest's sshd over the agent's forward port, in version 1 of its protocol: ssh itself tells a whole
 /// transfer from one that was cut off.
 final class SshTunnel: Sendable {
-    private static let sshd = PortNumber(22)
     /// A guest that booted this recently may be about to start its sshd.
     private static let boot: UInt64 = 180_000_000_000
     /// How long to wait for that.
     private static let patience = Duration.seconds(90)
     private static let retry = Duration.milliseconds(300)
-    /// For the agent's status, as `RelayOptions` has it.
-    private static let answer = 10
 
-    private let socket: OwnedDescriptor
+    private let tunnel: GuestTunnel
+    private var socket: Int32 { tunnel.socket.rawValue }
 
-    private init(_ socket: consuming OwnedDescriptor) { self.socket = socket }
+    private init(_ tunnel: GuestTunnel) { self.tunnel = tunnel }
 
     /// Connects; waits for the sshd of a guest that boots.
     static func open(to machine: RunningMachine) async throws -> SshTunnel {
@@ -54,13 +52,13 @@ final class SshTunnel: Sendable {
         while true {
             let tunnel = try await dial(machine)
             let status: ForwardStatus?
-            do {
-                status = try await onThread { () throws(SystemError) in try tunnel.greet(machine.token) }
+            do throws(SystemError) {
+                status = try await tunnel.greet(.ssh, token: machine.token)
             } catch {
                 throw unreachable("\(error)", hint: nil)
             }
             switch status {
-            case .connected: return tunnel
+            case .connected: return SshTunnel(tunnel)
             case .refused:
                 guard try await boots(machine), ContinuousClock.now < deadline else {
                     throw CommandFailure(
@@ -81,9 +79,9 @@ final class SshTunnel: Sendable {
         }
     }
 
-    private static func dial(_ machine: RunningMachine) async throws -> SshTunnel {
+    private static func dial(_ machine: RunningMachine) async throws -> GuestTunnel {
         do {
-            return SshTunnel(try await AgentDialer(address: machine.address).dial(.forward))
+            return try await GuestTunnel.dial(machine.address)
         } catch {
             let problem = AgentProblem(error)
             throw unreachable("\(problem)", hint: problem.hint)
@@ -108,26 +106,6 @@ final class SshTunnel: Sendable {
         return info.map { $0.monotonicTime < boot } ?? false
     }
 
-    /// Sends the preamble and takes the agent's answer; waits for it.
-    private func greet(_ token: MachineToken) throws(SystemError) -> ForwardStatus? {
-        guard let port = Self.sshd else { return nil }
-        _ = clinux_set_nonblocking(socket.rawValue, 0)
-        try setLimit(seconds: Self.answer)
-        let preamble = ForwardPreamble(token: token, port: port).bytes
-        try send(preamble[...])
-        var status: UInt8 = 0
-        let count = try SystemError.check("recv", recv(socket.rawValue, &status, 1, 0))
-        // An agent that is going down closes without a word; that is as good as a refusal.
-        guard count == 1 else { return .refused }
-        try setLimit(seconds: 0)
-        return ForwardStatus(rawValue: status)
-    }
-
-    private func setLimit(seconds: Int) throws(SystemError) {
-        let limit = timeval(tv_sec: seconds, tv_usec: 0)
-        try StreamSocket.setOption(socket.rawValue, SOL_SOCKET, SO_RCVTIMEO, limit, "SO_RCVTIMEO")
-    }
-
     /// Carries both directions, each to its own end; the error of one that broke.
     func copy() async -> SystemError? {
         async let sending: Void = Self.onThread { self.sendInput() }
@@ -143,16 +121,16 @@ final class SshTunnel: Sendable {
         while true {
             let count = read(STDIN_FILENO, &buffer, buffer.count)
             if count < 0, errno == EINTR { continue }
-            guard count > 0, (try? send(buffer[..<count])) != nil else { break }
+            guard count > 0, (try? tunnel.send(buffer[..<count])) != nil else { break }
         }
-        shutdown(socket.rawValue, Int32(SHUT_WR))
+        shutdown(socket, Int32(SHUT_WR))
     }
 
     /// What comes from the guest to standard output, which is closed at the end.
     private func receive() -> SystemError? {
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
         while true {
-            let count = recv(socket.rawValue, &buffer, buffer.count, 0)
+            let count = recv(socket, &buffer, buffer.count, 0)
             if count < 0, errno == EINTR { continue }
             guard count >= 0 else { return .current("recv") }
             guard count > 0 else { break }
@@ -167,31 +145,6 @@ final class SshTunnel: Sendable {
         }
         close(STDOUT_FILENO)
         return nil
-    }
-
-    private func send(_ bytes: ArraySlice<UInt8>) throws(SystemError) {
-        var rest = bytes
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes {
-                Glibc.send(socket.rawValue, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
-            }
-            if count < 0, errno == EINTR { continue }
-            rest = rest.dropFirst(try SystemError.check("send", count))
-        }
-    }
-
-    private static func onThread<Result: Sendable>(
-        _ body: @escaping @Sendable () throws(SystemError) -> Result
-    ) async throws -> Result {
-        try await withCheckedThrowingContinuation { continuation in
-            do throws(SystemError) {
-                try DedicatedThread.start(name: "ssh-proxy") {
-                    continuation.resume(with: Swift.Result { try body() })
-                }
-            } catch {
-                continuation.resume(throwing: error)
-            }
-        }
     }
 
     private static func onThread<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async -> Result {

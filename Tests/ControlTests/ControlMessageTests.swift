@@ -9,6 +9,17 @@ struct ControlMessageTests {
         (.status, #"{"request":"status"}"#),
         (.events, #"{"request":"events"}"#),
         (.wait(port: 5001, seconds: 1.5), #"{"port":5001,"request":"wait","seconds":1.5}"#),
+        (
+            .ready(port: 5001, seconds: 2, http: nil), #"{"port":5001,"request":"ready","seconds":2}"#
+        ),
+        (
+            .ready(port: 5001, seconds: 2, http: ControlHTTPCheck(status: 200, path: "/a")),
+            #"{"http":{"path":"/a","status":200},"port":5001,"request":"ready","seconds":2}"#
+        ),
+        (
+            .ready(port: 5001, seconds: 2, http: ControlHTTPCheck()),
+            #"{"http":{"path":"/"},"port":5001,"request":"ready","seconds":2}"#
+        ),
         (.why(port: 5001), #"{"port":5001,"request":"why"}"#),
         (
             .add(ControlForward(bind: "::1", host: 8080, guest: 80)),

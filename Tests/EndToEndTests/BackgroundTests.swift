@@ -7,7 +7,7 @@ import Testing
 /// `rum up -d` and the process that it leaves, with a machine of libvirt's test driver: it runs, and no agent ever answers.
 @Suite("Forwarding in the background", .serialized, .timeLimit(.minutes(2)))
 struct BackgroundTests {
-    private final class Place: Sendable {
+    final class Place: Sendable {
         let folder: TestFolder
         let host: UInt16
         /// libvirt's URI.
@@ -48,7 +48,9 @@ struct BackgroundTests {
             _ = try folder.file("machines/bg/token", String(repeating: "ab", count: 32) + "\n")
         }
 
-        func start(_ words: String...) throws -> Program {
+        func start(_ words: String...) throws -> Program { try start(words) }
+
+        func start(_ words: [String]) throws -> Program {
             try Program("rum", words, environment: environment)
         }
 

@@ -35,11 +35,10 @@ struct ReloadTests {
         let guest = try await Guest()
         let agent = try await guest.startAgent()
         let rum = try guest.startForward(["--auto", "\(number)-\(number)"] + options)
-        let first = try await guest.listen(port: number)
+        var server: TestListener? = try await guest.listen(port: number)
         try await rum.waits(for: "Auto-forwarding 127.0.0.1:\(number)")
         let load = Load(port: number)
         let clients = try (0..<8).map { _ in try BackgroundThread { load.run() } }
-        var server: TestListener? = first
         for _ in 0..<Self.restarts {
             // It takes all that has come before it goes, as a server does that shuts down in order.
             if let listener = server {

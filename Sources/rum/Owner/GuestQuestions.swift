@@ -15,7 +15,8 @@ final class GuestQuestions: Sendable {
     private static let freshness = Duration.milliseconds(900)
 
     private let place: Mutex<AgentAddress>
-    private let token: MachineToken?
+    let token: MachineToken?
+    var address: AgentAddress { place.withLock { $0 } }
     private let last = Mutex<(time: ContinuousClock.Instant, listeners: [PortNumber: ListeningSocket])?>(nil)
 
     init(address: AgentAddress, token: MachineToken?) {
@@ -30,7 +31,7 @@ final class GuestQuestions: Sendable {
     func ask<Answer: Sendable>(
         _ body: @escaping @Sendable (AgentConnection) async throws -> Answer
     ) async -> Answer? {
-        let dialer = AgentDialer(address: place.withLock { $0 }, timeout: Self.timeout)
+        let dialer = AgentDialer(address: address, timeout: Self.timeout)
         return try? await AgentConnection.with(token: token, firstAnswerWithin: AgentLimits.onlyAnswer) {
             try await dialer.dial(.rpc)
         } _: {

@@ -12,6 +12,8 @@ final class OwnerService: Sendable {
     private let session: ForwardSession
     private let guest: GuestQuestions
     private let subscribers: Subscribers
+    /// Between two looks at a program that is not ready. A look reads much of the guest's /proc.
+    private static let longestPause = Duration.milliseconds(500)
     private let stops = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingOldest(1))
 
     init(
@@ -30,7 +32,9 @@ final class OwnerService: Sendable {
         switch request {
         case .status: peer.send(.report(await report()))
         case .events: await follow(peer)
-        case .wait(let port, let seconds): peer.send(.answer(await wait(for: port, seconds)))
+        case .wait(let port, let seconds): peer.send(.answer(await wait(for: port, .after(seconds))))
+        case .ready(let port, let seconds, let http):
+            peer.send(.answer(await ready(port, .after(seconds), http)))
         case .why(let port): peer.send(.answer(await why(port)))
         case .add(let forward): peer.send(.answer(await add(forward)))
         case .remove(let forward): peer.send(.answer(await remove(forward)))
@@ -78,9 +82,10 @@ final class OwnerService: Sendable {
 
     // MARK: One port
 
-    private func wait(for number: UInt16, _ seconds: Double) async -> ControlAnswer {
+    private func wait(
+        for number: UInt16, _ deadline: ContinuousClock.Instant
+    ) async -> ControlAnswer {
         guard let port = PortNumber(number) else { return .noPort }
-        let deadline = ContinuousClock.now + .seconds(min(max(seconds, 0), 86_400))
         let changes = subscribers.changes()
         // Without a change too: the answer of a port that can never open comes at once.
         let waited = await withTaskGroup(of: ControlAnswer?.self) { group in
@@ -113,6 +118,29 @@ final class OwnerService: Sendable {
         }
         let policy = await session.policy
         return hasFailed || !policy.mayOpen(port)
+    }
+
+    /// Waits until the port is open, and the program behind it accepts and answers.
+    private func ready(
+        _ number: UInt16, _ deadline: ContinuousClock.Instant, _ http: ControlHTTPCheck?
+    ) async -> ControlAnswer {
+        guard let port = PortNumber(number) else { return .noPort }
+        guard http?.isValid ?? true else { return .noPath }
+        var check = ReadyCheck(guest: guest, http: http)
+        var pause = Duration.milliseconds(50)
+        while true {
+            var answer = await wait(for: number, deadline)
+            guard answer.isDone else { return answer }
+            if let forward = await session.forwards.first(where: { $0.isOpen(port) })?.forward {
+                answer = await check.answer(forward, until: deadline)
+            } else {
+                // It has been closed since.
+                answer.isDone = false
+            }
+            guard !answer.isDone, .now + pause < deadline, !Task.isCancelled else { return answer }
+            try? await Task.sleep(for: pause)
+            pause = min(pause * 2, Self.longestPause)
+        }
     }
 
     private func why(_ number: UInt16) async -> ControlAnswer {
@@ -192,7 +220,7 @@ final class OwnerService: Sendable {
 }
 
 extension ForwardSnapshot {
-    fileprivate func isOpen(_ port: PortNumber) -> Bool { state == .open && forward.hostPort == port }
+    fileprivate func isOpen(_ port: PortNumber) -> Bool { state != .blocked && forward.hostPort == port }
 }
 
 extension StaticPort {
@@ -215,6 +243,16 @@ extension ControlAnswer {
             isDone: false, reason: "no_port", sentence: "that is no port or no address",
             hint: "ports are 1 to 65535; addresses are IP addresses or localhost")
     }
+
+    fileprivate static var noPath: ControlAnswer {
+        ControlAnswer(
+            isDone: false, reason: "no_path", sentence: "that is no path of HTTP",
+            hint: "it begins with / and has no spaces")
+    }
+}
+
+extension ContinuousClock.Instant {
+    fileprivate static func after(_ seconds: Double) -> Self { .now + .seconds(min(max(seconds, 0), 86_400)) }
 }
 
 extension PortFacts.Listener {

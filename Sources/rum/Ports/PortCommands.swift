@@ -7,47 +7,6 @@ import Machine
 import Ports
 import RumConfig
 
-struct PortsWait: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "wait", abstract: "Wait until a host port accepts connections.",
-        usage: "rum ports wait <port> [<name>] [-c <file>] [--timeout <time>] [--json]",
-        discussion: "Exit code 0 once it does, 1 with the reason when it does not in time, or never will.")
-
-    @OptionGroup var words: PortWords
-    @OptionGroup var talk: TalkOptions
-    @Argument(help: ArgumentHelp("The host port, and the machine's name.", valueName: "port")) var own:
-        [String] = []
-    @Option(help: "How long to wait, such as 500ms, 30s or 2m.") var timeout = DurationArgument(.seconds(30))
-    @Flag(help: "Print one JSON object.") var json = false
-
-    func validate() throws { _ = try words.split(own, as: PortNumber.self, "port") }
-
-    func run() async throws {
-        let signals = TerminationSignals.stream()
-        let (port, name) = try words.split(own, as: PortNumber.self, "port")
-        let machine = try words.machine(named: name)
-        try await Foreground.run(until: signals) {
-            var found = try await wait(for: port, OwnerLink(machine))
-            if found == nil { found = await PortQuestion.withoutOwner(machine) }
-            guard let answer = found else { return }
-            try await PortQuestion.tell(answer, port: port, json: json)
-            if !answer.isDone { throw ExitCode(ExitStatus.failed.rawValue) }
-        }
-    }
-
-    /// Waits for the owner too: one that is being started serves soon. nil when none does in time.
-    private func wait(for port: PortNumber, _ link: OwnerLink) async throws -> ControlAnswer? {
-        let deadline = ContinuousClock.now + timeout.duration
-        while true {
-            let rest = max(.zero, deadline - .now)
-            let request = ControlRequest.wait(port: port.rawValue, seconds: rest / .seconds(1))
-            if let answer = try await link.answer(request, within: rest) { return answer }
-            guard ContinuousClock.now < deadline else { return nil }
-            try await Task.sleep(for: .milliseconds(100))
-        }
-    }
-}
-
 struct PortsWhy: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "why", abstract: "Say in one sentence why a port is or is not forwarded.",

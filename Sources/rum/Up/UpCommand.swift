@@ -1,6 +1,7 @@
 import ArgumentParser
 import CommandMain
 import Machine
+import Ports
 
 struct UpCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -24,14 +25,24 @@ struct UpCommand: AsyncParsableCommand {
     @Flag(help: "Start from a fresh disk; what is on the old one is lost.")
     var reset = false
 
-    @Option(help: "How long to wait for the agent in the guest, such as 90s or 10m.")
+    @Option(
+        help: ArgumentHelp(
+            "Say when the program behind this host port accepts connections, and fail when it does not in time; may be repeated. With -d, return then.",
+            valueName: "port"))
+    var wait: [PortNumber] = []
+
+    @Option(
+        help:
+            "How long to wait for the agent in the guest, and then for the ports of --wait, such as 90s or 10m."
+    )
     var timeout = DurationArgument(.seconds(600))
 
     func run() async throws {
         let signals = TerminationSignals.stream()
         let machine = try options.configuredMachine()
         let session = UpSession(
-            machine: machine, output: output, agentTimeout: timeout, reset: reset, isDetached: isDetached)
+            machine: machine, output: output, agentTimeout: timeout, reset: reset,
+            isDetached: isDetached, awaited: wait)
         do {
             try await Foreground.run(until: signals) { try await session.run() }
         } catch let code as ExitCode where code.rawValue == ExitStatus.interrupted.rawValue {

@@ -3,6 +3,7 @@ import CommandMain
 import Control
 import Linux
 import Machine
+import Ports
 import RumConfig
 import Synchronization
 
@@ -14,6 +15,8 @@ final class UpSession: Sendable {
     private let agentTimeout: DurationArgument
     private let reset: Bool
     private let isDetached: Bool
+    /// Host ports whose programs are to be ready.
+    private let awaited: [PortNumber]
     private let progress = ProgressPrinter()
     private let link: OwnerLink
     /// What to say after Ctrl-C.
@@ -23,13 +26,14 @@ final class UpSession: Sendable {
 
     init(
         machine: VirtualMachine, output: EventOutput, agentTimeout: DurationArgument, reset: Bool,
-        isDetached: Bool
+        isDetached: Bool, awaited: [PortNumber] = []
     ) {
         self.machine = machine
         self.output = output
         self.agentTimeout = agentTimeout
         self.reset = reset
         self.isDetached = isDetached
+        self.awaited = awaited
         link = OwnerLink(machine)
     }
 
@@ -51,7 +55,7 @@ final class UpSession: Sendable {
             machine, running, output: output, agentTimeout: agentTimeout.duration, isBackground: false,
             isFresh: !running.wasRunning)
         do {
-            try await owner.run()
+            try await whileWaiting { try await owner.run() }
             keepSaying(nil)
         } catch is OwnedElsewhere {
             guard let hello = try await link.hello() else { throw CommandFailure.nothingForwards(name) }
@@ -80,7 +84,9 @@ final class UpSession: Sendable {
         progress.say(
             "The ports of \(name) are forwarded by \(hello.isBackground ? "a background process" : "another `rum up`") (pid \(hello.pid)); Ctrl-C leaves it running"
         )
-        try await OwnerFollower(link: link, output: output, progress: progress).run(until: .end)
+        try await whileWaiting { [self] in
+            try await OwnerFollower(link: link, output: output, progress: progress).run(until: .end)
+        }
     }
 
     /// Returns when a background process forwards and the agent is ready.
@@ -91,6 +97,7 @@ final class UpSession: Sendable {
                 keepSaying(
                     "the ports of \(name) stay forwarded (pid \(hello.pid)); `rum down` stops the machine")
                 try await follower.run(until: .ready)
+                try await waitForPorts()
                 return tell(
                     hello,
                     "are forwarded already by \(hello.isBackground ? "a background process" : "a `rum up` in a terminal")"
@@ -103,11 +110,11 @@ final class UpSession: Sendable {
         let background = BackgroundOwner(
             machine: machine, agentTimeout: agentTimeout, isFresh: isFresh, verbose: output.verbose)
         let started = try background.start()
+        let hello: ControlHello
         do {
-            let hello = try await started.untilServing(link)
+            hello = try await started.untilServing(link)
             try await follower.run(until: .ready)
             try Task.checkCancellation()
-            tell(hello, "are forwarded in the background")
         } catch {
             // It must not go on when this command says that it failed. This task may be cancelled.
             let link = link
@@ -115,6 +122,9 @@ final class UpSession: Sendable {
             started.kill()
             throw error
         }
+        keepSaying("the ports of \(name) stay forwarded (pid \(hello.pid)); `rum down` stops the machine")
+        try await waitForPorts()
+        tell(hello, "are forwarded in the background")
     }
 
     private func tell(_ hello: ControlHello, _ what: String) {
@@ -127,6 +137,68 @@ final class UpSession: Sendable {
         progress.say(
             "The ports of \(name) \(what) (pid \(hello.pid)\(log)); `rum ports` shows them, `rum down` stops all"
         )
+    }
+}
+
+// MARK: - Programs that are waited for
+
+extension UpSession {
+    /// Runs `body` to its end, and meanwhile waits for the ports; one that is not ready in time ends it.
+    private func whileWaiting(_ body: @escaping @Sendable () async throws -> Void) async throws {
+        guard !awaited.isEmpty else { return try await body() }
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                try await body()
+                return true
+            }
+            group.addTask {
+                try await self.untilAgentAnswers()
+                try await self.waitForPorts()
+                return false
+            }
+            defer { group.cancelAll() }
+            while let isOver = try await group.next(), !isOver {}
+        }
+    }
+
+    /// The owner gives up by itself when the agent does not answer in time.
+    private func untilAgentAnswers() async throws {
+        while try await link.report()?.agent == nil { try await Task.sleep(for: .milliseconds(100)) }
+    }
+
+    /// Says of each port when its program accepts connections.
+    private func waitForPorts() async throws {
+        let deadline = ContinuousClock.now + agentTimeout.duration
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for port in awaited { group.addTask { try await self.wait(for: port, until: deadline) } }
+            try await group.waitForAll()
+        }
+    }
+
+    private func wait(for port: PortNumber, until deadline: ContinuousClock.Instant) async throws {
+        guard let answer = try await PortWait(port: port).answer(link, until: deadline) else {
+            throw CommandFailure.nothingForwards(name)
+        }
+        guard answer.isDone else {
+            throw CommandFailure(
+                "port \(port) is not ready: \(answer.sentence)",
+                hint: "\(answer.hint.map { "\($0); " } ?? "")the machine runs on")
+        }
+        let document = ReadyDocument(port: port.rawValue, sentence: answer.sentence)
+        try StandardOutput.post(
+            output.json ? document.jsonLine : "Ready: \(answer.sentence.printable(limit: 1000))")
+    }
+}
+
+/// A line of `rum up --wait --json`.
+struct ReadyDocument: Encodable {
+    let event = "ready"
+    let port: UInt16
+    let sentence: String
+
+    enum CodingKeys: String, CodingKey {
+        case event, sentence
+        case port = "host_port"
     }
 }
 
