@@ -7,7 +7,7 @@ internal import Synchronization
 final class LoopInbox: Sendable {
     enum Command {
         /// A connection that somebody else has accepted; the descriptor is owned by the command.
-        case adopt(Int32, RelayListener)
+        case adopt(Int32, RelayTarget)
         /// Abort the connections that were accepted before a CLOCK_MONOTONIC time.
         case reset(acceptedBefore: UInt64)
         /// Look after the clients that wait for their servers.

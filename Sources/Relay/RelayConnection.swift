@@ -4,8 +4,9 @@ internal import Linux
 /// One relayed connection: the client's or server's socket, the tunnel to the other relay, and a flow each way.
 ///
 /// ```
+/// arriving                 what its client says decides on the target
 /// handshake -> relaying    both flows run until both have ended in order, or one is reset
-///           -> refusing    the last bytes go out, and the peer's close is awaited
+///           -> refusing    the last bytes go out, and the peer's close is awaited; so it is with a client that is answered
 ///           -> held        a client waits for its server, without a tunnel -> handshake
 /// ```
 /// Confined to its event loop's thread.
@@ -15,8 +16,11 @@ internal import Linux
 /// that closes while this side has not ended yet means that the far socket was reset.
 final class RelayConnection {
     enum Stage {
+        /// Where it goes is not known yet.
+        case arriving(RelayArrivals)
         case handshake(RelayNegotiation)
-        case refusing
+        /// The last bytes go out to the tunnel or to the client.
+        case refusing(toClient: Bool)
         case held
         case relaying
     }
@@ -28,7 +32,7 @@ final class RelayConnection {
         case done
     }
 
-    let listener: RelayListener
+    private(set) var target: RelayTarget
     /// CLOCK_MONOTONIC nanoseconds.
     let acceptedAt: UInt64
     /// The client on the host, the server in the guest.
@@ -56,17 +60,35 @@ final class RelayConnection {
     /// Nothing has shown yet that the accepted peer may speak.
     var isSilent = false
     var wait = ClientWait()
+    /// Bytes of the client that were taken from its socket; they begin its flow once it is settled in which form.
+    private var lead: [UInt8] = []
     private var movedToTunnel: UInt64 = 0
     private var movedFromTunnel: UInt64 = 0
     private var countedForth: UInt64 = 0
     private var countedBack: UInt64 = 0
 
-    init(listener: RelayListener, token: EventToken, acceptedAt: UInt64, accepted: Int32) {
+    init(target: RelayTarget, token: EventToken, acceptedAt: UInt64, accepted: Int32) {
         self.acceptedAt = acceptedAt
-        self.listener = listener
+        self.target = target
         self.token = token
-        stage = .handshake(RelayNegotiation(listener.role.handshake(accepted)))
-        wait.dialTurn = listener.role.hold?.turn ?? 0
+        stage = Self.firstStage(target.role, accepted)
+        wait.dialTurn = target.role.hold?.turn ?? 0
+    }
+
+    private static func firstStage(_ role: RelayRole, _ accepted: Int32) -> Stage {
+        if let entrance = role.entrance { return .arriving(RelayArrivals(entrance)) }
+        return .handshake(RelayNegotiation(role.handshake(accepted)))
+    }
+
+    /// Begins anew with another target, as if it had been accepted there; the tunnel gets these bytes, which were taken from
+    /// the client's socket, before all others.
+    func move(to new: RelayTarget, leading bytes: [UInt8]) {
+        lead = bytes
+        target.tally.removeActive()
+        target = new
+        target.tally.addActive()
+        stage = Self.firstStage(new.role, local.fd)
+        wait.dialTurn = new.role.hold?.turn ?? 0
     }
 
     /// Bytes have lately come in larger pieces than small talk has.
@@ -77,13 +99,19 @@ final class RelayConnection {
     /// Goes as far as it can without waiting.
     func advance(_ loop: RelayLoop) -> Verdict {
         guard !isRetrying else { return .waiting }
+        while case .arriving(let arrivals) = stage {
+            if let verdict = arrivals.look(self, loop) { return verdict }
+        }
         while case .handshake(let negotiation) = stage {
             if let verdict = negotiation.step(self, loop) { return verdict }
         }
         switch stage {
-        case .refusing: return finishRefusal(loop)
+        case .refusing(let toClient):
+            let scratch = loop.resources.scratch.memory
+            let verdict = toClient ? local.finish(&outbox, scratch) : tunnel.finish(&outbox, scratch)
+            return verdict ?? abort()
         case .held: return local.failed ? fail() : .waiting
-        case .handshake, .relaying: return relay(loop)
+        case .arriving, .handshake, .relaying: return relay(loop)
         }
     }
 
@@ -124,7 +152,7 @@ final class RelayConnection {
 
     /// Ends a connection that never came to relaying.
     func fail() -> Verdict {
-        listener.tally.addFailure()
+        target.tally.addFailure()
         return abort()
     }
 
@@ -133,26 +161,6 @@ final class RelayConnection {
 
     /// Writes the outbox; nil once it is empty.
     func flush() -> Transfer? { tunnel.say(&outbox) }
-
-    /// Sends the last bytes and reads until the peer has closed: closing earlier, with its bytes unread, would reset the
-    /// tunnel and could take them with it.
-    private func finishRefusal(_ loop: RelayLoop) -> Verdict {
-        if !outbox.isEmpty {
-            switch flush() {
-            case nil: tunnel.shutdownWriting()
-            case .failed: return abort()
-            default: return .waiting
-            }
-        }
-        while tunnel.readable {
-            switch tunnel.receive(loop.resources.scratch.memory) {
-            case .moved(let count) where count > 0: continue
-            case .wouldBlock: return .waiting
-            default: return .done
-            }
-        }
-        return .waiting
-    }
 
     /// Gives up the pipes and buffers that hold bytes for an end that takes none.
     func spill(_ resources: RelayResources) {
@@ -168,12 +176,12 @@ final class RelayConnection {
         loop.disarm(self)
         if let leftover {
             fromTunnel.take(over: leftover)
-        } else if listener.role.tunnel == .accepted {
+        } else if target.role.tunnel == .accepted {
             // While the server was dialled, the client's first bytes have most often come: a look costs less than their event.
             tunnel.readable = true
         }
         leftover = nil
-        guard listener.role.tunnel == .accepted, !atOnce else { return }
+        guard target.role.tunnel == .accepted, !atOnce else { return }
         isPatient = true
         loop.remind(self)
     }
@@ -189,6 +197,7 @@ final class RelayConnection {
     private func relay(_ loop: RelayLoop) -> Verdict {
         if form == .raw { tunnel.noteLoss() }
         let resources = loop.resources
+        guard placeLead(resources) else { return abort() }
         let before = movedToTunnel &+ movedFromTunnel
         // Before the outbox goes out: the server's answer takes longer than the host's need for the status.
         var pass = RelayFlow.Pass(resources: resources, isLast: toTunnel.state == .ended)
@@ -219,22 +228,36 @@ final class RelayConnection {
         return out == .yielded || back == .yielded ? .yielded : .waiting
     }
 
+    /// Ends it after these last words to the client.
+    func answer(with bytes: [UInt8]) {
+        outbox += bytes
+        stage = .refusing(toClient: true)
+    }
+
+    /// Puts the bytes that lead in front of the client's flow; false where there is no memory for them.
+    private func placeLead(_ resources: RelayResources) -> Bool {
+        guard !lead.isEmpty else { return true }
+        defer { lead = [] }
+        return toTunnel.lead(with: lead, resources)
+    }
+
     /// Runs the flow to the tunnel while the answer is still awaited: the host need not wait to send.
     func sendAhead(_ loop: RelayLoop) -> RelayFlow.Turn {
+        guard placeLead(loop.resources) else { return .sourceFailed }
         var pass = RelayFlow.Pass(resources: loop.resources, isLast: false)
         let turn = toTunnel.run(from: &local, to: &tunnel, &pass, after: &outbox, moved: &movedToTunnel)
         count()
         return turn
     }
 
-    /// Brings what moved since the last call into the listener's counters.
+    /// Brings what moved since the last call into the target's counters.
     private func count() {
         let (forth, back) =
-            switch listener.role.tunnel {
+            switch target.role.tunnel {
             case .dialled: (movedToTunnel, movedFromTunnel)
             case .accepted: (movedFromTunnel, movedToTunnel)
             }
-        listener.tally.add(forth: forth &- countedForth, back: back &- countedBack)
+        target.tally.add(forth: forth &- countedForth, back: back &- countedBack)
         (countedForth, countedBack) = (forth, back)
     }
 }

@@ -40,6 +40,20 @@ final class RelayTally: Sendable {
 }
 
 extension RelayTally {
+    /// Notes a connection that begins.
+    func addActive() {
+        accepted.add(1, ordering: .relaxed)
+        active.add(1, ordering: .relaxed)
+    }
+
+    func removeActive() { active.subtract(1, ordering: .relaxed) }
+
+    /// Notes a client that was not admitted.
+    func addRefusal() {
+        accepted.add(1, ordering: .relaxed)
+        addFailure()
+    }
+
     func addFailure() { failed.add(1, ordering: .relaxed) }
 
     func add(forth: UInt64, back: UInt64) {

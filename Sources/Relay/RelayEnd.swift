@@ -99,6 +99,12 @@ struct RelayEnd: ~Copyable {
         fd = -1
     }
 
+    /// Closes this process's descriptor of a socket that another one has, too; nothing happens to the connection.
+    mutating func letGo() {
+        descriptor = nil
+        fd = -1
+    }
+
     mutating func note(_ events: UInt32) {
         if events & (EPOLLIN.rawValue | EPOLLRDHUP.rawValue | EPOLLHUP.rawValue | EPOLLERR.rawValue) != 0 {
             readable = true
@@ -184,6 +190,28 @@ struct RelayEnd: ~Copyable {
             bytes = bytes.dropFirst(count)
         }
         return nil
+    }
+
+    /// Says the last bytes and reads until the peer has closed: closing earlier, with its bytes unread, would reset the
+    /// connection and could take them with it. nil when the peer can't be told.
+    mutating func finish(
+        _ bytes: inout ArraySlice<UInt8>, _ scratch: UnsafeMutableRawBufferPointer
+    ) -> RelayConnection.Verdict? {
+        if !bytes.isEmpty {
+            switch say(&bytes) {
+            case nil: shutdownWriting()
+            case .failed: return nil
+            default: return .waiting
+            }
+        }
+        while readable {
+            switch receive(scratch) {
+            case .moved(let count) where count > 0: continue
+            case .wouldBlock: return .waiting
+            default: return .done
+            }
+        }
+        return .waiting
     }
 
     /// Bytes that can be read at once; 0 when that is unknown (ioctl FIONREAD).

@@ -7,6 +7,7 @@ internal import Synchronization
 /// both ways with half-closes and resets passed on. All calls are safe from any thread, and none waits but
 /// `shutdown`. An engine that goes away ends as with `shutdown`.
 package final class RelayEngine: Sendable {
+    private let options: RelayOptions
     private let inboxes: [LoopInbox]
     private let total = RelayTotal()
     private let listenersAdded = Atomic<Int>(0)
@@ -22,6 +23,7 @@ package final class RelayEngine: Sendable {
         _ = StreamSocket.firstEphemeralPort
         var inboxes: [LoopInbox] = []
         for _ in 0..<max(1, options.loops) { inboxes.append(try LoopInbox()) }
+        self.options = options
         self.inboxes = inboxes
         let (peers, total) = (inboxes, total)
         for (index, inbox) in inboxes.enumerated() {
@@ -54,6 +56,16 @@ package final class RelayEngine: Sendable {
         return listener
     }
 
+    /// Takes over a client's socket that another process has accepted; without room for it, it is reset.
+    ///
+    /// - Parameter target: one with an entrance; others are not asked here whether they admit it.
+    package func adopt(_ client: consuming OwnedDescriptor, as target: RelayTarget) {
+        let quietest = inboxes.min { $0.load.load(ordering: .relaxed) < $1.load.load(ordering: .relaxed) }
+        guard let quietest, total.hasRoom(options) else { return }
+        let fd = client.release()
+        if !quietest.post(.adopt(fd, target)) { _ = OwnedDescriptor(owning: fd) }
+    }
+
     /// Aborts, soon, the connections that were accepted before a CLOCK_MONOTONIC time in nanoseconds, those of
     /// listeners that are closed by now too.
     package func resetConnections(acceptedBefore time: UInt64) {
@@ -83,4 +95,11 @@ final class RelayTotal: Sendable {
     let listeners = Atomic<Int>(0)
     /// Clients that wait for their servers.
     let held = Atomic<Int>(0)
+
+    /// Whether one more connection fits into the bound on descriptors.
+    func hasRoom(_ options: RelayOptions) -> Bool {
+        let pipes = 2 * options.pipesPerLoop * options.loops
+        let connections = connections.load(ordering: .relaxed)
+        return 2 * (connections + 1) + listeners.load(ordering: .relaxed) + pipes <= options.maxDescriptors
+    }
 }

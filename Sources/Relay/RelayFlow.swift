@@ -73,6 +73,19 @@ struct RelayFlow {
     /// Starts with bytes that came together with the handshake.
     mutating func take(over leftover: RelayBuffer) { carrier = .buffer(leftover) }
 
+    /// Starts with bytes that were taken from the source before; how the sink is spoken to is settled by now. False where
+    /// there is no memory for them.
+    mutating func lead(with bytes: [UInt8], _ resources: RelayResources) -> Bool {
+        let header = writer == nil ? 0 : RelayRecord.headerSize
+        guard let buffer = resources.buffers.spill(header + bytes.count) else { return false }
+        if header > 0 { RelayRecord.writeHeader(bytes.count, to: buffer.memory) }
+        UnsafeMutableRawBufferPointer(rebasing: buffer.memory[header...]).copyBytes(from: bytes)
+        buffer.fill(header + bytes.count)
+        headerInCarrier = UInt8(header)
+        carrier = .buffer(buffer)
+        return true
+    }
+
     /// Gives the pipe or buffer back; the bytes in it are lost.
     mutating func discard(_ resources: RelayResources) {
         switch carrier {

@@ -10,8 +10,8 @@ internal import Synchronization
 package final class RelayListener: Sendable {
     /// The bound address; a port that was given as 0 is the kernel's choice here.
     package let address: SocketAddress
-    let role: RelayRole
-    let tally = RelayTally()
+    /// What its connections are relayed to.
+    package let target: RelayTarget
     private let inbox: LoopInbox
     private let total: RelayTotal
     private let socket: Mutex<Socket>
@@ -36,20 +36,24 @@ package final class RelayListener: Sendable {
     ) throws(SystemError) {
         let fd = descriptor.rawValue
         address = try StreamSocket.localAddress(fd)
-        self.role = role
+        target = RelayTarget(role: role, transport: Transport(address))
         self.inbox = inbox
         self.total = total
         if case .tcp = address {
             // Accepted sockets inherit these: calls here instead of for each connection.
             try StreamSocket.setOption(fd, Int32(IPPROTO_TCP), TCP_NODELAY, Int32(1), "TCP_NODELAY")
             if role.tunnel == .dialled { StreamSocket.resetUnlessEnded(fd) }
+            if !role.acceptsSilent {
+                try StreamSocket.setOption(
+                    fd, Int32(IPPROTO_TCP), TCP_DEFER_ACCEPT, Int32(1), "TCP_DEFER_ACCEPT")
+            }
         }
         socket = Mutex(Socket(descriptor: consume descriptor))
         total.listeners.add(1, ordering: .relaxed)
     }
 
     /// What went through it so far; stays readable after `close`.
-    package var counters: RelayCounters { tally.counters }
+    package var counters: RelayCounters { target.counters }
 
     /// Stops listening: new connects are refused once this returns. Live connections go on, and so do those that wait to
     /// be accepted.
@@ -79,7 +83,7 @@ package final class RelayListener: Sendable {
     /// Hands a connection that was accepted outside of the loop to it; an engine that has ended resets it.
     private func adopt(_ descriptor: consuming OwnedDescriptor) {
         let fd = descriptor.release()
-        if !inbox.post(.adopt(fd, self)) { _ = OwnedDescriptor(owning: fd) }
+        if !inbox.post(.adopt(fd, target)) { _ = OwnedDescriptor(owning: fd) }
     }
 
     /// Lets the loop know of it; from then on it accepts.
@@ -121,9 +125,8 @@ package final class RelayListener: Sendable {
                 let result = clinux_accept(fd, nil, nil)
                 if result >= 0 {
                     let client = OwnedDescriptor(owning: result)
-                    if role.admitsClient?(result, address) ?? true { return .connection(client) }
-                    tally.accepted.add(1, ordering: .relaxed)
-                    tally.addFailure()
+                    if target.role.admitsClient?(result, address) ?? true { return .connection(client) }
+                    target.tally.addRefusal()
                     return .refused
                 }
                 let error = SystemError.current("accept4")

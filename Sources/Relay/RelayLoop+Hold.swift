@@ -24,7 +24,7 @@ extension RelayLoop {
     /// Keeps a connection until it may dial again.
     func hold(_ connection: RelayConnection) {
         // A dial from before the server was said to be back tells nothing.
-        let isOutdated = connection.listener.role.hold?.turn != connection.wait.dialTurn
+        let isOutdated = connection.target.role.hold?.turn != connection.wait.dialTurn
         held.add(connection.token, tryAt: isOutdated ? now : time(after: options.heldRetry))
     }
 
@@ -37,7 +37,7 @@ extension RelayLoop {
         var hasDialled: Set<ObjectIdentifier> = []
         for token in held.take() {
             guard let connection = connections[token], case .held = connection.stage,
-                let hold = connection.listener.role.hold
+                let hold = connection.target.role.hold
             else { continue }
             if hold.isOver || connection.wait.until <= now {
                 connection.end()

@@ -31,7 +31,7 @@ final class RelayLoop {
     private var acceptsLeft = 0
     /// Connections were accepted in this turn, or in the one before.
     private var hasAccepted = (now: false, before: false)
-    /// Accepted tunnels that have shown nothing yet, oldest first; some of them have shown it, or ended, since.
+    /// Accepted tunnels and arriving clients that have shown nothing yet, oldest first; some of them have shown it, or ended, since.
     private var silent: [EventToken] = []
     private var silentCount = 0
     var held = HeldClients()
@@ -87,7 +87,7 @@ final class RelayLoop {
         // EAGAIN: a unix socket's backlog is full (connect(2)).
         guard error.code == EAGAIN || error.isExhaustion else { return false }
         connection.isRetrying = true
-        connection.listener.tally.putOff.add(1, ordering: .relaxed)
+        connection.target.tally.putOff.add(1, ordering: .relaxed)
         retrying.append(connection.token)
         retryAt = min(retryAt, now &+ options.retryInterval.wholeNanoseconds)
         return true
@@ -99,7 +99,10 @@ final class RelayLoop {
         patientUntil = min(patientUntil, now &+ options.patience.wholeNanoseconds)
     }
 
-    /// Takes a connection whose peer has shown that it may speak off the list of those that have not.
+    /// Has the kernel report nothing more of a socket that somebody else has, too.
+    func forget(_ end: borrowing RelayEnd) { if end.watched != 0 { inbox.ignore(end.fd) } }
+
+    /// Takes a connection whose peer has shown that it may speak, or where it wants to go, off the list of those that have not.
     func admit(_ connection: RelayConnection) {
         connection.isSilent = false
         silentCount -= 1
@@ -122,7 +125,7 @@ final class RelayLoop {
 
     private func obey(_ command: LoopInbox.Command) {
         switch command {
-        case .adopt(let fd, let listener): begin(OwnedDescriptor(owning: fd), listener)
+        case .adopt(let fd, let target): begin(OwnedDescriptor(owning: fd), target)
         case .reset(let time):
             // Those that are held have no tunnel to a former agent.
             for connection in connections.all where connection.acceptedAt < time && !connection.wait.isHeld {
@@ -195,14 +198,14 @@ final class RelayLoop {
             case .connection(let descriptor):
                 acceptsLeft -= 1
                 hasAccepted.now = true
-                give(descriptor, listener)
+                give(descriptor, listener.target)
             }
         }
     }
 
     /// Hands a new connection to a loop without bulk, and among equals to the one with the fewest connections. This one
     /// wins ties: it is awake.
-    private func give(_ descriptor: consuming OwnedDescriptor, _ listener: RelayListener) {
+    private func give(_ descriptor: consuming OwnedDescriptor, _ target: RelayTarget) {
         func isBusy(_ inbox: LoopInbox) -> Bool {
             inbox.lastBulk.load(ordering: .relaxed) &+ options.bulkMemory.wholeNanoseconds > now
         }
@@ -212,34 +215,35 @@ final class RelayLoop {
             let isBetter = candidate.isBusy == best.isBusy ? candidate.load < best.load : best.isBusy
             if isBetter { best = candidate }
         }
-        guard best.inbox !== inbox else { return begin(descriptor, listener) }
+        guard best.inbox !== inbox else { return begin(descriptor, target) }
         let fd = descriptor.release()
         // Where that loop is ending, so will this one.
-        if !best.inbox.post(.adopt(fd, listener)) { _ = OwnedDescriptor(owning: fd) }
+        if !best.inbox.post(.adopt(fd, target)) { _ = OwnedDescriptor(owning: fd) }
     }
 
     /// Whether one more connection fits into the bound on descriptors.
     private var hasRoom: Bool {
-        let connections = total.connections.load(ordering: .relaxed)
-        let others = total.listeners.load(ordering: .relaxed) + 2 * options.pipesPerLoop * options.loops
-        return 2 * (connections + 1) + others <= options.maxDescriptors
+        total.hasRoom(options)
     }
 
-    private func begin(_ descriptor: consuming OwnedDescriptor, _ listener: RelayListener) {
+    private func begin(_ descriptor: consuming OwnedDescriptor, _ target: RelayTarget) {
         total.connections.add(1, ordering: .relaxed)
-        listener.tally.accepted.add(1, ordering: .relaxed)
-        listener.tally.active.add(1, ordering: .relaxed)
+        target.tally.addActive()
         inbox.load.add(1, ordering: .relaxed)
-        let (now, transport, fd) = (now, Transport(listener.address), descriptor.rawValue)
+        let (now, transport, fd) = (now, target.transport, descriptor.rawValue)
         let connection = connections.add {
-            RelayConnection(listener: listener, token: $0, acceptedAt: now, accepted: fd)
+            RelayConnection(target: target, token: $0, acceptedAt: now, accepted: fd)
         }
-        switch listener.role.tunnel {
+        switch target.role.tunnel {
+        case .dialled where target.role.entrance != nil:
+            connection.local.open(descriptor, transport, accepted: true)
+            noteSilent(connection)
+            arm(connection, after: options.silenceTimeout)
         case .dialled:
             connection.local.open(descriptor, transport, accepted: true)
             arm(connection, after: options.handshakeTimeout)
         case .accepted:
-            let isAllowed = listener.role.admits(peerOf: descriptor.rawValue, transport)
+            let isAllowed = target.role.admits(peerOf: descriptor.rawValue, transport)
             connection.tunnel.open(descriptor, transport, accepted: true)
             guard isAllowed else {
                 connection.end()
@@ -251,7 +255,7 @@ final class RelayLoop {
         advance(connection)
     }
 
-    /// Bounds the accepted tunnels that have shown nothing yet: a flood of them closes its own.
+    /// Bounds the accepted sockets that have shown nothing yet: a flood of them closes its own.
     private func noteSilent(_ connection: RelayConnection) {
         connection.isSilent = true
         silentCount += 1
@@ -272,7 +276,7 @@ final class RelayLoop {
         connections.remove(connection)
         inbox.load.subtract(1, ordering: .relaxed)
         total.connections.subtract(1, ordering: .relaxed)
-        connection.listener.tally.active.subtract(1, ordering: .relaxed)
+        connection.target.tally.removeActive()
     }
 
     // MARK: Time

@@ -51,9 +51,9 @@ final class RelayNegotiation {
             connection.outbox += saying
             connection.beginRelaying(loop, atOnce: atOnce)
         case .refuse(let bytes):
-            connection.listener.tally.addFailure()
+            connection.target.tally.addFailure()
             connection.outbox += bytes
-            connection.stage = .refusing
+            connection.stage = .refusing(toClient: false)
         case .away: return connection.hold(loop) ?? connection.fail()
         case .fail: return connection.fail()
         }
@@ -63,7 +63,7 @@ final class RelayNegotiation {
     private func dial(
         _ address: SocketAddress, _ connection: RelayConnection, _ loop: RelayLoop
     ) -> RelayConnection.Verdict? {
-        let isAccepted = connection.listener.role.tunnel == .accepted
+        let isAccepted = connection.target.role.tunnel == .accepted
         let progress =
             isAccepted
             ? Self.connect(&connection.local, to: address) : Self.connect(&connection.tunnel, to: address)

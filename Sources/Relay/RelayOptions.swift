@@ -23,9 +23,10 @@ package struct RelayOptions: Sendable {
     package var turnBytes = 256 << 10
     /// From accept to the first relayed byte.
     package var handshakeTimeout = Duration.seconds(10)
-    /// For an accepted tunnel to show that its peer may speak; what it shows is a few bytes that are sent at once.
+    /// For an accepted tunnel to show that its peer may speak, and for a client to say where it wants to go; both are a few
+    /// bytes that are sent at once.
     package var silenceTimeout = Duration.seconds(2)
-    /// Accepted tunnels per loop that have not shown it yet; above that the oldest of them is closed.
+    /// Such tunnels and clients per loop that have not done so yet; above that the oldest of them is closed.
     package var maxSilent = 64
     /// How long a connection of which one direction has ended may stay without a byte in the other.
     package var halfClosedTimeout = Duration.seconds(3600)

@@ -23,6 +23,19 @@ package struct RelayRole: Sendable {
     /// has been read can't be put back.
     package var hold: RelayHold?
 
+    /// Lets the first bytes of a client say what it is relayed to; nil relays all to one place, by `handshake`.
+    package var entrance: RelayEntrance?
+
+    /// Whether a TCP client is accepted before it has said anything. Where that is not awaited, the kernel wakes nobody for
+    /// one that is silent, for a second (TCP_DEFER_ACCEPT, tcp(7)).
+    package var acceptsSilent = true
+
+    /// A role of clients that are relayed to other targets by their first bytes.
+    package init(entrance: RelayEntrance) {
+        self.init(tunnel: .dialled) { NoHandshake() }
+        self.entrance = entrance
+    }
+
     package init(
         tunnel: Tunnel, admitsVsockPeer: @escaping @Sendable (_ cid: UInt32) -> Bool = { _ in true },
         handshake: @escaping @Sendable () -> any RelayHandshake
@@ -38,4 +51,9 @@ package struct RelayRole: Sendable {
         guard case .vsock(let cid, _)? = try? StreamSocket.peerAddress(fd) else { return false }
         return admitsVsockPeer(cid)
     }
+}
+
+/// Of a role whose clients go elsewhere.
+private struct NoHandshake: RelayHandshake {
+    mutating func next(_ event: HandshakeEvent) -> HandshakeStep { .fail }
 }
