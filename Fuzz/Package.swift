@@ -32,6 +32,7 @@ let package = Package(
         .target(name: "Relay", dependencies: ["CLinux", "Linux"], swiftSettings: rules),
         .target(
             name: "AgentChannel", dependencies: ["CLinux", "Linux", "Ports", "Relay"], swiftSettings: rules),
+        .target(name: "Names", dependencies: ["Linux"], swiftSettings: rules),
         .target(name: "ClientOwner", dependencies: ["Linux"], swiftSettings: rules),
         .target(name: "RumConfig", dependencies: ["Linux", "Ports"], swiftSettings: rules),
         .target(
@@ -57,7 +58,7 @@ let package = Package(
             dependencies: [
                 "AgentAPI", "AgentChannel", "CFuzzer", "ClientOwner", "Control", "Linux", "ListenWatch",
                 "Machine",
-                "Ports",
+                "Names", "Ports",
                 "ProcNet", "Relay", "RumConfig", "SockDiag",
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],

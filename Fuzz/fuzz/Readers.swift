@@ -2,6 +2,7 @@ import AgentAPI
 import AgentChannel
 import ClientOwner
 import Linux
+import Names
 import Ports
 import ProcNet
 import RumConfig
@@ -19,8 +20,8 @@ enum Readers {
     typealias Reader = @Sendable (UnsafeRawBufferPointer) -> Void
 
     static let all: [String: Reader] = [
-        "config": config, "control": control, "handshake": handshake, "hybrid": hybrid, "owner": owner,
-        "ping": ping,
+        "config": config, "control": control, "handshake": handshake, "hybrid": hybrid, "opening": opening,
+        "owner": owner, "ping": ping,
         "procnet": procnet,
         "qcow2": qcow2, "records": records, "sockdiag": sockdiag, "table": table, "trace": trace,
     ]
@@ -74,6 +75,31 @@ enum Readers {
             while let line = buffer.next() { found.append(line) }
         }
         return found
+    }
+
+    /// The first bytes of a client of the router: what is said of a part of them stands, unless it was too little to tell.
+    private static func opening(_ bytes: UnsafeRawBufferPointer) {
+        let all = Array(bytes.prefix(16 << 10))
+        for hasSettings in [false, true] {
+            func read(_ count: Int) -> ClientOpening {
+                ClientOpening(Array(all[..<count]), hasSettings: hasSettings) { block in
+                    String(decoding: block, as: UTF8.self)
+                }
+            }
+            let whole = read(all.count)
+            if case .request(let request) = whole {
+                _ = request.host.flatMap(LocalName.init)
+                expect(
+                    request.acknowledgement.map { $0.upperBound <= all.count } ?? true,
+                    "a place beyond the end")
+            }
+            for count in [all.count / 2, all.count - 1] where count > 0 {
+                switch read(count) {
+                case .incomplete, .wantsSettings: break
+                case let part: expect(part == whole, "more bytes change what was said")
+                }
+            }
+        }
     }
 
     /// /proc/net/tcp: in one piece, and in pieces of the size that the first byte says.
