@@ -60,6 +60,7 @@ let package = Package(
         .target(
             name: "GuestForward", dependencies: ["AgentChannel", "Linux", "Ports", "Relay", "SockDiag"],
             swiftSettings: rules),
+        .target(name: "Names", dependencies: ["Linux"], swiftSettings: rules),
         .target(name: "PortForward", dependencies: ["Linux", "Ports"], swiftSettings: rules),
         .target(name: "ClientOwner", dependencies: ["Linux"], swiftSettings: rules),
         .target(
@@ -68,6 +69,14 @@ let package = Package(
                 "AgentAPI", "AgentChannel", "AgentSession", "ClientOwner", "Linux", "PortForward", "Ports",
                 "ProcNet",
                 "Relay",
+            ], swiftSettings: rules),
+
+        .target(
+            name: "Router",
+            dependencies: [
+                "CLinux", "HostForward", "Linux", "Names", "PortForward", "Ports", "Relay",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHPACK", package: "swift-nio-http2"),
             ], swiftSettings: rules),
 
         // The control path: gRPC, its service in the guest, its session on the host.
@@ -119,7 +128,7 @@ let package = Package(
             name: "rum",
             dependencies: [
                 "AgentAPI", "AgentChannel", "AgentSession", "CLinux", "CommandMain", "Control", "HostForward",
-                "Linux", "Machine", "PortForward", "Ports", "Relay", "RumConfig",
+                "Linux", "Machine", "Names", "PortForward", "Ports", "Relay", "Router", "RumConfig",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "GRPCCore", package: "grpc-swift-2"),
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
@@ -201,6 +210,15 @@ let package = Package(
             dependencies: [
                 "AgentChannel", "ClientOwner", "HostForward", "Linux", "LiveKernel", "PortForward", "Ports",
                 "ProcNet", "Relay", "TestSupport",
+            ],
+            swiftSettings: rules),
+        .testTarget(
+            name: "NamesTests", dependencies: ["Linux", "Names", "TestSupport"], swiftSettings: rules),
+        .testTarget(
+            name: "RouterTests",
+            dependencies: [
+                "AgentChannel", "HostForward", "Linux", "Names", "PortForward", "Ports", "Relay", "Router",
+                "TestSupport",
             ],
             swiftSettings: rules),
         .testTarget(

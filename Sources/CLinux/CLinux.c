@@ -38,6 +38,40 @@ int clinux_peer_user(int fd, uid_t *user) {
     return 0;
 }
 
+union descriptor_message {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+ssize_t clinux_send_descriptor(int fd, unsigned char byte, int passed) {
+    union descriptor_message control = {0};
+    struct iovec data = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = CMSG_LEN(sizeof(int))};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &passed, sizeof passed);
+    return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+ssize_t clinux_receive_descriptor(int fd, unsigned char *byte, int *passed) {
+    union descriptor_message control = {0};
+    struct iovec data = {.iov_base = byte, .iov_len = 1};
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = CMSG_LEN(sizeof(int))};
+    *passed = -1;
+    // CMSG_LEN, not CMSG_SPACE: there is no room for a second one, which the kernel then closes.
+    ssize_t count = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+    if (count <= 0) return count;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS
+        && header->cmsg_len == CMSG_LEN(sizeof(int)))
+        memcpy(passed, CMSG_DATA(header), sizeof *passed);
+    return count;
+}
+
 int clinux_readable_bytes(int fd) {
     int count = 0;
     return ioctl(fd, FIONREAD, &count) < 0 ? -1 : count;

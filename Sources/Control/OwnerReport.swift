@@ -24,6 +24,8 @@ package struct OwnerReport: Codable, Hashable, Sendable {
         package var connections: UInt64
         package var active: UInt64
         package var bytes: UInt64
+        /// Where it is reached by name; nil while names lead nowhere.
+        package var url: String?
 
         package init(kind: String, bind: String, hostPort: UInt16, guestPort: UInt16, state: String) {
             self.kind = kind
@@ -37,7 +39,7 @@ package struct OwnerReport: Codable, Hashable, Sendable {
         }
 
         enum CodingKeys: String, CodingKey {
-            case kind, bind, process, pid, label, state, reason, connections, active, bytes
+            case kind, bind, process, pid, label, state, reason, connections, active, bytes, url
             case ruleLine = "rule_line"
             case onConflict = "on_conflict"
             case hostPort = "host_port"
@@ -65,6 +67,7 @@ package struct OwnerReport: Codable, Hashable, Sendable {
             try container.encode(connections, forKey: .connections)
             try container.encode(active, forKey: .active)
             try container.encode(bytes, forKey: .bytes)
+            try container.encode(url, forKey: .url)
         }
     }
 
@@ -81,6 +84,8 @@ package struct OwnerReport: Codable, Hashable, Sendable {
     package var agent: String?
     /// `min-max`; nil when no port is forwarded by itself.
     package var autoRange: String?
+    /// Where the machine's page is that lists what is reached by name; nil while names lead nowhere.
+    package var url: String?
     package var forwards: [Forward]
 
     package init(pid: Int32, isBackground: Bool, rum: String, forwards: [Forward]) {
@@ -91,7 +96,7 @@ package struct OwnerReport: Codable, Hashable, Sendable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case pid, rum, delivery, agent, forwards
+        case pid, rum, delivery, agent, forwards, url
         case isBackground = "background"
         case agentProblem = "agent_problem"
         case autoRange = "auto_range"

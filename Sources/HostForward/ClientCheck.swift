@@ -51,7 +51,28 @@ final class ClientCheck: Sendable {
     func check(for forward: WantedForward.Key) throws(BindFailure) -> Check? {
         let loopback = forward.bind.addresses.filter(\.isLoopback)
         guard forward.allow == .me, let address = loopback.first else { return nil }
-        let opened: Result<OwnerLookup, SystemError> = lookup.withLock { lookup in
+        switch openLookup() {
+        case .success(let lookup): return { self.admits($0, at: $1, to: forward, lookup) }
+        case .failure(let error):
+            let operation =
+                "this kernel does not tell whose a client is, so allow = \"me\" can't be kept (\(error.operation))"
+            throw BindFailure(
+                address: HostAddress(address: address, port: forward.hostPort),
+                error: SystemError(code: error.code, operation: operation))
+        }
+    }
+
+    /// Whether a client on a loopback address is one that forwards with `allow = "me"` let in; nobody is told if not.
+    func isMine(_ client: Int32, at server: SocketAddress) -> Bool {
+        guard case .success(let lookup) = openLookup(),
+            let owner = try? lookup.owner(of: StreamSocket.peerAddress(client), connectedTo: server),
+            case .user(let user) = owner
+        else { return false }
+        return users.contains(user)
+    }
+
+    private func openLookup() -> Result<OwnerLookup, SystemError> {
+        lookup.withLock { lookup in
             if let lookup { return .success(lookup) }
             do throws(SystemError) {
                 let new = try OwnerLookup()
@@ -60,15 +81,6 @@ final class ClientCheck: Sendable {
             } catch {
                 return .failure(error)
             }
-        }
-        switch opened {
-        case .success(let lookup): return { self.admits($0, at: $1, to: forward, lookup) }
-        case .failure(let error):
-            let operation =
-                "this kernel does not tell whose a client is, so allow = \"me\" can't be kept (\(error.operation))"
-            throw BindFailure(
-                address: HostAddress(address: address, port: forward.hostPort),
-                error: SystemError(code: error.code, operation: operation))
         }
     }
 

@@ -9,6 +9,8 @@ internal import Synchronization
 /// Forwards the ports of one guest: follows its agent's tables and keeps the host's open ports in step with them.
 package final class ForwardSession: Sendable {
     private let reconciler: ForwardReconciler
+    /// The ways to the guest's ports, for clients that come by name.
+    package let routes: ForwardRoutes
     private let follower: AgentFollower
     private let target: ForwardTarget
     /// Whether tables come; else the agent is only watched.
@@ -33,6 +35,7 @@ package final class ForwardSession: Sendable {
                     name: .refused, forward: key, reason: reason,
                     timeMicroseconds: ForwardClock.system.wallMicroseconds()))
         }
+        routes = binder.routes
         reconciler = ForwardReconciler(policy: policy, binder: binder, clock: .system, emit: emit)
         followsPorts = policy.autoPorts != nil
         follower = AgentFollower(

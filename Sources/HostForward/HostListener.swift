@@ -1,37 +1,32 @@
 internal import Linux
-internal import PortForward
+package import PortForward
 internal import Ports
-internal import Relay
+package import Relay
 
 /// A host port whose connections go to a port of the guest; several sockets where it is bound to several addresses.
-final class HostListener: BoundForward {
+package final class HostListener: BoundForward {
     private let listeners: [RelayListener]
     private let port: PortNumber
-    private let recent: RecentPorts
+    private let recent: RecentPorts?
     private let engine: RelayEngine
     private let hold: RelayHold?
 
     /// Binds all addresses of `forward` or none; an address of a family that the host lacks is left out as
     /// long as another remains.
     ///
-    /// - Parameters:
-    ///   - recent: remembers the ports that were closed.
-    ///   - clients: decides who may connect.
-    init(
-        _ forward: WantedForward.Key, to agent: ForwardTarget, engine: RelayEngine, recent: RecentPorts,
-        clients: ClientCheck
+    /// - Parameter role: what is done with its clients.
+    package convenience init(
+        _ forward: WantedForward.Key, role: RelayRole, engine: RelayEngine
     ) throws(BindFailure) {
-        let hold = forward.settings.hold.map { RelayHold(time: $0) }
-        var role = RelayRole(tunnel: .dialled) { agent.handshake(for: forward.guestPort, waits: hold != nil) }
-        if forward.settings.proxyProtocol {
-            role.handshake = { client in
-                agent.handshake(
-                    for: forward.guestPort, waits: hold != nil, greeting: ProxyHeader(ofClient: client).bytes)
-            }
-        }
-        role.hold = hold
-        role.admitsClient = try clients.check(for: forward)
-        let sockets = try Self.listeningSockets(forward, wasOurs: recent.contains(forward.hostPort))
+        try self.init(forward, role: role, engine: engine, recent: nil)
+    }
+
+    /// - Parameter recent: remembers the ports that were closed.
+    init(
+        _ forward: WantedForward.Key, role: RelayRole, engine: RelayEngine, recent: RecentPorts?
+    ) throws(BindFailure) {
+        let sockets = try Self.listeningSockets(
+            forward, wasOurs: recent?.contains(forward.hostPort) ?? false)
         var listeners: [RelayListener] = []
         for (address, socket) in sockets {
             do throws(SystemError) {
@@ -44,9 +39,12 @@ final class HostListener: BoundForward {
         self.listeners = listeners
         self.recent = recent
         self.engine = engine
-        self.hold = hold
+        hold = role.hold
         port = forward.hostPort
     }
+
+    /// What its clients are relayed to; nil where it has no address.
+    var target: RelayTarget? { listeners.first?.target }
 
     /// All of them are bound before the first one listens: while another address is taken, this one refuses clients as
     /// it did before.
@@ -76,18 +74,18 @@ final class HostListener: BoundForward {
         return sockets
     }
 
-    func close() {
+    package func close() {
         hold?.end()
         for listener in listeners { listener.close() }
-        recent.note(port)
+        recent?.note(port)
         retryHeld()
     }
 
-    func retryHeld() {
+    package func retryHeld() {
         if let hold { engine.retry(hold) }
     }
 
-    var counters: ForwardCounters {
+    package var counters: ForwardCounters {
         listeners.reduce(into: ForwardCounters()) { sum, listener in
             let counters = listener.counters
             sum.accepted += counters.accepted

@@ -1,17 +1,18 @@
 internal import Linux
-internal import PortForward
+package import PortForward
 internal import Ports
 internal import ProcNet
 
 /// Finds out which processes hold host ports, from /proc: the socket's inode, then the descriptors of every process
 /// that this user may look into.
-struct PortHolderScan: Sendable {
+package struct PortHolderScan: Sendable {
     let root: String
 
-    init(root: String = "/proc") { self.root = root }
+    /// - Parameter root: where proc(5) is mounted.
+    package init(root: String = "/proc") { self.root = root }
 
     /// Takes tens of milliseconds on a host with many processes, on a thread of its own.
-    func holders(of addresses: [HostAddress]) async -> [HostAddress: PortHolder] {
+    package func holders(of addresses: [HostAddress]) async -> [HostAddress: PortHolder] {
         await withCheckedContinuation { continuation in
             do {
                 try DedicatedThread.start(name: "port-holders") {

@@ -8,6 +8,8 @@ package struct RelayBinder: ForwardBinder {
     private let agent: ForwardTarget
     private let recent = RecentPorts()
     private let clients: ClientCheck
+    /// The ways to the guest's ports, for clients that come by name.
+    package let routes: ForwardRoutes
 
     /// - Parameters:
     ///   - engine: moves the bytes; it is not shut down here.
@@ -19,12 +21,37 @@ package struct RelayBinder: ForwardBinder {
     ) {
         self.engine = engine
         self.agent = agent
-        clients = ClientCheck(refused: refused)
+        let clients = ClientCheck(refused: refused)
+        self.clients = clients
+        routes = ForwardRoutes(isMine: clients.isMine) { forward in
+            (try? Self.role(of: forward, agent, clients)).map { RelayTarget(role: $0) }
+        }
     }
 
     package func bind(_ forward: WantedForward.Key) throws(BindFailure) -> any BoundForward {
-        try HostListener(forward, to: agent, engine: engine, recent: recent, clients: clients)
+        let role = try Self.role(of: forward, agent, clients)
+        let listener = try HostListener(forward, role: role, engine: engine, recent: recent)
+        routes.opened(forward, listener.target)
+        return listener
     }
+
+    private static func role(
+        of forward: WantedForward.Key, _ agent: ForwardTarget, _ clients: ClientCheck
+    ) throws(BindFailure) -> RelayRole {
+        let hold = forward.settings.hold.map { RelayHold(time: $0) }
+        var role = RelayRole(tunnel: .dialled) { agent.handshake(for: forward.guestPort, waits: hold != nil) }
+        if forward.settings.proxyProtocol {
+            role.handshake = { client in
+                agent.handshake(
+                    for: forward.guestPort, waits: hold != nil, greeting: ProxyHeader(ofClient: client).bytes)
+            }
+        }
+        role.hold = hold
+        role.admitsClient = try clients.check(for: forward)
+        return role
+    }
+
+    package func note(wanted forwards: [WantedForward]) { routes.update(forwards) }
 
     package func resetConnections(acceptedBefore time: UInt64) {
         engine.resetConnections(acceptedBefore: time)

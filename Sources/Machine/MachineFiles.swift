@@ -39,6 +39,15 @@ package struct MachineFiles: Hashable, Sendable {
         cache = folder("RUM_CACHE", "XDG_CACHE_HOME", "/.cache", ofRoot: "/var/cache/rum")
     }
 
+    /// The folder that all machines of this user share, made if there is none; only the user may change it.
+    package static func sharedFolder(environment: [String: String]) throws(MachineError) -> String {
+        let machines = directory(of: MachineFiles(machine: "", environment: environment).directory)
+        let shared = directory(of: machines)
+        try makeDirectory(shared, mode: 0o711)
+        try checkOwner(of: shared)
+        return shared
+    }
+
     package var token: String { directory + "/token" }
     package var consoleLog: String { directory + "/console.log" }
     /// The consoles of the runs before, the newest first.
@@ -201,18 +210,20 @@ extension MachineFiles {
     /// it is. What is in there is trusted: the record says which libvirt to ask, and a URI of libvirt can name a program.
     func checkOwner() throws(MachineError) {
         let machines = Self.directory(of: directory)
-        for path in [Self.directory(of: machines), machines] {
-            // A link's owner could turn it.
-            let (link, target) = (try Self.status(path), try Self.status(path, follows: true))
-            // In a sticky folder such as /tmp others can't touch what is mine (inode(7)).
-            let isOpen = target.st_mode & (S_IWOTH | S_ISVTX) == S_IWOTH
-            guard [link.st_uid, target.st_uid].allSatisfy({ $0 == 0 || $0 == geteuid() }), !isOpen else {
-                throw Self.foreign(path)
-            }
-        }
+        for path in [Self.directory(of: machines), machines] { try Self.checkOwner(of: path) }
         let own = try Self.status(directory)
         guard own.st_mode & S_IFMT == S_IFDIR, own.st_uid == geteuid(), own.st_mode & 0o022 == 0 else {
             throw Self.foreign(directory)
+        }
+    }
+
+    private static func checkOwner(of path: String) throws(MachineError) {
+        // A link's owner could turn it.
+        let (link, target) = (try status(path), try status(path, follows: true))
+        // In a sticky folder such as /tmp others can't touch what is mine (inode(7)).
+        let isOpen = target.st_mode & (S_IWOTH | S_ISVTX) == S_IWOTH
+        guard [link.st_uid, target.st_uid].allSatisfy({ $0 == 0 || $0 == geteuid() }), !isOpen else {
+            throw foreign(path)
         }
     }
 

@@ -6,12 +6,19 @@ package protocol ForwardBinder: Sendable {
     /// Binds and listens; once it returns, clients can connect. Must not wait.
     func bind(_ forward: WantedForward.Key) throws(BindFailure) -> any BoundForward
 
+    /// These forwards there should be from now on, whether they could be opened or not. Must not wait.
+    func note(wanted forwards: [WantedForward])
+
     /// Aborts the connections that were accepted before a CLOCK_MONOTONIC time in nanoseconds, also those of
     /// forwards that are closed by now.
     func resetConnections(acceptedBefore time: UInt64)
 
     /// Who holds the addresses that could not be bound. May take long; called outside of everything else.
     func holders(of addresses: [HostAddress]) async -> [HostAddress: PortHolder]
+}
+
+extension ForwardBinder {
+    package func note(wanted forwards: [WantedForward]) {}
 }
 
 /// An open host port; it is closed by `close` alone.

@@ -133,6 +133,7 @@ package actor ForwardReconciler {
     package func stop() {
         isStopped = true
         (wanted, unsettled) = ([:], [])
+        binder.note(wanted: [])
         for entry in sortedEntries { close(entry, blockedReason: "forwarding has ended") }
     }
 
@@ -262,6 +263,7 @@ package actor ForwardReconciler {
             }
         }
         changes.forget(at: now)
+        binder.note(wanted: list)
         if !unsettled.isEmpty { timeChanges.continuation.yield() }
     }
 
@@ -376,6 +378,7 @@ package actor ForwardReconciler {
         for entry in sortedEntries where entry.wanted.key.kind == .auto {
             close(entry, reason: "the agent is lost", blockedReason: "the agent is lost")
         }
+        binder.note(wanted: policy.wanted(in: nil))
     }
 
     /// A listener older than the connection tells nothing of how fast this side is.

@@ -1,6 +1,6 @@
 /// The rules for a machine's name, and how it is derived from the file's.
 package enum MachineName {
-    static let rule = "1 to 40 letters, digits, '-', '_' and '.', the first a letter or digit"
+    package static let rule = "1 to 40 letters, digits, '-', '_' and '.', the first a letter or digit"
 
     package static func isValid(_ name: String) -> Bool {
         guard let first = name.utf8.first, name.utf8.count <= ConfigLimits.machineName, isAlphanumeric(first)

@@ -7,6 +7,7 @@ import Linux
 import PortForward
 import Ports
 import Relay
+import Router
 import RumConfig
 
 struct ForwardCommand: AsyncParsableCommand {
@@ -55,6 +56,12 @@ struct ForwardCommand: AsyncParsableCommand {
     @Flag(help: "Tell programs behind --auto the client's address by the PROXY protocol, version 2.")
     var proxyProtocol = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Let clients come by name too, as to a machine: http://PORT.NAME.localhost:7000/.",
+            valueName: "name"))
+    var name: String?
+
     @Flag(help: "Ask for the ports each second even where the agent offers a stream.")
     var poll = false
 
@@ -79,6 +86,9 @@ struct ForwardCommand: AsyncParsableCommand {
         }
         if let max, !(1...AutoPorts.mostAllowed).contains(max) {
             throw ValidationError("--max: expected a number from 1 to \(AutoPorts.mostAllowed), not \(max)")
+        }
+        if let name, !MachineName.isValid(name) {
+            throw ValidationError("--name: expected \(MachineName.rule), not \"\(name)\"")
         }
         if case .tcp = agent, tokenFile == nil {
             throw ValidationError("an agent reached over tcp asks for a token: give --token-file")
@@ -115,8 +125,21 @@ struct ForwardCommand: AsyncParsableCommand {
         let engine = try RelayEngine.forHost(output)
         let session = ForwardSession(
             agent: agent, token: token, policy: policy, alwaysPoll: poll, engine: engine, emit: output.print)
+        let names = try name.map {
+            try NameRouter.make(for: $0, session, engine) { StandardError.line("rum: \($0)") }
+        }
         try await Foreground.run(until: signals) {
-            try await output.retelling(session) { try await session.run(waiting: tell) }
+            guard let names else {
+                return try await output.retelling(session) { try await session.run(waiting: tell) }
+            }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    try await output.retelling(session) { try await session.run(waiting: tell) }
+                }
+                group.addTask { await names.run() }
+                defer { group.cancelAll() }
+                try await group.next()
+            }
         }
     }
 

@@ -46,10 +46,12 @@ struct ListCommand: AsyncParsableCommand {
         var directory: String
         /// The host ports that are open.
         var forwards: [String]
+        /// Where its page is, while its ports are reached by name.
+        var url: String?
         var problem: String?
 
         enum CodingKeys: String, CodingKey {
-            case name, state, address, config, directory, forwards, problem
+            case name, state, address, config, directory, forwards, url, problem
             case ownAddress = "own_address"
         }
 
@@ -58,7 +60,7 @@ struct ListCommand: AsyncParsableCommand {
                 name.padding(to: 20), state.padding(to: 9), (ownAddress ?? "").padding(to: 15), config,
             ]
             columns += forwards.isEmpty ? [] : [forwards.joined(separator: " ")]
-            columns += [problem].compactMap { $0 }
+            columns += [url, problem].compactMap { $0 }
             return columns.map { $0.printable(limit: 1000) }.joined(separator: "  ")
         }
     }
@@ -79,6 +81,7 @@ extension ListCommand.Row {
         do throws(CommandFailure) {
             let report = try await OwnerLink(machine).report()
             forwards = (report?.forwards ?? []).filter { $0.state != "blocked" }.map(\.hostText)
+            url = report?.url
         } catch {
             problem = problem ?? error.message
         }

@@ -165,6 +165,7 @@ struct StatusDocument: Encodable {
                     "\(place) (pid \(up.pid)\(version))"
                         + (up.agentProblem.map { ", agent lost: \($0)" } ?? "")
                 ))
+            if let url = up.url { rows.append(("by name", url)) }
             rows += up.forwards.map { ("forward", $0.text(isGuestKnown: up.agentProblem == nil)) }
         } else if let upProblem {
             rows.append(("rum up", upProblem))

@@ -61,7 +61,9 @@ final class Program: Sendable {
         }
         var words: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
         defer { for word in words { free(word) } }
-        let variables = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        // The router's port is the whole machine's, and no test's.
+        let own = ["RUM_ROUTER_PORT": "off"].merging(environment) { $1 }
+        let variables = ProcessInfo.processInfo.environment.merging(own) { $1 }
         var pairs: [UnsafeMutablePointer<CChar>?] = variables.map { strdup("\($0)=\($1)") } + [nil]
         defer { for pair in pairs { free(pair) } }
         var child: pid_t = 0

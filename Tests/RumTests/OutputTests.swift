@@ -45,6 +45,7 @@ struct OutputTests {
             pid: 7, isBackground: true, rum: rumVersion, forwards: PortsTableTests.forwards)
         status.up?.delivery = "stream"
         status.up?.autoRange = "5000-6000"
+        status.up?.url = "http://dev.localhost:7000/"
         try expect(status.text, status, "status")
     }
 
@@ -63,7 +64,7 @@ struct OutputTests {
             ListCommand.Row(
                 name: "dev", state: "running", address: "vsock:3", ownAddress: "127.42.0.7",
                 config: "/w/dev/rum.toml", directory: "/h/machines/dev",
-                forwards: ["127.0.0.1:8080", "[::1]:5001"]),
+                forwards: ["127.0.0.1:8080", "[::1]:5001"], url: "http://dev.localhost:7000/"),
             ListCommand.Row(
                 name: "a-machine-with-a-long-name", state: "unknown", config: "/w/\u{1b}[2Jrum.toml",
                 directory: "/h/machines/x", forwards: [],

@@ -30,11 +30,11 @@ def eventually(what, condition, within=20):
 class Program:
     """A running program; what it says is collected line by line."""
 
-    def __init__(self, name, *arguments):
+    def __init__(self, name, *arguments, env=None):
         self.lines = []
         self.process = subprocess.Popen(
             [f"{PROGRAMS}/{name}", *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True)
+            stderr=subprocess.STDOUT, text=True, env=os.environ | (env or {}))
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
@@ -85,8 +85,8 @@ class Case(unittest.TestCase):
             file.write(TOKEN + "\n")
         self.target = f"unix:{self.folder}/2222.sock"
 
-    def start(self, name, *arguments):
-        program = Program(name, *arguments)
+    def start(self, name, *arguments, env=None):
+        program = Program(name, *arguments, env=env)
         self.addCleanup(program.stop)
         return program
 

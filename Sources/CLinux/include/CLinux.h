@@ -28,6 +28,10 @@ int clinux_reset_on_close(int fd, int on);
 int clinux_readable_bytes(int fd);
 /// SO_PEERCRED: the user at the other end of a unix socket when it connected; 0, or -1.
 int clinux_peer_user(int fd, uid_t *user);
+/// Sends one byte with a descriptor over a unix stream socket, without waiting (SCM_RIGHTS, unix(7)): 1, or -1.
+ssize_t clinux_send_descriptor(int fd, unsigned char byte, int passed);
+/// Receives one byte, and the close-on-exec descriptor that came with it in `passed`, else -1: 1, 0 at the end, or -1.
+ssize_t clinux_receive_descriptor(int fd, unsigned char *byte, int *passed);
 /// Starts a program that outlives this one: in a session of its own, in /, with no input, `output` as both outputs, no
 /// other descriptor, and every signal as it is by default (posix_spawn(3)). 0, or an errno value.
 int clinux_spawn_detached(const char *path, char *const arguments[], char *const environment[], int output, pid_t *pid);

@@ -10,6 +10,7 @@ import Machine
 import PortForward
 import Ports
 import Relay
+import Router
 import RumConfig
 import Synchronization
 
@@ -54,20 +55,22 @@ final class Owner: Sendable {
         let server = try bind(hello)
         let policy = try await explained { () async throws(MachineError) in try await machine.forwardPolicy()
         }
+        let engine = try RelayEngine.forHost(output)
         let pages = PageOpener(environment: ProcessInfo.processInfo.environment, say: voice.say)
         let session = ForwardSession(
-            agent: running.address, token: running.token, policy: policy,
-            engine: try RelayEngine.forHost(output)
+            agent: running.address, token: running.token, policy: policy, engine: engine
         ) { [voice] event in
             voice.tell(event)
             pages.take(event)
         }
+        let names = try NameRouter.make(for: machine.config.name, session, engine, say: voice.say)
         let guest = GuestQuestions(address: running.address, token: running.token)
         let service = OwnerService(
-            hello: hello, session: session, guest: guest, subscribers: voice.subscribers)
+            hello: hello, session: session, guest: guest, subscribers: voice.subscribers, names: names)
         try await withThrowingTaskGroup(of: Void.self) { group in
             // In a group of its own: it still has to tell how the rest has ended.
             group.addTask { try await server.serve { await service.handle($0, $1) } }
+            group.addTask { await names.run() }
             defer { group.cancelAll() }
             do {
                 try await own(session, service, guest)

@@ -5,6 +5,7 @@ import HostForward
 import Linux
 import PortForward
 import Ports
+import Router
 
 /// Answers what is asked on the control socket.
 final class OwnerService: Sendable {
@@ -14,15 +15,18 @@ final class OwnerService: Sendable {
     private let subscribers: Subscribers
     /// Between two looks at a program that is not ready. A look reads much of the guest's /proc.
     private static let longestPause = Duration.milliseconds(500)
+    private let names: NameRouter?
     private let stops = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingOldest(1))
 
     init(
-        hello: ControlHello, session: ForwardSession, guest: GuestQuestions, subscribers: Subscribers
+        hello: ControlHello, session: ForwardSession, guest: GuestQuestions, subscribers: Subscribers,
+        names: NameRouter? = nil
     ) {
         self.hello = hello
         self.session = session
         self.guest = guest
         self.subscribers = subscribers
+        self.names = names
     }
 
     /// Returns when a client asks the owner to end.
@@ -57,6 +61,10 @@ final class OwnerService: Sendable {
     /// Of static forwards, the guest is asked who listens: only the automatic range is followed.
     private func report() async -> OwnerReport {
         var report = await OwnerReport(session, hello: hello)
+        report.url = names?.url()
+        for index in report.forwards.indices {
+            report.forwards[index].url = names?.url(of: "\(report.forwards[index].guestPort)")
+        }
         guard report.agentProblem == nil else { return report }
         let unknown = report.forwards.filter { $0.kind == "static" && $0.guestAddress == nil }
         guard let found = await guest.listeners(on: Set(unknown.compactMap { PortNumber($0.guestPort) }))

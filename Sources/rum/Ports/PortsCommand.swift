@@ -67,6 +67,7 @@ extension OwnerReport {
     /// What is to be said beside the forwards.
     var notes: [String] {
         var notes: [String] = []
+        if let url, !forwards.isEmpty { notes.append("by name: \(url) lists them") }
         if let agentProblem { notes.append("the guest's agent does not answer: \(agentProblem)") }
         if forwards.isEmpty {
             notes.append(

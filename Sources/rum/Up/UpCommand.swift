@@ -2,6 +2,7 @@ import ArgumentParser
 import CommandMain
 import Machine
 import Ports
+import Router
 
 struct UpCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -39,6 +40,8 @@ struct UpCommand: AsyncParsableCommand {
 
     func run() async throws {
         let signals = TerminationSignals.stream()
+        // Before anything is touched.
+        _ = try RouterPorts.configured()
         let machine = try options.configuredMachine()
         let session = UpSession(
             machine: machine, output: output, agentTimeout: timeout, reset: reset,

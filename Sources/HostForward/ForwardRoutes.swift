@@ -1,0 +1,68 @@
+package import Linux
+package import PortForward
+package import Ports
+package import Relay
+internal import Synchronization
+
+/// The ways to a guest's ports beside their host ports: what is relayed to which target when a client comes by name.
+///
+/// A forward whose host port is blocked has a way too: its name needs no port of its own on the host.
+package final class ForwardRoutes: Sendable {
+    private struct State {
+        var wanted: [WantedForward] = []
+        /// Of listeners, and of those that were made here.
+        var targets: [WantedForward.Key: RelayTarget] = [:]
+        /// Made of `wanted` when somebody asks.
+        var byPort: [PortNumber: WantedForward.Key]?
+    }
+
+    /// Whether a client, by its socket and the address it has connected to, is this user's or root's.
+    package let isMine: @Sendable (_ client: Int32, _ server: SocketAddress) -> Bool
+    private let make: @Sendable (WantedForward.Key) -> RelayTarget?
+    private let state = Mutex(State())
+
+    /// - Parameter make: makes a target for a forward without an open host port; nil where it may have none.
+    init(
+        isMine: @escaping @Sendable (_ client: Int32, _ server: SocketAddress) -> Bool,
+        make: @escaping @Sendable (WantedForward.Key) -> RelayTarget?
+    ) {
+        self.isMine = isMine
+        self.make = make
+    }
+
+    /// Every forward that there should be, static ones first, then by host port.
+    package var wanted: [WantedForward] { state.withLock { $0.wanted } }
+
+    /// Where clients of a port go: a port of the guest, or, where none is forwarded by that number, of the host.
+    package func target(for port: PortNumber) -> RelayTarget? {
+        state.withLock { state in
+            let index = state.byPort ?? Self.index(state.wanted)
+            state.byPort = index
+            guard let key = index[port] else { return nil }
+            if let target = state.targets[key] { return target }
+            let target = make(key)
+            state.targets[key] = target
+            return target
+        }
+    }
+
+    func opened(_ forward: WantedForward.Key, _ target: RelayTarget?) {
+        state.withLock { $0.targets[forward] = target }
+    }
+
+    func update(_ forwards: [WantedForward]) {
+        state.withLock { state in
+            state.wanted = forwards
+            state.byPort = nil
+            guard state.targets.count > forwards.count else { return }
+            let keys = Set(forwards.map(\.key))
+            state.targets = state.targets.filter { keys.contains($0.key) }
+        }
+    }
+
+    private static func index(_ forwards: [WantedForward]) -> [PortNumber: WantedForward.Key] {
+        let byGuest = Dictionary(forwards.map { ($0.key.guestPort, $0.key) }) { first, _ in first }
+        return Dictionary(forwards.map { ($0.key.hostPort, $0.key) }) { first, _ in first }
+            .merging(byGuest) { $1 }
+    }
+}

@@ -1,0 +1,239 @@
+internal import CLinux
+internal import Glibc
+internal import HostForward
+internal import Linux
+internal import PortForward
+internal import Ports
+internal import Relay
+internal import Synchronization
+
+/// The thread on which a `NameRouter` leads or follows. Clients' bytes are none of its affairs.
+final class RouterThread {
+    /// Between two tries to bind the ports, and to take part where something is wrong.
+    private static let retry = Duration.seconds(1)
+    /// Until the one who has just become the leader serves the socket.
+    private static let pause = Duration.milliseconds(20)
+    /// Until it is tried again to take part with a name that is taken.
+    private static let namePause = Duration.seconds(5)
+    private static let mostMembers = 1024
+
+    private let router: NameRouter
+    private let tell: (RouterNews) -> Void
+    private var told: RouterNews?
+
+    private var socketPath: String { router.folder + "/router.sock" }
+    private var directory: RouterDirectory { router.directory }
+    private var mustEnd: Bool { router.mustEnd.load(ordering: .acquiring) }
+
+    init(_ router: NameRouter, tell: @escaping (RouterNews) -> Void) {
+        self.router = router
+        self.tell = tell
+    }
+
+    func run() {
+        do throws(SystemError) {
+            let poller = try Poller()
+            router.setWaker(try poller.makeWaker())
+            while !mustEnd { takePart(poller) }
+        } catch {
+            tell(.failed(error))
+        }
+    }
+
+    /// One turn as leader or follower, until it must end or the other one has.
+    private func takePart(_ poller: Poller) {
+        do throws(SystemError) {
+            if let lock = try lock() { return try lead(poller, holding: lock) }
+            wait(poller, try follow(poller))
+        } catch {
+            news(.failed(error))
+            wait(poller, Self.retry)
+        }
+        directory.ports = []
+    }
+
+    private func wait(_ poller: Poller, _ time: Duration) {
+        guard !mustEnd, (try? poller.watch([])) != nil else { return }
+        _ = poller.wait(until: .now + time, onlyTime: true)
+    }
+
+    private func news(_ item: RouterNews) {
+        guard told != item else { return }
+        told = item
+        tell(item)
+    }
+
+    /// nil when another process has it. The kernel takes it from a process that ends (flock(2)).
+    private func lock() throws(SystemError) -> OwnedDescriptor? {
+        let flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW
+        let file = OwnedDescriptor(
+            owning: try SystemError.check("open", open(router.folder + "/router.lock", flags, 0o600)))
+        if flock(file.rawValue, LOCK_EX | LOCK_NB) == 0 { return file }
+        let error = SystemError.current("flock")
+        guard error.code == EWOULDBLOCK else { throw error }
+        return nil
+    }
+
+    private static func isMine(_ socket: Int32) -> Bool {
+        var user = uid_t()
+        return clinux_peer_user(socket, &user) == 0 && (user == geteuid() || user == 0)
+    }
+}
+
+// MARK: - The leader
+
+extension RouterThread {
+    /// A process that has not said for which machine it is.
+    private final class Joiner {
+        let socket: OwnedDescriptor
+        var line: [UInt8] = []
+
+        init(_ socket: consuming OwnedDescriptor) { self.socket = socket }
+    }
+
+    private func lead(_ poller: Poller, holding lock: borrowing OwnedDescriptor) throws(SystemError) {
+        let door = try ServiceSocket.listen(on: .unix(path: socketPath))
+        var listeners: [HostListener] = []
+        var joiners: [Joiner] = []
+        defer {
+            for listener in listeners { listener.close() }
+            ServiceSocket.remove(.unix(path: socketPath))
+            directory.removeAll()
+        }
+        while !mustEnd {
+            if listeners.isEmpty { listeners = bind() }
+            let sockets = joiners.map { $0.socket.rawValue } + directory.members.map { $0.socket.rawValue }
+            try poller.watch([door.rawValue] + sockets)
+            _ = poller.wait(until: listeners.isEmpty ? .now + Self.retry : nil, onlyTime: false)
+            for member in directory.members where member.hasEnded { directory.remove(member) }
+            joiners = joiners.filter { greet($0) }
+            accept(from: door, &joiners)
+        }
+    }
+
+    /// All ports of the router, or none.
+    private func bind() -> [HostListener] {
+        let directory = directory
+        var role = RelayRole(entrance: RelayEntrance { directory.decide($0, isHandedOver: false) })
+        // A client is not worth a wake-up before it has said something (tcp(7)); most times it has, in one packet.
+        role.acceptsSilent = false
+        var listeners: [HostListener] = []
+        for port in router.settings.ports {
+            let forward = WantedForward.Key(kind: .static, bind: .localhost, hostPort: port, guestPort: port)
+            do throws(BindFailure) {
+                listeners.append(try HostListener(forward, role: role, engine: router.engine))
+            } catch {
+                for listener in listeners { listener.close() }
+                news(.blocked(port, error.error, holder: nil))
+                return []
+            }
+        }
+        directory.ports = router.settings.ports.map(\.rawValue)
+        for member in directory.members { member.tell(ports: directory.ports) }
+        if let first = directory.ports.first { news(.open(port: first)) }
+        return listeners
+    }
+
+    private func accept(from door: borrowing OwnedDescriptor, _ joiners: inout [Joiner]) {
+        while case let number = clinux_accept(door.rawValue, nil, nil), number >= 0 {
+            let socket = OwnedDescriptor(owning: number)
+            guard Self.isMine(socket.rawValue), joiners.count + directory.members.count < Self.mostMembers
+            else { continue }
+            let joiner = Joiner(socket)
+            // Most times it has spoken already.
+            if greet(joiner) { joiners.append(joiner) }
+        }
+    }
+
+    /// Reads what it says; false when that is complete, or it has gone.
+    private func greet(_ joiner: Joiner) -> Bool {
+        var byte: UInt8 = 0
+        while true {
+            let count = recv(joiner.socket.rawValue, &byte, 1, 0)
+            if count < 0, errno == EAGAIN || errno == EINTR { return true }
+            guard count == 1, joiner.line.count < RouterGreeting.limit else { return false }
+            guard byte == UInt8(ascii: "\n") else {
+                joiner.line.append(byte)
+                continue
+            }
+            guard let machine = RouterGreeting.machine(in: joiner.line),
+                let socket = try? joiner.socket.duplicate()
+            else { return false }
+            let member = RouterMember(machine: machine, socket: socket)
+            if directory.add(member) { member.tell(ports: directory.ports) } else { member.tellNameTaken() }
+            return false
+        }
+    }
+}
+
+// MARK: - A follower
+
+extension RouterThread {
+    /// Takes clients until the leader has gone; returns how long to wait before the next try to take part.
+    private func follow(_ poller: Poller) throws(SystemError) -> Duration {
+        let leader: OwnedDescriptor
+        do throws(SystemError) {
+            leader = try StreamSocket.connect(to: .unix(path: socketPath))
+        } catch {
+            // It is about to serve, or ends.
+            guard [ENOENT, ECONNREFUSED, EAGAIN].contains(error.code) else { throw error }
+            return Self.pause
+        }
+        guard Self.isMine(leader.rawValue) else { throw SystemError(code: EPERM, operation: "connect") }
+        let line = RouterGreeting.line(machine: router.machine)
+        guard send(leader.rawValue, line, line.count, Int32(MSG_NOSIGNAL)) == line.count else {
+            return Self.pause
+        }
+        let (client, greeted) = (target(isGreeted: false), target(isGreeted: true))
+        var ports: [UInt8]?
+        while !mustEnd {
+            try poller.watch([leader.rawValue])
+            _ = poller.wait(until: nil, onlyTime: false)
+            reading: while true {
+                var (byte, passed) = (UInt8(0), Int32(-1))
+                let count = clinux_receive_descriptor(leader.rawValue, &byte, &passed)
+                let socket = passed >= 0 ? OwnedDescriptor(owning: passed) : nil
+                if count < 0, errno == EAGAIN || errno == EINTR { break reading }
+                guard count == 1 else { return .zero }
+                if let text = ports {
+                    ports = byte == UInt8(ascii: "\n") ? nil : text + [byte]
+                    if ports == nil { take(ports: text) }
+                    continue
+                }
+                switch RouterMessage(rawValue: byte) {
+                case .client: adopt(socket, client)
+                case .greetedClient: adopt(socket, greeted)
+                case .ports: ports = []
+                case .nameTaken:
+                    news(.nameTaken)
+                    return Self.namePause
+                case nil: throw SystemError(code: EPROTO, operation: "router.sock")
+                }
+            }
+        }
+        return .zero
+    }
+
+    private func take(ports text: [UInt8]) {
+        directory.ports = String(decoding: text, as: UTF8.self).split(separator: ",").compactMap {
+            UInt16($0)
+        }
+        if let first = directory.ports.first { news(.open(port: first)) }
+    }
+
+    private func target(isGreeted: Bool) -> RelayTarget {
+        let directory = directory
+        return RelayTarget(
+            role: RelayRole(
+                entrance: RelayEntrance {
+                    directory.decide($0, isHandedOver: true, isGreeted: isGreeted)
+                }))
+    }
+
+    private func adopt(_ socket: consuming OwnedDescriptor?, _ target: RelayTarget) {
+        guard let socket, case .tcp(let address, _, _)? = try? StreamSocket.localAddress(socket.rawValue),
+            address.isLoopback
+        else { return }
+        router.engine.adopt(socket, as: target)
+    }
+}

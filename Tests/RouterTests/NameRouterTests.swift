@@ -1,0 +1,174 @@
+import AgentChannel
+import Glibc
+import HostForward
+import Linux
+import PortForward
+import Ports
+import Relay
+import Router
+import Synchronization
+import TestSupport
+import Testing
+
+/// Several machines' routers in one process, each with an engine and an agent of its own.
+@Suite("The router of names", .serialized, .timeLimit(.minutes(2)))
+struct NameRouterTests {
+    /// A machine whose agent only accepts: what reaches it was led there.
+    private final class Machine: Sendable {
+        let router: NameRouter
+        let engine: RelayEngine
+        private let binder: RelayBinder
+        private let folder: TestFolder
+        private let agent: OwnedDescriptor
+        private let news: News
+
+        private final class News: Sendable {
+            let all = Mutex<[RouterNews]>([])
+        }
+
+        var told: [RouterNews] { news.all.withLock { $0 } }
+
+        /// Forwards guest port 5001, whose host port nobody opens.
+        init(_ name: String, in shared: TestFolder, port number: UInt16) throws {
+            folder = try TestFolder()
+            engine = try RelayEngine()
+            agent = try StreamSocket.listen(on: .unix(path: folder.path + "/2223.sock"))
+            let target = ForwardTarget(address: .unix(directory: folder.path), token: .none)
+            binder = RelayBinder(engine: engine, agent: target)
+            let key = WantedForward.Key(
+                kind: .auto, bind: .loopback, hostPort: port(5001), guestPort: port(5001))
+            binder.note(wanted: [WantedForward(key: key)])
+            let news = News()
+            self.news = news
+            router = NameRouter(
+                machine: name, folder: shared.path, ports: try #require(RouterPorts(text: "\(number)")),
+                routes: binder.routes, engine: engine
+            ) { item in news.all.withLock { $0.append(item) } }
+        }
+
+        /// Whether a connection has reached the agent.
+        func isReached(within milliseconds: Int32 = 5000) -> Bool {
+            var entry = pollfd(fd: agent.rawValue, events: Int16(POLLIN), revents: 0)
+            guard poll(&entry, 1, milliseconds) == 1 else { return false }
+            let number = accept(agent.rawValue, nil, nil)
+            if number >= 0 { _ = OwnedDescriptor(owning: number) }
+            return number >= 0
+        }
+    }
+
+    private static func freePort() throws -> UInt16 {
+        let socket = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
+        guard case .tcp(_, let number, _) = try StreamSocket.localAddress(socket.rawValue) else {
+            throw NeverHappened(what: "a port")
+        }
+        return number
+    }
+
+    /// Asks for a host; the client lives as long as its descriptor.
+    private static func ask(_ host: String, _ number: UInt16) throws -> OwnedDescriptor {
+        let client = try StreamSocket.connect(to: .tcp(.loopbackV4, port: number))
+        var entry = pollfd(fd: client.rawValue, events: Int16(POLLOUT), revents: 0)
+        poll(&entry, 1, 5000)
+        let text = Array("GET / HTTP/1.1\r\nHost: \(host)\r\n\r\n".utf8)
+        _ = try SystemError.check("send", send(client.rawValue, text, text.count, Int32(MSG_NOSIGNAL)))
+        return client
+    }
+
+    @Test("The first has the ports and hands clients over; when it ends, the next one takes over")
+    func takeOver() async throws {
+        let (shared, number) = (try TestFolder(), try Self.freePort())
+        let (dev, shop) = (
+            try Machine("dev", in: shared, port: number), try Machine("shop", in: shared, port: number)
+        )
+        await withTaskGroup(of: Void.self) { both in
+            both.addTask { await dev.router.run() }
+            do {
+                try await eventually("dev leads") { dev.told == [.open(port: number)] }
+                try await withThrowingTaskGroup(of: Void.self) { one in
+                    one.addTask { await shop.router.run() }
+                    try await eventually("shop follows") { shop.told == [.open(port: number)] }
+                    let first = try Self.ask("5001.dev.localhost", number)
+                    #expect(dev.isReached())
+                    let second = try Self.ask("5001.SHOP.localhost:1", number)
+                    #expect(shop.isReached() && !dev.isReached(within: 50))
+                    both.cancelAll()
+                    _ = (first.rawValue, second.rawValue)
+                    try await eventually("shop leads") {
+                        let third = try? Self.ask("5001.shop.localhost", number)
+                        return withExtendedLifetime(third) { shop.isReached(within: 20) }
+                    }
+                    #expect(shop.router.port == number && dev.router.port == nil)
+                    one.cancelAll()
+                }
+            } catch {
+                Issue.record(error)
+            }
+            both.cancelAll()
+        }
+        // Nobody has it any more.
+        let free = try StreamSocket.listen(on: .tcp(.loopbackV4, port: number))
+        #expect(free.rawValue >= 0)
+        await dev.engine.shutdown()
+        await shop.engine.shutdown()
+    }
+
+    @Test("A busy port is told with its holder, once, and taken when it is free")
+    func busy() async throws {
+        let (shared, number) = (try TestFolder(), try Self.freePort())
+        var holder: OwnedDescriptor? = try StreamSocket.listen(on: .tcp(.loopbackV4, port: number))
+        let dev = try Machine("dev", in: shared, port: number)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await dev.router.run() }
+            try await eventually("told") { !dev.told.isEmpty }
+            guard case .blocked(port(number), let error, let process?) = dev.told.first else {
+                throw NeverHappened(what: "a holder in \(dev.told)")
+            }
+            #expect(error.isAddressInUse && process.pid == getpid())
+            #expect(holder?.rawValue ?? -1 >= 0)
+            holder = nil
+            try await eventually("open") { dev.router.port == number }
+            #expect(dev.told.count == 2)
+            group.cancelAll()
+        }
+        await dev.engine.shutdown()
+    }
+
+    @Test("A second machine of the same name is told so, and has no names")
+    func sameName() async throws {
+        let (shared, number) = (try TestFolder(), try Self.freePort())
+        let (dev, rival) = (
+            try Machine("dev", in: shared, port: number), try Machine("DEV", in: shared, port: number)
+        )
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await dev.router.run() }
+            try await eventually("dev leads") { dev.router.port == number }
+            group.addTask { await rival.router.run() }
+            try await eventually("told") { rival.told == [.nameTaken] }
+            #expect(rival.router.port == nil)
+            group.cancelAll()
+        }
+        await dev.engine.shutdown()
+        await rival.engine.shutdown()
+    }
+
+    @Test("What is no process of rum's can't disturb the one with the ports")
+    func strangeMembers() async throws {
+        let (shared, number) = (try TestFolder(), try Self.freePort())
+        let dev = try Machine("dev", in: shared, port: number)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await dev.router.run() }
+            try await eventually("dev leads") { dev.router.port == number }
+            for text in ["", "\n", "9 shop\n", "1 a b\n", String(repeating: "x", count: 100_000)] {
+                let member = try StreamSocket.connect(to: .unix(path: shared.path + "/router.sock"))
+                let bytes = Array(text.utf8)
+                _ = send(member.rawValue, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+            }
+            let client = try Self.ask("5001.dev.localhost", number)
+            #expect(dev.isReached())
+            _ = client.rawValue
+            group.cancelAll()
+        }
+        #expect(access(shared.path + "/router.sock", F_OK) != 0)
+        await dev.engine.shutdown()
+    }
+}
