@@ -14,7 +14,8 @@ struct Rum: AsyncParsableCommand {
         version: rumVersion,
         subcommands: [
             InitCommand.self, UpCommand.self, DownCommand.self, DestroyCommand.self, StatusCommand.self,
-            ListCommand.self, PortsCommand.self, LogsCommand.self, ExecCommand.self, ShellCommand.self,
+            ListCommand.self, PortsCommand.self, HostsCommand.self, LogsCommand.self, ExecCommand.self,
+            ShellCommand.self,
             SshCommand.self, SshConfigCommand.self,
             SshProxyCommand.self, CpCommand.self, ForwardCommand.self, DoctorCommand.self, ImagesCommand.self,
             BackgroundCommand.self,

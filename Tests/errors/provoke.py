@@ -105,8 +105,12 @@ def run(row, place):
         place.config(row.toml)
     if row.prepare:
         row.prepare(place)
-    env = place.env | {key: value.replace("$DIR", place.folder) for key, value in row.env.items()}
-    arguments = [word.replace("$DIR", place.folder).replace("$PORT", place.port) for word in row.arguments]
+
+    def filled(text):
+        return text.replace("$DIR", place.folder).replace("$PORT", place.port)
+
+    env = place.env | {key: filled(value) for key, value in row.env.items()}
+    arguments = [filled(word) for word in row.arguments]
     command = [os.path.join(place.programs, row.program), *arguments]
     program = os.open(command[0], os.O_RDONLY)
     place.stack.callback(os.close, program)

@@ -4,7 +4,8 @@ import socket
 
 from provoke import Row
 
-PIDS = ((r"pid \d+", "pid 4121"), (r"python3(\.\d+)?", "python3"), (r"127\.0\.0\.1:\d{4,5}", "127.0.0.1:5001"))
+PIDS = ((r"pid \d+", "pid 4121"), (r"python3(\.\d+)?", "python3"), (r"127\.0\.0\.1:\d{4,5}", "127.0.0.1:5001"),
+        (r"localhost:\d{4,5}", "localhost:7000"))
 NOBODY = 65534
 TOKEN = "0123456789abcdef" * 4
 
@@ -48,6 +49,14 @@ def busy_port(place):
     place.port = str(listener.getsockname()[1])
 
 
+def hosts(text):
+    """A hosts file with this text, and a line for it."""
+    def prepare(place):
+        place.write("app/hosts", "127.0.0.1 localhost\n" + text)
+        place.write("app/lines", "127.65.1.2\tdev.localhost\n")
+    return prepare
+
+
 ROWS = [
     forward("There is no agent at the address", "--auto", "5000-6000", prepare=lambda place: None, until="hint"),
     Row("The agent refuses the token", "forward", "--agent", "unix:$DIR/agent", "--auto", "5000-6000", "--token-file",
@@ -55,6 +64,21 @@ ROWS = [
     forward("A host port below 1024 needs rights", "--port", "81:80", prepare=agent_of_all, until="Blocked",
             user=NOBODY),
     forward("A host port is taken", "--port", "$PORT:80", prepare=busy_port, until="Blocked"),
+    forward("The router's port is taken", "--auto", "5000-6000", "--name", "dev", prepare=busy_port, until="No names",
+            env={"RUM_ROUTER_PORT": "$PORT"}),
+    Row("The router's port is none", "forward", "--agent", "unix:$DIR/agent", "--auto", "5000-6000", "--name", "dev",
+        env={"RUM_ROUTER_PORT": "http"}, code=2),
+    Row("The name of a forwarded machine is none", "forward", "--agent", "unix:$DIR/agent", "--auto", "5000-6000",
+        "--name", "my dev", code=2),
+    Row("There are no machines whose addresses could be named", "hosts", "--install"),
+    Row("Lines for a hosts file are of another kind", "hosts", "--install", "--from", "lines",
+        prepare=lambda place: place.write("app/lines", "127.0.0.1\tbank.example\n")),
+    Row("A hosts file is changed after asking only", "hosts", "--install", "--from", "lines", "--file", "hosts", code=2,
+        prepare=hosts("")),
+    Row("A hosts file has half a block", "hosts", "--remove", "--file", "hosts",
+        prepare=hosts("# rum: machines of user 0\n")),
+    Row("A hosts file may not be written", "hosts", "--install", "--yes", "--from", "lines", "--file", "hosts",
+        prepare=hosts(""), user=NOBODY),
     Row("An agent over tcp needs a token", "--listen", "tcp:127.0.0.1", program="rum-agent", code=2),
     Row("The agent's token file is not there", "--listen", "tcp:127.0.0.1", "--token-file", "token",
         program="rum-agent"),
