@@ -9,6 +9,9 @@
 // load ping PORT MS                  64 bytes there and back on one connection: p50 and p99 in microseconds
 // load idle PORT CONNECTIONS         opens them, says so, keeps them until standard input ends
 // load duplex PORT MIB               both ways at once, checked, and the client reads slowly at first: seconds
+//
+// LOAD_HEAD in the environment is what short and count say in place of the byte, and up and down before all else; it begins
+// with a b, so the server says it back.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -35,6 +38,7 @@ struct request {
 };
 
 static char *zeros;
+static const char *head = "b";
 
 static uint64_t now(void) {
     struct timespec t;
@@ -199,6 +203,14 @@ static void serve(int port) {
     }
 }
 
+// Says the head and awaits it, so that whoever looks at it has looked.
+static void say_head(int fd) {
+    char bytes[4096];
+    size_t count = strlen(head);
+    send_all(fd, head, count);
+    must(read_all(fd, bytes, count) == count, "echo");
+}
+
 struct bulk {
     int fd;
     uint64_t bytes;
@@ -228,7 +240,10 @@ static void *bulk_client(void *argument) {
 static void bulk(int port, char kind, int streams, uint64_t mib) {
     struct bulk jobs[streams];
     pthread_t threads[streams];
-    for (int i = 0; i < streams; i++) jobs[i] = (struct bulk){dial(port), mib << 20, kind};
+    for (int i = 0; i < streams; i++) {
+        jobs[i] = (struct bulk){dial(port), mib << 20, kind};
+        if (head[1]) say_head(jobs[i].fd);
+    }
     uint64_t start = now();
     for (int i = 0; i < streams; i++) pthread_create(&threads[i], NULL, bulk_client, &jobs[i]);
     for (int i = 0; i < streams; i++) pthread_join(threads[i], NULL);
@@ -250,7 +265,7 @@ static void print_times(uint32_t *times, size_t count) {
 static void shorts(int port, int at_once, uint64_t total, uint64_t duration) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    size_t room = 1 << 22, done = 0, failed = 0;
+    size_t room = 1 << 22, done = 0, failed = 0, length = strlen(head);
     uint32_t *times = malloc(room * sizeof *times);
     struct { int fd; uint64_t start; } slots[at_once];
     int ep = epoll_create1(0), one = 1;
@@ -268,7 +283,7 @@ static void shorts(int port, int at_once, uint64_t total, uint64_t duration) {
             slots[i].fd = fd, slots[i].start = now();
             if (connect(fd, (void *)&to, sizeof to) && errno != EINPROGRESS) die("connect");
             // On loopback the handshake is over by now; a send before that would say so.
-            if (send(fd, "b", 1, MSG_NOSIGNAL) != 1) die("send on a fresh connection");
+            if (send(fd, head, length, MSG_NOSIGNAL) != (ssize_t)length) die("send on a fresh connection");
             event.events = EPOLLIN, event.data.u32 = i;
             epoll_ctl(ep, EPOLL_CTL_ADD, fd, &event);
             active++, started++;
@@ -282,8 +297,8 @@ static void shorts(int port, int at_once, uint64_t total, uint64_t duration) {
         }
         for (int i = 0; i < count; i++) {
             int slot = events[i].data.u32;
-            char byte;
-            if (recv(slots[slot].fd, &byte, 1, 0) == 1) {
+            char bytes[4096];
+            if (recv(slots[slot].fd, bytes, sizeof bytes, 0) > 0) {
                 if (done < room) times[done] = (now() - slots[slot].start) / 1000;
                 done++;
             } else {
@@ -373,6 +388,7 @@ int main(int argc, char **argv) {
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     zeros = calloc(1, BLOCK);
+    if (getenv("LOAD_HEAD")) head = getenv("LOAD_HEAD");
     const char *what = argv[1];
     int port = atoi(argv[2]);
     uint64_t a = argc > 3 ? strtoull(argv[3], NULL, 10) : 0, b = argc > 4 ? strtoull(argv[4], NULL, 10) : 0;
