@@ -50,6 +50,10 @@ test-vsock-noipv6: ## The same on a guest whose kernel has no IPv6
 	scripts/build-release
 	Tests/vsock-rig/test noipv6
 
+test-names: ## Reach ports by name: curl, TLS, a websocket in a browser, HTTP/2, gRPC
+	scripts/setup-packages build test
+	RUM_TEST_PROGRAMS=$$(scripts/build-release) Tests/interop/run -k test_names
+
 test-faults: ## Break things around a running guest and time the way back
 	scripts/setup-packages build demo
 	bin=$$(scripts/build-release) && Tests/guest/faults --rum $$bin/rum --bundle $$bin/rum-agent.tar.gz
