@@ -1,5 +1,6 @@
 internal import Linux
 package import PortForward
+internal import Ports
 package import Relay
 
 /// Binds host ports for one agent, on a relay engine that serves no other.
