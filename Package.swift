@@ -227,7 +227,9 @@ let package = Package(
         .testTarget(
             name: "AgentSessionTests",
             dependencies: [
-                "AgentAPI", "AgentChannel", "AgentService", "AgentSession", "Linux", "Ports", "TestSupport",
+                "AgentAPI", "AgentChannel", "AgentService", "AgentSession", "GuestForward", "Linux", "Ports",
+                "Relay",
+                "TestSupport",
             ] + grpc,
             swiftSettings: rules),
         .testTarget(

@@ -41,7 +41,7 @@ let package = Package(
             sources: [
                 "AgentLimits.swift", "Generated/agent.pb.swift", "ListenTableMessage.swift",
                 "AgentInfo.swift",
-                "TableBounds.swift",
+                "TableBounds.swift", "TableFrame.swift",
             ],
             swiftSettings: rules),
         .target(

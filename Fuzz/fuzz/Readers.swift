@@ -20,9 +20,8 @@ enum Readers {
     typealias Reader = @Sendable (UnsafeRawBufferPointer) -> Void
 
     static let all: [String: Reader] = [
-        "config": config, "control": control, "handshake": handshake, "hybrid": hybrid, "opening": opening,
-        "owner": owner, "ping": ping,
-        "procnet": procnet,
+        "config": config, "control": control, "feed": feed, "handshake": handshake, "hybrid": hybrid,
+        "opening": opening, "owner": owner, "ping": ping, "procnet": procnet,
         "qcow2": qcow2, "records": records, "sockdiag": sockdiag, "table": table, "trace": trace,
     ]
 
@@ -226,6 +225,32 @@ enum Readers {
         expect(message.ports.count <= AgentLimits.mostPorts, "more ports than there can be")
         let table = ListenTable(message)
         expect(ListenTable(table.message).listeners == table.listeners, "a table that is not read again")
+    }
+
+    /// Tables on a connection of their own: the same ones in one piece, and in pieces of the size that the first byte says.
+    private static func feed(_ bytes: UnsafeRawBufferPointer) {
+        guard let first = bytes.first else { return }
+        let stream = Array(bytes.dropFirst())
+        expect(
+            tables(stream, pieces: stream.count) == tables(stream, pieces: Int(first) + 1),
+            "pieces change the tables")
+    }
+
+    /// The tables up to the first fault, and whether there is one.
+    private static func tables(_ stream: [UInt8], pieces: Int) -> ([ListenTable], Bool) {
+        var reader = TableFrameReader()
+        var found: [ListenTable] = []
+        var rest = stream[...]
+        do {
+            while !rest.isEmpty {
+                var piece = rest.prefix(max(1, pieces))
+                rest = rest.dropFirst(piece.count)
+                while let table = try reader.next(from: &piece) { found.append(table) }
+            }
+            return (found, false)
+        } catch {
+            return (found, true)
+        }
     }
 
     private static func ping(_ bytes: UnsafeRawBufferPointer) {

@@ -43,4 +43,6 @@ package enum AgentLimits {
     package static let unprovenConnections = 64
     /// Calls at a time on one connection.
     package static let callsPerConnection = 100
+    /// Connections over which the agent sends tables by themselves; one more is refused, and its host takes the stream.
+    package static let feeds = 8
 }

@@ -16,6 +16,8 @@ package struct AgentDialError: Error, Hashable, CustomStringConvertible {
         case greetingRefused(String)
         /// The hybrid socket closed before its answer was complete.
         case greetingCut
+        /// The agent answered a preamble with another status than `connected`; nil is one that this version does not know.
+        case refused(ForwardStatus?)
         case cancelled
         case system(SystemError)
 
@@ -63,7 +65,9 @@ package struct AgentDialError: Error, Hashable, CustomStringConvertible {
         case .noSocket: "the socket does not exist"
         case .timedOut: "no answer in time"
         case .greetingRefused(let text): "the socket answered \"\(text)\" to CONNECT"
-        case .greetingCut: "the socket closed before it answered CONNECT"
+        case .greetingCut: "the socket closed before it answered"
+        case .refused(.badToken): "the agent refused the token"
+        case .refused: "the agent refused what was asked for"
         case .cancelled: "cancelled"
         case .system(let error): "\(error)"
         }

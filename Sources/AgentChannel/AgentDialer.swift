@@ -7,7 +7,7 @@ internal import Synchronization
 /// Connects to a port of an agent, for callers that may not block.
 package struct AgentDialer: Sendable {
     package let address: AgentAddress
-    /// For the connect and, on a hybrid socket, the greeting together.
+    /// For the connect, the greeting of a hybrid socket, and the answer to a preamble together.
     package let timeout: Duration
 
     package init(address: AgentAddress, timeout: Duration = .seconds(3)) {
@@ -19,6 +19,17 @@ package struct AgentDialer: Sendable {
     ///
     /// Waits on a short-lived thread of its own; a cancelled task gives up at once.
     package func dial(_ port: AgentPort) async throws(AgentDialError) -> OwnedDescriptor {
+        try await dial(port, asking: [])
+    }
+
+    /// The same, to a connection over which the agent sends its tables. One that does not offer them refuses.
+    package func dial(_ preamble: TablePreamble) async throws(AgentDialError) -> OwnedDescriptor {
+        try await dial(.forward, asking: preamble.bytes)
+    }
+
+    private func dial(
+        _ port: AgentPort, asking question: [UInt8]
+    ) async throws(AgentDialError) -> OwnedDescriptor {
         let attempt: DialAttempt
         do throws(SystemError) {
             attempt = try DialAttempt()
@@ -29,7 +40,8 @@ package struct AgentDialer: Sendable {
             await withCheckedContinuation { continuation in
                 do throws(SystemError) {
                     try DedicatedThread.start(name: "dial") {
-                        continuation.resume(returning: attempt.run(address, port, timeout))
+                        let opening = AgentOpening(to: port, of: address, asking: question)
+                        continuation.resume(returning: attempt.run(opening, timeout))
                     }
                 } catch {
                     continuation.resume(returning: .failure(.system(error)))
@@ -58,10 +70,10 @@ private final class DialAttempt: Sendable {
 
     /// The connected descriptor, which the caller owns.
     func run(
-        _ address: AgentAddress, _ port: AgentPort, _ timeout: Duration
+        _ opening: AgentOpening, _ timeout: Duration
     ) -> Result<Int32, AgentDialError.Reason> {
         let deadline = ContinuousClock.now + timeout
-        var opening = AgentOpening(to: port, of: address)
+        var opening = opening
         // Whatever fails, the descriptor's owner closes it.
         var socket: OwnedDescriptor?
         var event = HandshakeEvent.accepted
@@ -73,7 +85,7 @@ private final class DialAttempt: Sendable {
                 case .send(let bytes): event = try send(bytes, on: fd)
                 case .receive(let count, _): event = try receive(count, from: fd, deadline)
                 case .relay: return .success(socket.take()?.release() ?? -1)
-                case .refuse, .away, .fail: throw opening.failure ?? .timedOut
+                case .refuse, .away, .fail, .handOver: throw opening.failure ?? .timedOut
                 }
             }
         } catch {

@@ -6,9 +6,11 @@ package enum ForwardVersion: UInt8, Sendable, Comparable, CaseIterable {
     case raw = 1
     /// Records behind the status, the last of which says that a direction has ended in order.
     case records = 2
+    /// Tunnels as before, and a connection may ask for the agent's tables: `TablePreamble`.
+    case tables = 3
 
     /// The highest that this build speaks.
-    package static let newest = ForwardVersion.records
+    package static let newest = ForwardVersion.tables
 
     /// The highest that both speak, where the other end tells its own as a number; 0 is one that tells none.
     package init(spokenWith other: UInt32) {
@@ -24,7 +26,7 @@ package enum ForwardVersion: UInt8, Sendable, Comparable, CaseIterable {
 ///
 /// ```
 /// version 1   token (32 bytes)  port (2 bytes)
-/// version 2   token (32 bytes)  0 (2 bytes)  version (1 byte)  flags (1 byte)  port (2 bytes)
+/// version 2   token (32 bytes)  0 (2 bytes)  2 (1 byte)  flags (1 byte)  port (2 bytes)
 /// ```
 /// Numbers are big-endian. No port is 0, so an agent that knows version 1 alone refuses what it would not understand.
 /// Flags that an agent doesn't know it passes over.
@@ -57,9 +59,36 @@ package struct ForwardPreamble: Hashable, Sendable {
         let number = [UInt8(port.rawValue >> 8), UInt8(port.rawValue & 0xff)]
         return switch version {
         case .raw: token.bytes + number
-        case .records:
-            token.bytes + [0, 0, version.rawValue, waitsForAnswer ? Self.waitingFlag : 0] + number
+        case .records, .tables:
+            token.bytes + [0, 0, ForwardVersion.records.rawValue, waitsForAnswer ? Self.waitingFlag : 0]
+                + number
         }
+    }
+}
+
+/// What the host sends on a connection to the forward port over which it wants tables instead of bytes of a port.
+///
+/// ```
+/// version 3   token (32 bytes)  0 (2 bytes)  3 (1 byte)  0 (1 byte)  lowest port (2 bytes)  highest port (2 bytes)
+/// ```
+package struct TablePreamble: Hashable, Sendable {
+    /// Bytes behind those of version 1.
+    package static let secondSize = 6
+
+    package var token: MachineToken
+    package var range: PortRange
+
+    package init(token: MachineToken, range: PortRange) {
+        self.token = token
+        self.range = range
+    }
+
+    /// The wire form.
+    package var bytes: [UInt8] {
+        let bounds = [range.lower, range.upper].flatMap {
+            [UInt8($0.rawValue >> 8), UInt8($0.rawValue & 0xff)]
+        }
+        return token.bytes + [0, 0, ForwardVersion.tables.rawValue, 0] + bounds
     }
 }
 

@@ -7,6 +7,7 @@ package import Relay
 /// ```
 /// receive preamble -> dial a target -> connected -> relay, saying 0
 ///                                   -> failed    -> dial the next
+///                  -> hand over                  where tables are asked for
 ///                  -> refuse 1, 2 or 3
 /// ```
 package struct GuestHandshake: RelayHandshake {
@@ -15,6 +16,7 @@ package struct GuestHandshake: RelayHandshake {
         case reading([UInt8])
         /// The rest of the addresses to try.
         case dialling(ArraySlice<SocketAddress>, Answer)
+        case asked(PortRange)
     }
 
     /// How the answer is given when a server is reached.
@@ -26,12 +28,18 @@ package struct GuestHandshake: RelayHandshake {
     private var state = State.reading([])
     private let token: MachineToken
     private let targets: @Sendable (PortNumber) -> [SocketAddress]
+    private let tables: (any TableSender)?
 
     /// - Parameters:
     ///   - token: what every preamble must show.
+    ///   - tables: gets the connections that ask for tables; nil refuses them.
     ///   - targets: the addresses to try, in order, for a port; must not wait.
-    package init(token: MachineToken, targets: @escaping @Sendable (PortNumber) -> [SocketAddress]) {
+    package init(
+        token: MachineToken, tables: (any TableSender)? = nil,
+        targets: @escaping @Sendable (PortNumber) -> [SocketAddress]
+    ) {
         self.token = token
+        self.tables = tables
         self.targets = targets
     }
 
@@ -49,6 +57,10 @@ package struct GuestHandshake: RelayHandshake {
         }
     }
 
+    package func take(_ tunnel: consuming OwnedDescriptor) {
+        if case .asked(let range) = state { tables?.add(tunnel, range: range) }
+    }
+
     private mutating func read(_ bytes: [UInt8]) -> HandshakeStep {
         state = .reading(bytes)
         guard bytes.count >= ForwardPreamble.firstSize else {
@@ -58,13 +70,28 @@ package struct GuestHandshake: RelayHandshake {
             return refuse(.badToken)
         }
         if let port = Self.port(bytes, at: MachineToken.size) { return dial(port, Answer(form: .raw)) }
-        let whole = ForwardPreamble.firstSize + ForwardPreamble.secondSize
-        guard bytes.count == whole else { return .receive(whole - bytes.count) }
-        guard bytes[ForwardPreamble.firstSize] == ForwardVersion.records.rawValue,
-            let port = Self.port(bytes, at: whole - 2)
-        else { return refuse(.notAllowed) }
+        // The version says how much there is; every second part is at least as long as the shortest.
+        let version = bytes.dropFirst(ForwardPreamble.firstSize).first
+        let wantsTables = version == ForwardVersion.tables.rawValue
+        let whole =
+            ForwardPreamble.firstSize + (wantsTables ? TablePreamble.secondSize : ForwardPreamble.secondSize)
+        guard bytes.count >= whole else {
+            let shortest = ForwardPreamble.firstSize + ForwardPreamble.secondSize
+            return .receive((bytes.count < shortest ? shortest : whole) - bytes.count)
+        }
+        let last = Self.port(bytes, at: whole - 2)
+        if wantsTables { return offer(Self.port(bytes, at: whole - 4), last) }
+        guard version == ForwardVersion.records.rawValue, let last else { return refuse(.notAllowed) }
         let flags = bytes[ForwardPreamble.firstSize + 1]
-        return dial(port, Answer(form: .records, atOnce: flags & ForwardPreamble.waitingFlag != 0))
+        return dial(last, Answer(form: .records, atOnce: flags & ForwardPreamble.waitingFlag != 0))
+    }
+
+    private mutating func offer(_ lower: PortNumber?, _ upper: PortNumber?) -> HandshakeStep {
+        guard let lower, let upper, let range = PortRange(lower, upper), let tables, tables.hasRoom else {
+            return refuse(.notAllowed)
+        }
+        state = .asked(range)
+        return .handOver
     }
 
     private mutating func dial(_ port: PortNumber, _ answer: Answer) -> HandshakeStep {

@@ -51,7 +51,7 @@ extension ForwardPreamble {
     var tunnelForm: TunnelForm {
         switch version {
         case .raw: .raw
-        case .records: .records
+        case .records, .tables: .records
         }
     }
 }

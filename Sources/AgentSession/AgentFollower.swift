@@ -13,17 +13,23 @@ package struct AgentFollower: Sendable {
     private let range: PortRange?
     private let describesProcesses: Bool
     private let alwaysPoll: Bool
+    private let feed: (@Sendable (PortRange) async throws -> OwnedDescriptor)?
     private let checkRequests = CheckRequests()
 
     /// - Parameters:
     ///   - range: what to follow; nil keeps the connection and its heartbeat alone.
     ///   - describesProcesses: ask for the details of processes, which come with the stream alone.
     ///   - alwaysPoll: poll even where the stream is offered.
+    ///   - feed: opens a connection over which the agent sends the tables of a range by themselves, which is faster than the
+    ///     stream of gRPC. Asked of agents that offer it, within a time limit of its own; where it fails, and where processes
+    ///     are to be described, the stream is taken.
     ///   - dial: opens a socket to the agent's RPC port, within a time limit of its own.
     package init(
         token: MachineToken?, range: PortRange?, describesProcesses: Bool = false, alwaysPoll: Bool = false,
+        feed: (@Sendable (PortRange) async throws -> OwnedDescriptor)? = nil,
         dial: @escaping @Sendable () async throws -> OwnedDescriptor
     ) {
+        self.feed = feed
         self.dial = dial
         self.token = token
         self.range = range
@@ -127,6 +133,10 @@ package struct AgentFollower: Sendable {
         _ take: @escaping @Sendable (ListenTable, TableDelivery) async -> Void
     ) async throws {
         if !alwaysPoll {
+            let offered = ForwardVersion(spokenWith: connection.info.forwardVersion) >= .tables
+            if offered, !describesProcesses, let socket = try? await feed?(range) {
+                return try await connection.tables(from: socket) { await take($0, .stream) }
+            }
             do {
                 return try await connection.watchListeningPorts(
                     range, describingProcesses: describesProcesses

@@ -15,11 +15,14 @@ package final class GuestForwarder: Sendable {
     /// - Parameters:
     ///   - engine: moves the bytes; it may serve other listeners too and is not shut down here.
     ///   - token: what every tunnel must show.
-    package init(engine: RelayEngine, token: MachineToken, targets: DialTargets) {
+    ///   - tables: gets the connections that ask for tables; nil refuses them.
+    package init(
+        engine: RelayEngine, token: MachineToken, targets: DialTargets, tables: (any TableSender)? = nil
+    ) {
         self.engine = engine
         role = RelayRole(
             tunnel: .accepted, admitsVsockPeer: { $0 == Self.hostCID },
-            handshake: { GuestHandshake(token: token) { targets.addresses(for: $0) } })
+            handshake: { GuestHandshake(token: token, tables: tables) { targets.addresses(for: $0) } })
     }
 
     deinit { close() }

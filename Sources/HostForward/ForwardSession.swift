@@ -40,10 +40,12 @@ package final class ForwardSession: Sendable {
         followsPorts = policy.autoPorts != nil
         follower = AgentFollower(
             token: token, range: policy.autoPorts?.range,
-            describesProcesses: policy.autoPorts?.needsDetails ?? false, alwaysPoll: alwaysPoll
-        ) { [target] in
-            try await AgentDialer(address: target.address).dial(.rpc)
-        }
+            describesProcesses: policy.autoPorts?.needsDetails ?? false, alwaysPoll: alwaysPoll,
+            feed: { [target] range in
+                let preamble = TablePreamble(token: token ?? .none, range: range)
+                return try await AgentDialer(address: target.address).dial(preamble)
+            },
+            dial: { [target] in try await AgentDialer(address: target.address).dial(.rpc) })
     }
 
     /// Opens the static forwards, and follows the agent until the task is cancelled; then closes every forward.

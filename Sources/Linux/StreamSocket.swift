@@ -54,6 +54,16 @@ package enum StreamSocket {
         try? setOption(fd, SOL_SOCKET, SO_OOBINLINE, Int32(1), "SO_OOBINLINE")
     }
 
+    /// Has the kernel find out by itself that the peer of an idle TCP connection is gone, within a minute (tcp(7)). Other
+    /// sockets hear of it.
+    package static func keepAlive(_ fd: Int32) {
+        try? setOption(fd, SOL_SOCKET, SO_KEEPALIVE, Int32(1), "SO_KEEPALIVE")
+        for (name, seconds) in [(TCP_KEEPIDLE, 30), (TCP_KEEPINTVL, 10), (TCP_KEEPCNT, 3)] as [(Int32, Int32)]
+        {
+            try? setOption(fd, Int32(IPPROTO_TCP), name, seconds, "TCP keep-alive")
+        }
+    }
+
     /// Starts to connect. The socket is writable when the attempt has ended; `pendingError` then tells how.
     ///
     /// - Throws: an error that the kernel gave at once (ECONNREFUSED for unix, ENODEV for vsock).

@@ -72,6 +72,10 @@ package final class ListenWatcher: Sendable {
         ListenTables(board: board, range: range)
     }
 
+    /// Has `body` called with each later table, on the watcher's thread and before anybody else has it. It must not wait, and
+    /// what it costs counts as the watcher's own.
+    package func onPublish(_ body: @escaping @Sendable (ListenTable) -> Void) { board.observe(body) }
+
     /// Mode, push level and health, as in the newest table.
     package var source: ListenSource { board.table.source }
 }

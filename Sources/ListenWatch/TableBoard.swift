@@ -7,6 +7,7 @@ final class TableBoard: Sendable {
         var table: ListenTable
         var subscribers: [UInt64: AsyncStream<ListenTable>.Continuation] = [:]
         var nextSubscriber: UInt64 = 0
+        var observers: [@Sendable (ListenTable) -> Void] = []
         var isClosed = false
     }
 
@@ -19,13 +20,19 @@ final class TableBoard: Sendable {
     var table: ListenTable { state.withLock { $0.table } }
     var isClosed: Bool { state.withLock { $0.isClosed } }
 
-    /// Replaces the table and hands it to every subscriber, straight from the calling thread.
+    /// Replaces the table and hands it to every observer and subscriber, straight from the calling thread.
     func publish(_ table: ListenTable) {
-        let subscribers = state.withLock { state in
+        let (observers, subscribers) = state.withLock { state in
             state.table = table
-            return Array(state.subscribers.values)
+            return (state.observers, Array(state.subscribers.values))
         }
+        for observer in observers { observer(table) }
         for subscriber in subscribers { subscriber.yield(table) }
+    }
+
+    /// Has `body` called with each later table, by whoever publishes it, until the board is closed.
+    func observe(_ body: @escaping @Sendable (ListenTable) -> Void) {
+        state.withLock { if !$0.isClosed { $0.observers.append(body) } }
     }
 
     /// The present table and all later ones; of those that wait unread only the newest is kept.
@@ -54,6 +61,7 @@ final class TableBoard: Sendable {
     func close() {
         let subscribers = state.withLock { state in
             state.isClosed = true
+            state.observers = []
             defer { state.subscribers = [:] }
             return Array(state.subscribers.values)
         }

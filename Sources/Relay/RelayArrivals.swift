@@ -47,8 +47,7 @@ final class RelayArrivals {
             connection.answer(with: bytes)
             return nil
         case .handedOver:
-            loop.forget(connection.local)
-            connection.local.letGo()
+            loop.detach(&connection.local)
             return .done
         case .reset: return connection.fail()
         }

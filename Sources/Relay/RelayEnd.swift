@@ -99,10 +99,10 @@ struct RelayEnd: ~Copyable {
         fd = -1
     }
 
-    /// Closes this process's descriptor of a socket that another one has, too; nothing happens to the connection.
-    mutating func letGo() {
-        descriptor = nil
+    /// Gives the socket away, as it is.
+    mutating func detach() -> OwnedDescriptor? {
         fd = -1
+        return descriptor.take()
     }
 
     mutating func note(_ events: UInt32) {

@@ -7,11 +7,19 @@ package import Linux
 /// accepted -> dial -> connected | failed
 ///             send -> sent
 ///             receive -> received
-///             relay | refuse | fail      the last one
+///             relay | refuse | fail | handOver      the last one
 /// ```
 package protocol RelayHandshake: Sendable {
     /// Takes the outcome of the step before, `accepted` at first, and says what is to be done now.
     mutating func next(_ event: HandshakeEvent) -> HandshakeStep
+
+    /// Takes the tunnel's socket over, which is non-blocking, after `handOver`. Called on an event loop: it must not wait.
+    func take(_ tunnel: consuming OwnedDescriptor)
+}
+
+extension RelayHandshake {
+    /// Closes it: most handshakes hand nothing over.
+    package func take(_ tunnel: consuming OwnedDescriptor) {}
 }
 
 /// What has become of a step.
@@ -46,6 +54,8 @@ package enum HandshakeStep: Equatable, Sendable {
     case away
     /// Reset both ends.
     case fail
+    /// The handshake is over, and what follows is not the relay's business: the handshake's `take` gets the tunnel's socket.
+    case handOver
 }
 
 /// How the bytes of a connection travel through its tunnel, and how the end of a direction is said.

@@ -99,14 +99,19 @@ final class RelayLoop {
         patientUntil = min(patientUntil, now &+ options.patience.wholeNanoseconds)
     }
 
-    /// Has the kernel report nothing more of a socket that somebody else has, too.
-    func forget(_ end: borrowing RelayEnd) { if end.watched != 0 { inbox.ignore(end.fd) } }
-
     /// Takes a connection whose peer has shown that it may speak, or where it wants to go, off the list of those that have not.
     func admit(_ connection: RelayConnection) {
         connection.isSilent = false
         silentCount -= 1
         arm(connection, after: options.handshakeTimeout)
+    }
+
+    /// Takes a socket out of the loop, which hears nothing of it any more. Without an owner this process's descriptor closes;
+    /// where another process has the socket too, nothing happens to the connection.
+    @discardableResult
+    func detach(_ end: inout RelayEnd) -> OwnedDescriptor? {
+        if end.watched != 0 { inbox.ignore(end.fd) }
+        return end.detach()
     }
 
     // MARK: Events

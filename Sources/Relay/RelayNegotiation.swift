@@ -56,6 +56,9 @@ final class RelayNegotiation {
             connection.stage = .refusing(toClient: false)
         case .away: return connection.hold(loop) ?? connection.fail()
         case .fail: return connection.fail()
+        case .handOver:
+            if let tunnel = loop.detach(&connection.tunnel) { handshake.take(tunnel) }
+            return .done
         }
         return nil
     }

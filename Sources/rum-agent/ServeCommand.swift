@@ -48,7 +48,10 @@ struct ServeCommand: AsyncParsableCommand {
         DescriptorLimit.raise()
         let engine = try RelayEngine(log: { Self.log($0) })
         let targets = DialTargets { watcher.listeners(on: $0) }
-        let forwarder = GuestForwarder(engine: engine, token: token ?? .none, targets: targets)
+        let feeds = try TableFeeds { watcher.current(in: $0) }
+        watcher.onPublish { feeds.publish($0) }
+        let forwarder = GuestForwarder(
+            engine: engine, token: token ?? .none, targets: targets, tables: feeds)
         let server = AgentServer(
             service: RumAgentService(
                 tables: watcher, hostname: GuestIdentity.hostname, instanceID: GuestIdentity.newInstanceID(),
@@ -57,6 +60,7 @@ struct ServeCommand: AsyncParsableCommand {
         defer {
             forwarder.close()
             watcher.stop()
+            feeds.close()
             for address in listen { ServiceSocket.remove(address.socketAddress(for: .rpc)) }
         }
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -14,11 +14,15 @@ struct ForwardPreambleTests {
         #expect(
             ForwardPreamble(token: token, port: port, version: .records).bytes
                 == Array(UInt8(0)..<32) + [0, 0, 2, 0, 0x13, 0x89])
+        // What came with version 3 is no tunnel.
+        #expect(
+            ForwardPreamble(token: token, port: port, version: .tables).bytes
+                == ForwardPreamble(token: token, port: port, version: .records).bytes)
     }
 
     @Test(
         "The version is the highest that both ends know",
-        arguments: [(0, .raw), (1, .raw), (2, .records), (3, .records), (4_000_000_000, .records)]
+        arguments: [(0, .raw), (1, .raw), (2, .records), (3, .tables), (4_000_000_000, .tables)]
             as [(UInt32, ForwardVersion)])
     func version(_ other: UInt32, _ expected: ForwardVersion) {
         #expect(ForwardVersion(spokenWith: other) == expected)

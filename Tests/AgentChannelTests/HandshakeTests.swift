@@ -2,6 +2,7 @@ import AgentChannel
 import Linux
 import Ports
 import Relay
+import Synchronization
 import TestSupport
 import Testing
 
@@ -125,6 +126,82 @@ struct HandshakeTests {
         #expect(guest.next(.received(Array(preamble.bytes[..<34]))) == .receive(4))
         #expect(guest.next(.received(Array(preamble.bytes[34...]))) == .dial(Self.targets[0]))
         #expect(guest.next(.connected) == .relay(.records, saying: [0], atOnce: true))
+    }
+
+    /// What an agent that sends tables hands its connections to.
+    private final class Tables: TableSender {
+        let hasRoom: Bool
+        let ranges = Mutex<[PortRange]>([])
+
+        init(hasRoom: Bool = true) { self.hasRoom = hasRoom }
+
+        func add(_ reader: consuming OwnedDescriptor, range: PortRange) {
+            ranges.withLock { $0.append(range) }
+        }
+    }
+
+    /// The guest's last step on a preamble that comes in pieces of this size, and how many bytes it has left.
+    private static func step(
+        of guest: inout GuestHandshake, _ preamble: [UInt8], piece: Int = 40
+    ) -> (HandshakeStep, left: Int) {
+        var rest = preamble[...]
+        var step = guest.next(.accepted)
+        while case .receive(let count, nil) = step, !rest.isEmpty {
+            let bytes = Array(rest.prefix(min(count, piece)))
+            rest = rest.dropFirst(bytes.count)
+            step = guest.next(.received(bytes))
+        }
+        return (step, rest.count)
+    }
+
+    @Test(
+        "The guest hands a connection that asks for tables over, with its range", arguments: [1, 7, 33, 40])
+    func tables(_ piece: Int) throws {
+        let range = try #require(PortRange(port(0x1234), port(0x5678)))
+        let tables = Tables()
+        var guest = GuestHandshake(token: Self.token, tables: tables) { _ in [] }
+        let bytes = TablePreamble(token: Self.token, range: range).bytes
+        #expect(bytes == Self.token.bytes + [0, 0, 3, 0, 0x12, 0x34, 0x56, 0x78])
+        let (step, left) = Self.step(of: &guest, bytes, piece: piece)
+        #expect(step == .handOver && left == 0)
+        guest.take(OwnedDescriptor(owning: -1))
+        #expect(tables.ranges.withLock { $0 } == [range])
+    }
+
+    @Test("It refuses tables to a wrong token (3), and where it has none, no room, or no such range (2)")
+    func noTables() throws {
+        func answer(_ preamble: [UInt8], _ tables: Tables?) -> HandshakeStep {
+            var guest = GuestHandshake(token: Self.token, tables: tables) { _ in Self.targets }
+            return Self.step(of: &guest, preamble).0
+        }
+        let bytes = TablePreamble(token: Self.token, range: .all).bytes
+        #expect(answer(bytes, Tables()) == .handOver)
+        #expect(answer(TablePreamble(token: .random(), range: .all).bytes, Tables()) == .refuse([3]))
+        #expect(answer(bytes, nil) == .refuse([2]))
+        #expect(answer(bytes, Tables(hasRoom: false)) == .refuse([2]))
+        for bounds in [[0, 0, 0, 9], [0, 9, 0, 0], [0, 9, 0, 8]] as [[UInt8]] {
+            #expect(answer(Self.token.bytes + [0, 0, 3, 0] + bounds, Tables()) == .refuse([2]))
+        }
+    }
+
+    @Test("The host asks for tables once the way is open, and any status but 0 is a refusal")
+    func asksForTables() {
+        let question = TablePreamble(token: Self.token, range: .all).bytes
+        for agent in [AgentAddress.unix(directory: "/run/a"), .hybrid(path: "/run/v.sock")] {
+            for status in [0, 1, 2, 3, 255] as [UInt8] {
+                var opening = AgentOpening(to: .forward, of: agent, asking: question)
+                _ = opening.next(.accepted)
+                var step = opening.next(.connected)
+                if case .hybrid = agent {
+                    #expect(step == .send(Array("CONNECT 2223\n".utf8)))
+                    for byte in "OK 12\n".utf8 { step = opening.next(.received([byte])) }
+                }
+                #expect(step == .send(question))
+                #expect(opening.next(.sent) == .receive(1))
+                #expect(opening.next(.received([status])) == (status == 0 ? .relay(.raw) : .fail))
+                #expect((opening.failure == nil) == (status == 0))
+            }
+        }
     }
 
     @Test("The guest says why not: 1 nobody accepts, 2 not allowed or not understood, 3 a wrong token")

@@ -12,8 +12,9 @@ import TestSupport
 final class ScriptedTables: ListenTableProvider {
     private struct State {
         var table: ListenTable
-        var readers: [Int: AsyncStream<ListenTable>.Continuation] = [:]
+        var readers: [Int: @Sendable (ListenTable) -> Void] = [:]
         var next = 0
+        var observer: @Sendable (ListenTable) -> Void = { _ in }
     }
 
     private let state: Mutex<State>
@@ -31,11 +32,18 @@ final class ScriptedTables: ListenTableProvider {
     }
 
     func publish(listeners: [ListeningSocket]) {
-        state.withLock { state in
+        let (table, observer) = state.withLock { state in
             state.table = ListenTable(
                 revision: state.table.revision + 1, source: state.table.source, listeners: listeners)
-            for reader in state.readers.values { reader.yield(state.table) }
+            for reader in state.readers.values { reader(state.table) }
+            return (state.table, state.observer)
         }
+        observer(table)
+    }
+
+    /// Has `body` called with each table, by whoever publishes it.
+    func onPublish(_ body: @escaping @Sendable (ListenTable) -> Void) {
+        state.withLock { $0.observer = body }
     }
 
     /// How many streams are being read.
@@ -51,8 +59,8 @@ final class ScriptedTables: ListenTableProvider {
         AsyncStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
             let id = state.withLock { state in
                 state.next += 1
-                state.readers[state.next] = continuation
-                continuation.yield(state.table)
+                state.readers[state.next] = { continuation.yield($0.restricted(to: range)) }
+                continuation.yield(state.table.restricted(to: range))
                 return state.next
             }
             continuation.onTermination = { [weak self] _ in

@@ -11,7 +11,7 @@ import Testing
 @Suite("Large tables", .timeLimit(.minutes(5)), .tags(.timed))
 struct LargeTableTests {
     /// Every port, listened on at `addresses` addresses, encoded as large as a listener can be.
-    private static func everyPort(addresses: UInt8) -> [ListeningSocket] {
+    static func everyPort(addresses: UInt8) -> [ListeningSocket] {
         let bytes: [UInt8] = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
         let all = (1...addresses).compactMap { IPAddress(networkBytes: bytes + [$0]) }
         return (1...UInt16.max).flatMap { number in

@@ -48,18 +48,18 @@ struct LookScheduleTests {
         var now = MonotonicTime(nanoseconds: 1_000_000_000)
         for _ in 0..<20 {
             #expect(budget.allow(now))
-            budget.spend(.microseconds(50), now: now)
+            budget.spend(.microseconds(100), now: now)
             now = now + .microseconds(100)
         }
         var count = 0
         for _ in 0..<10_000 {
             if budget.allow(now) {
-                budget.spend(.microseconds(50), now: now)
+                budget.spend(.microseconds(100), now: now)
                 count += 1
             }
             now = now + .microseconds(100)
         }
-        // 50 us of its own and 150 us of its readers, fifty times, fit a hundred times into this second.
+        // 100 us of its own and 100 us of its readers, fifty times, fit a hundred times into this second.
         #expect((90...120).contains(count))
     }
 

@@ -50,6 +50,11 @@ def table(ports, revision=1, address=bytes(4), **fields):
     return pb.ListeningPortsResponse(ports=ports, listeners=rows, revision=revision).SerializeToString()
 
 
+def framed(message):
+    """A table as it goes over a connection of its own."""
+    return len(message).to_bytes(4, "big") + message
+
+
 class RawAgent(grpc.GenericRpcHandler):
     """Answers with whatever bytes a test has: `pong` to Ping, and `tables`, a function that yields, to the stream."""
 
@@ -144,6 +149,35 @@ class Hostile(Case):
                 rows = [line.split() for line in file.readlines()[1:]]
             ports |= {int(row[1].rsplit(":", 1)[1], 16) for row in rows if row[3] == "0A"}
         return ports
+
+    def listen_raw(self, name, serve):
+        """A socket of the agent's, each of whose connections `serve` gets on a thread of its own."""
+        os.makedirs(f"{self.folder}/bad", exist_ok=True)
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(f"{self.folder}/bad/{name}")
+        listener.listen(64)
+        self.addCleanup(listener.close)
+
+        def one(connection):
+            with connection:
+                try:
+                    serve(connection)
+                except OSError:
+                    pass
+
+        def run():
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                threading.Thread(target=one, args=(connection,), daemon=True).start()
+        threading.Thread(target=run, daemon=True).start()
+
+    def wait_for_end(self, connection):
+        connection.settimeout(60)
+        while connection.recv(65536):
+            pass
 
     def run_case(self, tables, pong=None, opened=(20001,), seconds=1.0, options=()):
         agent = self.serve(RawAgent(tables, pong))
@@ -276,35 +310,6 @@ class HostileAgent(Hostile):
 class HostileBytes(Hostile):
     """Cases below gRPC: the sockets of an agent, and bytes of the tester's choice."""
 
-    def listen_raw(self, name, serve):
-        """A socket of the agent's, each of whose connections `serve` gets on a thread of its own."""
-        os.makedirs(f"{self.folder}/bad", exist_ok=True)
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(f"{self.folder}/bad/{name}")
-        listener.listen(64)
-        self.addCleanup(listener.close)
-
-        def one(connection):
-            with connection:
-                try:
-                    serve(connection)
-                except OSError:
-                    pass
-
-        def run():
-            while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
-                threading.Thread(target=one, args=(connection,), daemon=True).start()
-        threading.Thread(target=run, daemon=True).start()
-
-    def wait_for_end(self, connection):
-        connection.settimeout(60)
-        while connection.recv(65536):
-            pass
-
     def run_bytes(self, serve, seconds=3.0):
         self.listen_raw("2222.sock", serve)
         rum = self.forward()
@@ -374,6 +379,100 @@ class HostileBytes(Hostile):
                     client.close()
         eventually("no descriptor is left", lambda: len(os.listdir(f"/proc/{rum.process.pid}/fd")) < 60)
         self.judge(rum, (20001,))
+
+
+class HostileFeed(Hostile):
+    """Cases of an agent that sends its tables over a connection of their own, on the forward port."""
+
+    def run_feed(self, serve, opened=(20001,), seconds=2.0, streamed=20009):
+        """`serve` gets each connection that asks for tables; the stream of gRPC would say `streamed`."""
+        asked = []
+
+        def one(connection):
+            preamble = b""
+            while len(preamble) < 40:
+                preamble += connection.recv(40 - len(preamble)) or b"?" * 40
+            self.assertEqual(preamble[32:], b"\0\0\3\0" + (20000).to_bytes(2, "big") + (29999).to_bytes(2, "big"))
+            asked.append(connection)
+            serve(connection)
+        self.listen_raw("2223.sock", one)
+        self.serve(RawAgent(lambda context: [table([streamed])], lambda: ping(forward_version=3)))
+        rum = self.forward()
+        eventually("what is allowed is opened", lambda: rum.count("opened") >= len(opened))
+        eventually("tables were asked for", lambda: asked)
+        time.sleep(seconds)
+        return rum
+
+    def test_tables_without_end(self):
+        def serve(connection):
+            connection.sendall(b"\0")
+            for turn in range(1 << 30):
+                connection.sendall(framed(table([20001] if turn % 2 else [20001, 20002 + turn % 5000], revision=turn)))
+        rum = self.run_feed(serve, seconds=6)
+        self.assertLess(len(rum.lines), 12_000)
+        self.assertLess(self.peak(rum), MEMORY)
+        self.assertEqual(rum.stop(signal.SIGINT), 130)
+
+    def test_empty_tables_without_end(self):
+        def serve(connection):
+            connection.sendall(b"\0" + framed(table([20001])))
+            while True:
+                connection.sendall(framed(table([20001])) + bytes(65536))
+        rum = self.run_feed(serve, seconds=4)
+        self.assertLess(self.peak(rum), MEMORY)
+        self.assertLess(len(rum.lines), 400)
+        self.assertEqual(rum.stop(signal.SIGINT), 130)
+
+    def test_gigantic_tables(self):
+        for body in (b"\xff" * 4 + bytes(1 << 20), framed(field(2, b"") * (15 << 20))):
+            with self.subTest(start=body[:4]):
+                for name in ("2222.sock", "2223.sock"):
+                    if os.path.exists(f"{self.folder}/bad/{name}"):
+                        os.unlink(f"{self.folder}/bad/{name}")
+
+                def serve(connection, body=body):
+                    connection.sendall(b"\0" + body)
+                    self.wait_for_end(connection)
+                rum = self.run_feed(serve, opened=())
+                rum.waits_for("table of listeners is larger")
+                self.judge(rum)
+
+    def test_garbage(self):
+        def serve(connection):
+            connection.sendall(b"\0" + framed(b"\xff" * 100))
+            self.wait_for_end(connection)
+        rum = self.run_feed(serve, opened=(), seconds=3)
+        rum.waits_for("a table that can't be read")
+        self.assertLess(len(rum.lines), 40)
+        self.judge(rum)
+
+    def test_a_byte_at_a_time(self):
+        # The second table never ends, and what is there stays.
+        def serve(connection):
+            connection.sendall(b"\0" + framed(table([20001])))
+            for byte in framed(table(range(20002, 20500))):
+                connection.sendall(bytes([byte]))
+                time.sleep(0.2)
+        self.judge(self.run_feed(serve, seconds=7), (20001,))
+
+    def test_ends_after_each_table(self):
+        rum = self.run_feed(lambda connection: connection.sendall(b"\0" + framed(table([20001]))), seconds=4)
+        self.assertLess(len(rum.lines), 200)
+        self.judge(rum, (20001,))
+
+    def test_offers_and_refuses(self):
+        answers = {
+            "refuses": lambda connection: connection.sendall(b"\2"),
+            "an unknown status": lambda connection: connection.sendall(b"\xee" * 100_000),
+            "an end at once": lambda connection: None,
+            "silence": self.wait_for_end,
+        }
+        for name, serve in answers.items():
+            with self.subTest(name):
+                for file in ("2222.sock", "2223.sock"):
+                    if os.path.exists(f"{self.folder}/bad/{file}"):
+                        os.unlink(f"{self.folder}/bad/{file}")
+                self.judge(self.run_feed(serve, opened=(20009,), seconds=0.5), (20009,))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import queue
 import resource
 import signal
+import socket
 import threading
 import time
 import unittest
@@ -92,6 +93,30 @@ class HostOfAnotherKind(Case):
         self.assertIsNone(tables.get(timeout=5))
         self.assertEqual(call.code(), grpc.StatusCode.CANCELLED)
         self.ask("Ping", pb.PingRequest())
+
+    def ask_for_tables(self, least, most, token=TOKEN):
+        """A connection to the forward port that asks for tables, as docs/forward-protocol.md says."""
+        connection = socket.socket(socket.AF_UNIX)
+        self.addCleanup(connection.close)
+        connection.settimeout(10)
+        connection.connect(f"{self.folder}/2223.sock")
+        connection.sendall(bytes.fromhex(token) + b"\0\0\3\0" + least.to_bytes(2, "big") + most.to_bytes(2, "big"))
+        return connection.makefile("rb")
+
+    def test_tables_without_grpc(self):
+        def next_ports():
+            length = int.from_bytes(feed.read(4), "big")
+            return set(pb.ListeningPortsResponse.FromString(feed.read(length)).ports)
+
+        self.assertEqual(self.ask("Ping", pb.PingRequest()).forward_version, 3)
+        feed = self.ask_for_tables(20000, 20999)
+        self.assertEqual(feed.read(1), b"\0")
+        self.assertEqual(next_ports(), set())
+        with listen(20001):
+            eventually("the port", lambda: next_ports() == {20001})
+        eventually("its end", lambda: next_ports() == set())
+        for least, most, token, status in [(0, 1, TOKEN, 2), (2, 1, TOKEN, 2), (1, 2, "00" * 32, 3)]:
+            self.assertEqual(self.ask_for_tables(least, most, token).read(), bytes([status]))
 
     def test_bad_range(self):
         for least, most in [(0, 1), (2, 1), (1, 65536), (0, 0)]:

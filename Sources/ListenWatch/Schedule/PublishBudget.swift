@@ -4,8 +4,8 @@ internal import Linux
 struct PublishBudget {
     /// How many times its own cost a publication keeps later ones waiting.
     private static let pause = 50
-    /// What a table costs besides: it is encoded and sent once for each reader, on other threads.
-    private static let readers = Duration.microseconds(150)
+    /// What a table costs besides, on other threads: gRPC sends it to its readers, and each reader acts on it.
+    private static let readers = Duration.microseconds(100)
     /// Never longer than this, so that one that was slow by accident does not hold up what follows.
     private static let longestPause = Duration.milliseconds(250)
     /// How much unused time is kept for later. Servers come in groups: none of them should wait for the one before.

@@ -1,0 +1,62 @@
+package import Ports
+internal import SwiftProtobuf
+
+/// Tables on a connection of their own: each is the length of a `ListeningPortsResponse`, 4 bytes, big-endian, then the
+/// message (docs/forward-protocol.md).
+package enum TableFrame {
+    package static let headerSize = 4
+
+    package enum Problem: Error, Hashable, Sendable {
+        /// Longer than `AgentLimits.largestMessage`, or with more rows than there can be.
+        case tooLarge
+        /// No such message.
+        case unreadable
+    }
+}
+
+extension ListenTable {
+    /// The table as a frame.
+    package var frame: [UInt8] {
+        // Only a message above 2 GiB or one with required fields, which proto3 has not, can't be encoded.
+        let body: [UInt8] = (try? message.serializedBytes()) ?? []
+        let length = UInt32(body.count)
+        return stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: length >> $0) } + body
+    }
+}
+
+/// Finds the tables in bytes that come in pieces of any size.
+package struct TableFrameReader {
+    private var header: UInt32 = 0
+    private var headerBytes = 0
+    private var body: [UInt8] = []
+
+    package init() {}
+
+    /// Takes bytes up to the end of the next table; nil when that is still to come.
+    package mutating func next(from bytes: inout ArraySlice<UInt8>) throws(TableFrame.Problem) -> ListenTable?
+    {
+        while headerBytes < TableFrame.headerSize {
+            guard let byte = bytes.popFirst() else { return nil }
+            header = header << 8 | UInt32(byte)
+            headerBytes += 1
+        }
+        guard header <= AgentLimits.largestMessage else { throw .tooLarge }
+        let length = Int(header)
+        body.reserveCapacity(length)
+        let piece = bytes.prefix(length - body.count)
+        body += piece
+        bytes = bytes.dropFirst(piece.count)
+        guard body.count == length else { return nil }
+        let message = body
+        self = TableFrameReader()
+        return try Self.decode(message)
+    }
+
+    private static func decode(_ bytes: [UInt8]) throws(TableFrame.Problem) -> ListenTable {
+        guard bytes.withUnsafeBytes(TableBounds.areKept) else { throw .tooLarge }
+        guard let message = try? Rum_V1_ListeningPortsResponse(serializedBytes: bytes) else {
+            throw .unreadable
+        }
+        return ListenTable(message)
+    }
+}

@@ -1,0 +1,211 @@
+import AgentAPI
+import AgentChannel
+import AgentService
+import AgentSession
+import Glibc
+import GuestForward
+import Linux
+import Ports
+import Relay
+import TestSupport
+import Testing
+
+/// A follower and an agent that offers its tables over a connection of their own.
+@Suite("Tables without gRPC", .timeLimit(.minutes(1)))
+struct FeedDeliveryTests {
+    /// How an agent that offers a feed keeps its word.
+    enum Offer: CaseIterable { case kept, full, refused, notThere }
+
+    @Test("The feed is preferred; where it can't be had, tables come over gRPC", arguments: Offer.allCases)
+    func preferred(_ offer: Offer) async throws {
+        let tables = ScriptedTables([22, 5001])
+        let token = MachineToken.random()
+        let words = Recorder<String>()
+        let range = try #require(PortRange(port(5000), port(5999)))
+        try await Self.withAgent(tables, token: token, offer) { directory, feeds in
+            try await Self.following(directory, token: token, range, words) {
+                try await eventually { words.all.last == "5001" }
+                #expect(feeds.count == (offer == .kept ? 1 : 0))
+                #expect(tables.readers == (offer == .kept ? 0 : 1))
+                tables.publish([22, 5001, 5002])
+                try await eventually { words.all.last == "5001 5002" }
+            }
+            try await eventually("the feed is gone") { feeds.count == 0 && tables.readers == 0 }
+        }
+        #expect(words.all == ["stream", "5001", "5001 5002"])
+    }
+
+    @Test(
+        "An agent that does not offer a feed is not asked for one, nor is one that is polled",
+        arguments: [1, 2, 3])
+    func notAsked(_ version: UInt32) async throws {
+        let tables = ScriptedTables([5001])
+        let service = RumAgentService(
+            tables: tables, hostname: "guest", instanceID: "one", bootID: "boot", forwardVersion: version)
+        let asked = Recorder<Int>()
+        let words = Recorder<String>()
+        try await withServer(service) { directory in
+            let follower = AgentFollower(
+                token: nil, range: .all, alwaysPoll: version == 3,
+                feed: { _ in
+                    asked.add(1)
+                    throw SystemError(code: ECONNREFUSED, operation: "connect")
+                }, dial: { try StreamSocket.connect(to: directory.rpcAddress) })
+            try await Self.run(follower, words) { try await eventually { words.all.last == "5001" } }
+        }
+        #expect(asked.all.isEmpty)
+    }
+
+    @Test("The end of the feed is the loss of the agent, which is then followed again")
+    func lost() async throws {
+        let tables = ScriptedTables([5001])
+        let words = Recorder<String>()
+        try await Self.withAgent(tables, token: .none, .kept) { directory, feeds in
+            try await Self.following(directory, token: nil, .all, words) {
+                try await eventually { words.all.last == "5001" }
+                feeds.close()
+                try await eventually { words.all.count >= 5 && words.all.last == "5001" }
+            }
+        }
+        #expect(words.all == ["stream", "5001", "lost", "stream", "5001"])
+    }
+
+    @Test("Every port with seven addresses arrives")
+    func largest() async throws {
+        let tables = ScriptedTables()
+        let listeners = LargeTableTests.everyPort(addresses: 7)
+        tables.publish(listeners: listeners)
+        let counts = Recorder<Int>()
+        try await Self.withAgent(tables, token: .none, .kept) { directory, _ in
+            let follower = Self.follower(directory, token: nil, .all)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    try await follower.run {
+                        if case .table(let table, _) = $0 { counts.add(table.listeners.count) }
+                    }
+                }
+                try await eventually(within: .seconds(50)) { !counts.all.isEmpty }
+                group.cancelAll()
+            }
+        }
+        #expect(counts.all.first == listeners.count)
+    }
+
+    /// What a feed that means harm, or is broken, says behind its status.
+    enum Fault: CaseIterable {
+        case tooLong, tooManyRows, garbage, cut, nothing
+
+        var bytes: [UInt8] {
+            switch self {
+            case .tooLong: [0xff, 0xff, 0xff, 0xff, 0]
+            case .tooManyRows: [0, 15, 66, 64] + (0..<500_000).flatMap { _ in [0x12, 0] as [UInt8] }
+            case .garbage: [0, 0, 0, 3, 0xff, 0xff, 0xff]
+            case .cut: [0, 0, 0, 9, 1, 2]
+            case .nothing: []
+            }
+        }
+
+        var problem: AgentProblem {
+            switch self {
+            case .tooLong, .tooManyRows: .tableTooLarge
+            case .garbage: .other("it sent a table that can't be read")
+            case .cut, .nothing: .connectionBroke
+            }
+        }
+    }
+
+    @Test(
+        "A feed that makes no sense, or stops in the middle, is a problem like that of a stream",
+        arguments: Fault.allCases)
+    func faults(_ fault: Fault) async throws {
+        let problems = Recorder<AgentProblem>()
+        let service = RumAgentService(
+            tables: ScriptedTables([5001]), hostname: "guest", instanceID: "one", bootID: "boot",
+            forwardVersion: 3)
+        try await withServer(service) { directory in
+            let follower = AgentFollower(
+                token: nil, range: .all,
+                feed: { _ in
+                    var ends: [Int32] = [-1, -1]
+                    _ = try SystemError.check(
+                        "socketpair", socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends))
+                    // More than the socket holds is read by the follower while this goes on.
+                    try DedicatedThread.start(name: "far") { [far = ends[1], bytes = fault.bytes] in
+                        let far = OwnedDescriptor(owning: far)
+                        _ = send(far.rawValue, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+                    }
+                    return OwnedDescriptor(owning: ends[0])
+                }, dial: { try StreamSocket.connect(to: directory.rpcAddress) })
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await follower.run(waiting: { problems.add($0.problem) }, { _ in }) }
+                try await eventually { !problems.all.isEmpty }
+                group.cancelAll()
+            }
+        }
+        #expect(problems.all.first == fault.problem)
+    }
+
+    /// Runs an agent with both ports while `body` runs.
+    private static func withAgent(
+        _ tables: ScriptedTables, token: MachineToken, _ offer: Offer,
+        _ body: @escaping @Sendable (TestFolder, TableFeeds) async throws -> Void
+    ) async throws {
+        let feeds = try TableFeeds(limit: offer == .full ? 0 : AgentLimits.feeds) { tables.current(in: $0) }
+        tables.onPublish { feeds.publish($0) }
+        let engine = try RelayEngine()
+        let forwarder = GuestForwarder(
+            engine: engine, token: token, targets: DialTargets { _ in [] },
+            tables: offer == .refused ? nil : feeds)
+        let service = RumAgentService(
+            tables: tables, hostname: "guest", instanceID: "one", bootID: "boot",
+            forwardVersion: UInt32(ForwardVersion.newest.rawValue))
+        defer {
+            forwarder.close()
+            feeds.close()
+        }
+        try await withServer(service, token: token == .none ? nil : token) { directory in
+            if offer != .notThere { try forwarder.listen(on: .unix(path: "\(directory.path)/2223.sock")) }
+            try await body(directory, feeds)
+        }
+        await engine.shutdown()
+    }
+
+    private static func follower(_ directory: TestFolder, token: MachineToken?, _ range: PortRange)
+        -> AgentFollower
+    {
+        let dialer = AgentDialer(address: .unix(directory: directory.path))
+        return AgentFollower(
+            token: token, range: range,
+            feed: { try await dialer.dial(TablePreamble(token: token ?? .none, range: $0)) },
+            dial: { try await dialer.dial(.rpc) })
+    }
+
+    /// Follows the agent behind `directory` while `body` runs; records how tables come, their ports, and losses.
+    private static func following(
+        _ directory: TestFolder, token: MachineToken?, _ range: PortRange, _ words: Recorder<String>,
+        _ body: @escaping @Sendable () async throws -> Void
+    ) async throws {
+        try await run(follower(directory, token: token, range), words, body)
+    }
+
+    private static func run(
+        _ follower: AgentFollower, _ words: Recorder<String>,
+        _ body: @escaping @Sendable () async throws -> Void
+    ) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                try await follower.run { event in
+                    switch event {
+                    case .connected(_, _, let delivery): words.add(delivery.rawValue)
+                    case .table(let table, _):
+                        words.add(table.ports.map(\.description).joined(separator: " "))
+                    case .alive: break
+                    case .lost: words.add("lost")
+                    }
+                }
+            }
+            try await body()
+            group.cancelAll()
+        }
+    }
+}
