@@ -150,8 +150,8 @@ let package = Package(
         .executableTarget(
             name: "bench-watch",
             dependencies: [
-                "AgentAPI", "AgentSession", "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports",
-                "ProcNet", "SockDiag", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+                "AgentChannel", "AgentSession", "CLiveKernel", "Linux", "ListenWatch", "LiveKernel", "Ports",
+                "ProcNet", "SockDiag",
             ],
             path: "Benchmarks/watch/bench-watch", swiftSettings: rules),
 

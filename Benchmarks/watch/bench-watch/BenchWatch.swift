@@ -5,7 +5,7 @@ import Ports
 /// Measures the agent and its watcher beside what others do, and prints markdown tables.
 ///
 /// `--rum PATH --agent PATH` name the programs; without them what needs them is left out. `candidate NAME`,
-/// `hold COUNT`, `churn RATE`, `follow FOLDER`, `server` and `receive PATH` are the child processes that it starts for itself.
+/// `hold COUNT`, `churn RATE`, `follow FOLDER` and `server` are the child processes that it starts for itself.
 @main
 struct BenchWatch {
     static func main() async throws {
@@ -25,9 +25,6 @@ struct BenchWatch {
             return try await Product.follow(directory)
         }
         if arguments.first == "server" { return try BudgetBench.serve() }
-        if arguments.first == "receive", let path = arguments.dropFirst().first {
-            return try DeliveryBench.receive(path)
-        }
         raiseFileLimit()
         func value(_ option: String) -> String? {
             arguments.firstIndex(of: option).map { arguments.index(after: $0) }
@@ -51,7 +48,6 @@ struct BenchWatch {
             try await BudgetBench(
                 rum: rum, agent: agent, samples: value("--samples").flatMap(Int.init) ?? 400
             ).run()
-            try await DeliveryBench.run()
         }
         try await section("forward") { try await ForwardBench(rum: rum, agent: agent).run() }
     }

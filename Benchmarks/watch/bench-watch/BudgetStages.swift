@@ -29,14 +29,8 @@ struct BudgetStages {
         Stage(place: "watcher", name: "the process behind it found", isAgent: true) { step, thread in
             step.thread == thread && step.call == .close && step.isEnd
         },
-        Stage(place: "watcher", name: "table built and published", isAgent: true) { step, thread in
-            step.thread == thread && step.call == .write && !step.isEnd
-        },
-        Stage(place: "agent's event loop", name: "wake-up", isAgent: true) { step, thread in
-            step.thread != thread && step.call == .epollWait && step.isEnd
-        },
-        Stage(place: "agent's event loop", name: "protobuf, gRPC, HTTP/2", isAgent: true) { step, thread in
-            step.thread == thread && step.call == .writev && !step.isEnd
+        Stage(place: "watcher", name: "table built and encoded", isAgent: true) { step, thread in
+            step.thread == thread && step.call == .sendto && !step.isEnd
         },
         Stage(place: "unix socket", name: "to the host's wake-up", isAgent: false) { step, _ in
             step.call == .epollWait && step.isEnd
@@ -44,7 +38,7 @@ struct BudgetStages {
         Stage(place: "host's event loop", name: "read", isAgent: false) { step, thread in
             step.thread == thread && step.call == .read && step.isEnd && step.worked
         },
-        Stage(place: "host's event loop", name: "HTTP/2, gRPC, protobuf; reconciled", isAgent: false) {
+        Stage(place: "host's event loop", name: "decoded, reconciled", isAgent: false) {
             step, thread in
             step.thread == thread && step.call == .socket && !step.isEnd
         },

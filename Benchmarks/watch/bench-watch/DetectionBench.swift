@@ -20,7 +20,7 @@ enum DetectionBench {
         try await rows("a subscriber of rum's watcher, alone", scene, alone)
         alone.end()
         let product = try await Product(agent: agent, in: scene.namespace)
-        try await rows("a follower of the whole agent, over gRPC", scene, product.follower)
+        try await rows("a follower of the whole agent", scene, product.follower)
         product.end()
 
         var children: [(Candidate, Child)] = []

@@ -1,3 +1,4 @@
+import AgentChannel
 import AgentSession
 import Glibc
 import Linux
@@ -38,9 +39,10 @@ final class Product {
     /// The follower's process: prints `ready PUSH`, then each change as a candidate does.
     static func follow(_ directory: String) async throws {
         let known = Mutex<Set<UInt16>>([])
-        let follower = AgentFollower(token: nil, range: .all) {
-            try StreamSocket.connect(to: .unix(path: "\(directory)/2222.sock"))
-        }
+        let dialer = AgentDialer(address: .unix(directory: directory))
+        let follower = AgentFollower(
+            token: nil, range: .all, feed: { try await dialer.dial(TablePreamble(token: .none, range: $0)) },
+            dial: { try await dialer.dial(.rpc) })
         try await follower.run { event in
             switch event {
             case .table(let table, _):
