@@ -172,7 +172,7 @@ let package = Package(
             ],
             swiftSettings: rules),
         .testTarget(
-            name: "PortsTests", dependencies: ["Linux", "Ports"], swiftSettings: rules),
+            name: "PortsTests", dependencies: ["Linux", "Ports", "TestSupport"], swiftSettings: rules),
         .testTarget(
             name: "ProcNetTests", dependencies: ["Linux", "Ports", "ProcNet", "TestSupport"],
             swiftSettings: rules),

@@ -108,7 +108,7 @@ struct PatternParser {
         guard rest.count > text.unicodeScalars.count, let first = numbers.first, let least = first,
             bounds.contains(least)
         else { throw Problem(message: "expected {m}, {m,} or {m,n} with numbers up to \(bounds.upperBound)") }
-        rest = rest.dropFirst(text.unicodeScalars.count)
+        rest = rest.dropFirst(text.unicodeScalars.count + 1)
         if parts.count == 1 { return .repeated(node, least: least, most: least) }
         if parts[1].isEmpty { return .repeated(node, least: least, most: nil) }
         guard let most = numbers[1], bounds.contains(most), least <= most else {
