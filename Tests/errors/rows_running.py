@@ -76,7 +76,7 @@ ROWS = [
     Row("A hosts file is changed after asking only", "hosts", "--install", "--from", "lines", "--file", "hosts", code=2,
         prepare=hosts("")),
     Row("A hosts file has half a block", "hosts", "--remove", "--file", "hosts",
-        prepare=hosts("# rum: machines of user 0\n")),
+        prepare=hosts(f"# rum: machines of user {os.geteuid()}\n")),
     Row("A hosts file may not be written", "hosts", "--install", "--yes", "--from", "lines", "--file", "hosts",
         prepare=hosts(""), user=NOBODY),
     Row("An agent over tcp needs a token", "--listen", "tcp:127.0.0.1", program="rum-agent", code=2),
