@@ -213,11 +213,11 @@ let package = Package(
             ],
             swiftSettings: rules),
         .testTarget(
-            name: "NamesTests", dependencies: ["Linux", "Names", "TestSupport"], swiftSettings: rules),
+            name: "NamesTests", dependencies: ["Names"], swiftSettings: rules),
         .testTarget(
             name: "RouterTests",
             dependencies: [
-                "AgentChannel", "HostForward", "Linux", "Names", "PortForward", "Ports", "Relay", "Router",
+                "AgentChannel", "HostForward", "Linux", "PortForward", "Ports", "Relay", "Router",
                 "TestSupport",
             ],
             swiftSettings: rules),

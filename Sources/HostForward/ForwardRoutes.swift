@@ -13,7 +13,13 @@ package final class ForwardRoutes: Sendable {
         /// Of listeners, and of those that were made here.
         var targets: [WantedForward.Key: RelayTarget] = [:]
         /// Made of `wanted` when somebody asks.
-        var byPort: [PortNumber: WantedForward.Key]?
+        var index: Index?
+    }
+
+    /// Which forward a name means.
+    private struct Index {
+        var byPort: [PortNumber: WantedForward.Key] = [:]
+        var byLabel: [String: WantedForward.Key] = [:]
     }
 
     /// Whether a client, by its socket and the address it has connected to, is this user's or root's.
@@ -34,11 +40,16 @@ package final class ForwardRoutes: Sendable {
     package var wanted: [WantedForward] { state.withLock { $0.wanted } }
 
     /// Where clients of a port go: a port of the guest, or, where none is forwarded by that number, of the host.
-    package func target(for port: PortNumber) -> RelayTarget? {
+    package func target(for port: PortNumber) -> RelayTarget? { target { $0.byPort[port] } }
+
+    /// Where clients of a rule's label go: to the first port that has it.
+    package func target(labelled label: String) -> RelayTarget? { target { $0.byLabel[label] } }
+
+    private func target(_ find: (Index) -> WantedForward.Key?) -> RelayTarget? {
         state.withLock { state in
-            let index = state.byPort ?? Self.index(state.wanted)
-            state.byPort = index
-            guard let key = index[port] else { return nil }
+            let index = state.index ?? Self.index(state.wanted)
+            state.index = index
+            guard let key = find(index) else { return nil }
             if let target = state.targets[key] { return target }
             let target = make(key)
             state.targets[key] = target
@@ -53,16 +64,18 @@ package final class ForwardRoutes: Sendable {
     func update(_ forwards: [WantedForward]) {
         state.withLock { state in
             state.wanted = forwards
-            state.byPort = nil
+            state.index = nil
             guard state.targets.count > forwards.count else { return }
             let keys = Set(forwards.map(\.key))
             state.targets = state.targets.filter { keys.contains($0.key) }
         }
     }
 
-    private static func index(_ forwards: [WantedForward]) -> [PortNumber: WantedForward.Key] {
+    private static func index(_ forwards: [WantedForward]) -> Index {
         let byGuest = Dictionary(forwards.map { ($0.key.guestPort, $0.key) }) { first, _ in first }
-        return Dictionary(forwards.map { ($0.key.hostPort, $0.key) }) { first, _ in first }
+        let byPort = Dictionary(forwards.map { ($0.key.hostPort, $0.key) }) { first, _ in first }
             .merging(byGuest) { $1 }
+        let labelled = forwards.compactMap { forward in forward.rule?.label.map { ($0, forward.key) } }
+        return Index(byPort: byPort, byLabel: Dictionary(labelled) { first, _ in first })
     }
 }

@@ -127,7 +127,8 @@ final class RouterDirectory: Sendable {
     }
 
     private func target(of service: String) -> RelayTarget? {
-        PortNumber(text: service).flatMap { routes.target(for: $0) }
+        if let port = PortNumber(text: service) { return routes.target(for: port) }
+        return routes.target(labelled: service)
     }
 
     // MARK: What pages show
@@ -141,7 +142,7 @@ final class RouterDirectory: Sendable {
     private var services: [RouterPage.Service] {
         routes.wanted.map { forward in
             RouterPage.Service(
-                name: "\(forward.key.guestPort)", port: forward.key.guestPort.rawValue,
+                name: forward.rule?.label ?? "\(forward.key.guestPort)", port: forward.key.guestPort.rawValue,
                 process: forward.listener?.process?.name, host: forward.key.hostText)
         }
     }

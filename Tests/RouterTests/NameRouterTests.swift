@@ -37,7 +37,9 @@ struct NameRouterTests {
             binder = RelayBinder(engine: engine, agent: target)
             let key = WantedForward.Key(
                 kind: .auto, bind: .loopback, hostPort: port(5001), guestPort: port(5001))
-            binder.note(wanted: [WantedForward(key: key)])
+            var rule = PortRule()
+            rule.label = "web"
+            binder.note(wanted: [WantedForward(key: key, rule: rule)])
             let news = News()
             self.news = news
             router = NameRouter(
@@ -72,6 +74,23 @@ struct NameRouterTests {
         let text = Array("GET / HTTP/1.1\r\nHost: \(host)\r\n\r\n".utf8)
         _ = try SystemError.check("send", send(client.rawValue, text, text.count, Int32(MSG_NOSIGNAL)))
         return client
+    }
+
+    @Test("A rule's label is a name, and one that no rule has is none")
+    func label() async throws {
+        let (shared, number) = (try TestFolder(), try Self.freePort())
+        let dev = try Machine("dev", in: shared, port: number)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await dev.router.run() }
+            try await eventually { dev.router.port == number }
+            let unknown = try Self.ask("api.dev.localhost", number)
+            #expect(!dev.isReached(within: 200))
+            let client = try Self.ask("web.dev.localhost:\(number)", number)
+            #expect(dev.isReached())
+            _ = (unknown.rawValue, client.rawValue)
+            group.cancelAll()
+        }
+        await dev.engine.shutdown()
     }
 
     @Test("The first has the ports and hands clients over; when it ends, the next one takes over")

@@ -63,7 +63,8 @@ final class OwnerService: Sendable {
         var report = await OwnerReport(session, hello: hello)
         report.url = names?.url()
         for index in report.forwards.indices {
-            report.forwards[index].url = names?.url(of: "\(report.forwards[index].guestPort)")
+            let forward = report.forwards[index]
+            report.forwards[index].url = names?.url(of: forward.label ?? "\(forward.guestPort)")
         }
         guard report.agentProblem == nil else { return report }
         let unknown = report.forwards.filter { $0.kind == "static" && $0.guestAddress == nil }
