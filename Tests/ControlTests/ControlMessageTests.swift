@@ -69,7 +69,7 @@ struct ControlMessageTests {
             #"{"report":{"background":false,"forwards":[{"active":0,"bind":"127.0.0.1","bytes":0,"#
                 + #""connections":0,"guest_address":null,"guest_port":2,"host_port":1,"kind":"auto","#
                 + #""label":null,"latency_us":null,"on_conflict":null,"pid":null,"process":null,"reason":null,"#
-                + #""rule_line":null,"state":"open"}],"pid":7,"rum":"0.1.0"}}"#
+                + #""rule_line":null,"state":"open","url":null}],"pid":7,"rum":"0.1.0"}}"#
         ),
     ]
 

@@ -116,7 +116,8 @@ struct NameRouterTests {
                         let third = try? Self.ask("5001.shop.localhost", number)
                         return withExtendedLifetime(third) { shop.isReached(within: 20) }
                     }
-                    #expect(shop.router.port == number && dev.router.port == nil)
+                    #expect(shop.router.port == number)
+                    try await eventually("dev has ended") { dev.router.port == nil }
                     one.cancelAll()
                 }
             } catch {
