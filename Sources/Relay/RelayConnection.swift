@@ -144,7 +144,7 @@ final class RelayConnection {
     /// Ends the connection with a RST to both sides, as far as their transports have one.
     func abort() -> Verdict {
         // A peer over unix or vsock still reads it: whether a server was reached is told even if it went away at once.
-        if isPatient { _ = flush() }
+        if target.role.tunnel == .accepted { _ = flush() }
         local.reset()
         tunnel.reset()
         return .done

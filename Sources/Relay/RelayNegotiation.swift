@@ -119,7 +119,7 @@ final class RelayNegotiation {
             guard case .moved(let got) = result, got > 0 else {
                 loop.resources.buffers.give(buffer)
                 if case .wouldBlock = result { return .waiting }
-                return connection.fail()
+                return lost(connection, loop)
             }
             buffer.fill(got)
             connection.leftover = buffer
@@ -146,9 +146,14 @@ final class RelayNegotiation {
         }
         switch result {
         case .wouldBlock: return .waiting
-        case .failed, .moved(0): return connection.fail()
+        case .failed, .moved(0): return lost(connection, loop)
         case .moved: return take(.received(bytes), connection, loop)
         }
+    }
+
+    /// The tunnel has ended before the peer has answered. A client that is held has said nothing yet.
+    private func lost(_ connection: RelayConnection, _ loop: RelayLoop) -> RelayConnection.Verdict {
+        connection.hold(loop) ?? connection.fail()
     }
 
     /// As `receive`, while what the client has said so far is sent ahead.
