@@ -297,7 +297,7 @@ class Sharing(Names):
         self.serve(servers.web(WEB, page="by name"))
         dev = self.start("rum", "forward", "--agent", f"unix:{self.folder}", "--name", "dev", "--auto", "5000-5099",
                          env={"RUM_HOME": self.folder})
-        dev.waits_for(f"Blocked: 127.0.0.1:{WEB} is held by python3")
+        dev.waits_for(f"Blocked: 127.0.0.1:{WEB} is held by python")
         dev.waits_for("By name")
         self.assertEqual(curl(f"http://{WEB}.dev.localhost:{ROUTER}/")[0], "by name")
 
