@@ -64,7 +64,7 @@ ROWS = [
     forward("A host port below 1024 needs rights", "--port", "81:80", prepare=agent_of_all, until="Blocked",
             user=NOBODY),
     forward("A host port is taken", "--port", "$PORT:80", prepare=busy_port, until="Blocked"),
-    forward("The router's port is taken", "--auto", "5000-6000", "--name", "dev", prepare=busy_port, until="No names",
+    forward("The router's port is taken", "--auto", "6900-6999", "--name", "dev", prepare=busy_port, until="No names",
             env={"RUM_ROUTER_PORT": "$PORT"}),
     Row("The router's port is none", "forward", "--agent", "unix:$DIR/agent", "--auto", "5000-6000", "--name", "dev",
         env={"RUM_ROUTER_PORT": "http"}, code=2),
