@@ -296,15 +296,19 @@ def slept(m):
         a.virsh("dompmwakeup", a.domain)
         woken = time.monotonic()
         back = max(up.event("opened", port, mark, timeout=60)[0] for port in AUTOMATIC)
-        check(echo.answers(), "a connection did not survive")
+        # The guest's vsock driver gives its queues up for the sleep and resets what is connected, without a word to the
+        # host: a client learns of it when it says something.
+        lives = m.channel == "tcp"
+        check(echo.answers() == lives, f"a connection lives on: {not lives}")
+        check(lives or echo.is_over(5), "a connection hangs although its client has said something")
     finally:
         echo.close()
     all_back(a)
     # The kernel still pushes: a resync would be up to 15 s late. Several, since one could meet a resync by chance.
     for _ in range(3):
         _open_late_port(a)
-    return Result("static; live connections", f"automatic, {GRACE_SECONDS:.0f} s after the agent is lost",
-                  back - woken, says=told(up, mark))
+    stays = "static; live connections" if lives else "static; connections end"
+    return Result(stays, f"automatic, {GRACE_SECONDS:.0f} s after the agent is lost", back - woken, says=told(up, mark))
 
 
 def saved(m):
