@@ -89,3 +89,12 @@ package struct Waker: ~Copyable, Sendable {
         _ = write(descriptor.rawValue, &one, MemoryLayout<UInt64>.size)
     }
 }
+
+/// A waker with several owners.
+package final class SharedWaker: Sendable {
+    private let waker: Waker
+
+    package init(_ waker: consuming Waker) { self.waker = waker }
+
+    package func wake() { waker.wake() }
+}

@@ -103,12 +103,3 @@ final class LoopStopper: Sendable {
         waker?.wake()
     }
 }
-
-/// A waker with several owners: the stopper and the process scanner.
-final class SharedWaker: Sendable {
-    private let waker: Waker
-
-    init(_ waker: consuming Waker) { self.waker = waker }
-
-    func wake() { waker.wake() }
-}

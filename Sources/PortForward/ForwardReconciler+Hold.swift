@@ -10,9 +10,7 @@ extension ForwardReconciler {
         guard let hold = entry.wanted.key.settings.hold, case .open(_, let port, _) = entry.state else {
             return false
         }
-        let claimed = claimed ?? Set(wanted.keys.map(\.hostPort))
-        self.claimed = claimed
-        guard !claimed.contains(port) else { return false }
+        guard !claimedPorts.contains(port) else { return false }
         let key = entry.wanted.key
         let end = away[key] ?? now + hold.wholeNanoseconds
         if away.updateValue(end, forKey: key) == nil { timeChanges.continuation.yield() }

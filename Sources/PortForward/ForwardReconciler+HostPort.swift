@@ -24,9 +24,18 @@ extension ForwardReconciler {
         return (try binder.bind(key), key.hostPort)
     }
 
+    /// The host ports that the wanted forwards name, each its own.
+    var claimedPorts: Set<PortNumber> {
+        if let claimed { return claimed }
+        let ports = Set(wanted.keys.map(\.hostPort))
+        claimed = ports
+        return ports
+    }
+
     private func nextPorts(after port: PortNumber) -> some Sequence<PortNumber> {
+        let claimed = claimedPorts
         let higher = (port.rawValue...PortNumber.highest.rawValue).lazy.dropFirst()
-        return higher.compactMap { PortNumber($0) }.filter { !self.reserved.contains($0) }.prefix(
+        return higher.compactMap { PortNumber($0) }.filter { !claimed.contains($0) }.prefix(
             limits.nextPorts)
     }
 }

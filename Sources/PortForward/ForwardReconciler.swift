@@ -15,7 +15,8 @@ package import Ports
 /// loss, then they close. `ForwardEntry` says what one forward goes through.
 ///
 /// A port that changes too often is left as it is for a while and then made what is wanted by then; see `ChangeLimits`.
-/// Which host port is taken: ForwardReconciler+HostPort.swift. The policy can change while it runs:
+/// Which host port is taken: ForwardReconciler+HostPort.swift; when a blocked one is tried again:
+/// ForwardReconciler+Blocked.swift. The policy can change while it runs:
 /// ForwardReconciler+Changes.swift. What there is: ForwardReconciler+State.swift.
 package actor ForwardReconciler {
     enum Agent {
@@ -30,27 +31,27 @@ package actor ForwardReconciler {
     var policy: ForwardPolicy
     let binder: any ForwardBinder
     let limits: ForwardLimits
-    private let clock: ForwardClock
+    let clock: ForwardClock
     private let emit: @Sendable (ForwardEvent) -> Void
 
     /// The newest one, as long as it holds.
     var table: ListenTable?
     /// The newest table's forwards. They are what `entries` is, but for the keys that wait in `unsettled`.
-    var wanted: [WantedForward.Key: WantedForward] = [:]
+    var wanted: [WantedForward.Key: WantedForward] = [:] {
+        didSet { claimed = nil }
+    }
     var entries: [WantedForward.Key: ForwardEntry] = [:]
     var unsettled: Set<WantedForward.Key> = []
-    /// The host ports that forwards want; empty while none may take another one than that.
-    var reserved: Set<PortNumber> = []
     /// When forwards were wanted first that another rule may decide about.
     var undecided: [WantedForward.Key: UInt64] = [:]
     /// Open forwards whose listener is gone, and until when they stay for it; ForwardReconciler+Hold.swift.
     var away: [WantedForward.Key: UInt64] = [:]
-    /// The host ports of all forwards that are wanted; nil until asked for.
+    /// `claimedPorts`, once asked for.
     var claimed: Set<PortNumber>?
     private var changes: ChangeLimits
     private var automaticCount = 0
-    private var blockedCount: UInt64 = 0
-    private var retries = RetryQueue()
+    var blockedCount: UInt64 = 0
+    var retries = RetryQueue()
     private var surplus = SurplusNotice()
     private var lastID: UInt64 = 0
 
@@ -64,7 +65,7 @@ package actor ForwardReconciler {
     private var isStopped = false
 
     let timeChanges = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-    private let blockChanges = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    let blockChanges = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
 
     /// - Parameter emit: gets every event, in order; must not wait.
     package init(
@@ -182,66 +183,6 @@ package actor ForwardReconciler {
         return [next, retryBlocked(now)].compactMap { $0 }.min()
     }
 
-    /// Finds the holders of newly blocked ports and tells; other forwards go on meanwhile.
-    package func announceBlocked() async {
-        let fresh = entries.values.compactMap { entry -> (UInt64, WantedForward.Key, HostAddress)? in
-            guard case .blocked(let blocked) = entry.state, !blocked.isAnnounced else { return nil }
-            return (entry.id, entry.wanted.key, blocked.failure.address)
-        }
-        guard !fresh.isEmpty else { return }
-        let holders = await binder.holders(of: fresh.map(\.2))
-        for (id, key, address) in fresh {
-            // It may have been opened, closed, or replaced in the meantime.
-            guard let entry = entries[key], entry.id == id, case .blocked(var blocked) = entry.state,
-                !blocked.isAnnounced
-            else { continue }
-            blocked.isAnnounced = true
-            blocked.holder = holders[address]
-            entries[key]?.state = .blocked(blocked)
-            send(.blocked, entry.wanted, reason: blocked.reason, failure: blocked.failure)
-        }
-    }
-
-    /// Tries the blocked ports that are due, as far as one turn may go; returns when the next one is due.
-    private func retryBlocked(_ now: UInt64) -> UInt64? {
-        let end = now + limits.retryTimePerTurn.wholeNanoseconds
-        var tries = 0
-        while tries < limits.retriesPerTurn, clock.monotonic() <= end, let item = retries.takeDue(at: now) {
-            guard let entry = entries[item.key], entry.id == item.id, case .blocked(let blocked) = entry.state
-            else { continue }
-            tries += 1
-            retry(entry, blocked, now)
-        }
-        return retries.nextAt
-    }
-
-    private func retry(_ entry: ForwardEntry, _ blocked: ForwardEntry.Blocked, _ now: UInt64) {
-        do throws(BindFailure) {
-            let (bound, port) = try bind(entry.wanted.key)
-            blockedCount -= 1
-            opened(bound, on: port, entry.wanted, id: entry.id)
-        } catch {
-            var blocked = blocked
-            if error.isBusy != blocked.failure.isBusy {
-                // Another reason than the one told: tell again.
-                blocked.isAnnounced = false
-                blockChanges.continuation.yield()
-            }
-            blocked.failure = error
-            entries[entry.wanted.key]?.state = .blocked(blocked)
-            retryLater(entry, error, now)
-        }
-    }
-
-    private func retryLater(_ entry: ForwardEntry, _ failure: BindFailure, _ now: UInt64) {
-        retries.add(.init(at: now + interval(after: failure), key: entry.wanted.key, id: entry.id))
-    }
-
-    private func interval(after failure: BindFailure) -> UInt64 {
-        let one = (failure.isBusy ? limits.busyRetry : limits.otherRetry).wholeNanoseconds
-        return max(one, blockedCount * limits.retryShare.wholeNanoseconds)
-    }
-
     // MARK: Wanted and actual
 
     func reconcile(_ all: [WantedForward]) {
@@ -249,11 +190,10 @@ package actor ForwardReconciler {
         let now = clock.monotonic()
         let list = withoutSurplus(recognised(all), now)
         wanted = Dictionary(list.map { ($0.key, $0) }) { first, _ in first }
-        (unsettled, claimed) = ([], nil)
+        unsettled = []
         if !undecided.isEmpty { undecided = undecided.filter { wanted[$0.key]?.isUndecided == true } }
         // Closing goes first: a port that changes its forward must be free for the new one.
         for key in entries.keys where wanted[key] == nil { settle(key, now) }
-        reserved = list.contains { $0.key.onConflict == .next } ? Set(list.map(\.key.hostPort)) : []
         for forward in list {
             if entries[forward.key] == nil {
                 settle(forward.key, now)
@@ -345,8 +285,7 @@ package actor ForwardReconciler {
         }
     }
 
-    private func opened(_ bound: any BoundForward, on port: PortNumber, _ forward: WantedForward, id: UInt64)
-    {
+    func opened(_ bound: any BoundForward, on port: PortNumber, _ forward: WantedForward, id: UInt64) {
         let latency = latencyMicroseconds(of: forward.listener)
         let entry = ForwardEntry(
             id: id, wanted: forward, state: .open(bound, on: port, latencyMicroseconds: latency))
@@ -390,7 +329,7 @@ package actor ForwardReconciler {
         return (now - min(now, listened)) / 1000
     }
 
-    private func send(
+    func send(
         _ name: ForwardEvent.Name, _ forward: WantedForward? = nil, reason: String? = nil,
         failure: BindFailure? = nil, latencyMicroseconds: UInt64? = nil
     ) {

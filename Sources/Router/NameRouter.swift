@@ -61,7 +61,7 @@ package final class NameRouter: Sendable {
             for await item in news.stream { tell(await withHolder(item)) }
         } onCancel: {
             mustEnd.store(true, ordering: .releasing)
-            waker.withLock { $0 }?.waker.wake()
+            waker.withLock { $0 }?.wake()
         }
         // In a task of its own, since this one is cancelled.
         await Task { for await _ in over.stream {} }.value
@@ -77,12 +77,6 @@ package final class NameRouter: Sendable {
     func setWaker(_ new: consuming Waker) {
         let shared = SharedWaker(new)
         waker.withLock { $0 = shared }
-    }
-
-    private final class SharedWaker: Sendable {
-        let waker: Waker
-
-        init(_ waker: consuming Waker) { self.waker = waker }
     }
 
     private static func untilCancelled() async {

@@ -11,7 +11,8 @@ private let haproxy = "/usr/sbin/haproxy"
 @Suite("The client's address, told by the PROXY protocol", .serialized, .timeLimit(.minutes(1)))
 struct ProxyProtocolTests {
     @Test(
-        "HAProxy sees the address of the client on the host", .enabled(if: access(haproxy, X_OK) == 0),
+        "HAProxy sees the address of the client on the host",
+        .enabled(if: access(haproxy, X_OK) == 0, "needs haproxy: scripts/setup-packages test"),
         arguments: [IPAddress.loopbackV4, .loopbackV6], [false, true])
     func haproxySees(address: IPAddress, holds: Bool) async throws {
         let guest = try await Guest()
