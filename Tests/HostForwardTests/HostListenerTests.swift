@@ -15,20 +15,6 @@ struct HostListenerTests {
         ForwardTarget(address: .unix(directory: "/nonexistent"), token: .none)
     }
 
-    /// A port that was free a moment ago on both loopback addresses.
-    static func freePort() throws -> PortNumber {
-        for _ in 0..<100 {
-            let socket = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
-            guard case .tcp(_, let number, _) = try StreamSocket.localAddress(socket.rawValue) else {
-                continue
-            }
-            if (try? StreamSocket.listen(on: .tcp(.loopbackV6, port: number))) != nil {
-                return try #require(PortNumber(number))
-            }
-        }
-        return try #require(nil)
-    }
-
     static func key(_ port: PortNumber, _ bind: BindAddress) -> WantedForward.Key {
         WantedForward.Key(kind: .auto, bind: bind, hostPort: port, guestPort: port)
     }
@@ -46,7 +32,7 @@ struct HostListenerTests {
     func localhost() async throws {
         let engine = try RelayEngine()
         let binder = RelayBinder(engine: engine, agent: Self.nobody)
-        let port = try Self.freePort()
+        let port = try FreePort.next()
         let bound = try binder.bind(Self.key(port, .localhost))
         #expect(Self.connects(.loopbackV4, port) && Self.connects(.loopbackV6, port))
         bound.close()
@@ -58,7 +44,7 @@ struct HostListenerTests {
     func halfTaken() async throws {
         let engine = try RelayEngine()
         let binder = RelayBinder(engine: engine, agent: Self.nobody)
-        let port = try Self.freePort()
+        let port = try FreePort.next()
         let holder = try StreamSocket.listen(on: .tcp(.loopbackV6, port: port.rawValue))
         let failure = #expect(throws: BindFailure.self) { try binder.bind(Self.key(port, .localhost)) }
         #expect(failure?.isBusy == true && failure?.address.address == .loopbackV6)
@@ -71,7 +57,7 @@ struct HostListenerTests {
     func holder() async throws {
         let engine = try RelayEngine()
         let binder = RelayBinder(engine: engine, agent: Self.nobody)
-        let port = try Self.freePort()
+        let port = try FreePort.next()
         let socket = try StreamSocket.listen(on: .tcp(.anyV4, port: port.rawValue))
         let address = HostAddress(address: .loopbackV4, port: port)
         let found = await binder.holders(of: [address])
@@ -85,7 +71,7 @@ struct HostListenerTests {
     func noAgent() async throws {
         let engine = try RelayEngine()
         let binder = RelayBinder(engine: engine, agent: Self.nobody)
-        let port = try Self.freePort()
+        let port = try FreePort.next()
         let bound = try binder.bind(Self.key(port, .loopback))
         let client = try StreamSocket.connect(to: .tcp(.loopbackV4, port: port.rawValue))
         var entry = pollfd(fd: client.rawValue, events: Int16(POLLIN), revents: 0)
@@ -95,7 +81,8 @@ struct HostListenerTests {
         await engine.shutdown()
     }
 
-    @Test("A table's ports are bound in well under a millisecond each, two thousand of them too")
+    @Test(
+        "A table's ports are bound in well under a millisecond each, two thousand of them too", .tags(.timed))
     func speed() async throws {
         let engine = try RelayEngine()
         let binder = RelayBinder(engine: engine, agent: Self.nobody)

@@ -15,16 +15,6 @@ import Testing
 /// Which host ports may be taken, as the kernel of this machine has it.
 @Suite("Host sockets", .serialized, .timeLimit(.minutes(1)))
 struct HostSocketTests {
-    /// A port that was free a moment ago, outside the range of which the kernel gives clients their ports: a client whose
-    /// own port is the one it connects to is connected with itself.
-    static func free() throws -> PortNumber {
-        let number = (UInt16(5800)..<5900).first { number in
-            (try? TestListener(.loopbackV4, port: number)) != nil
-                && (try? TestListener(.loopbackV6, port: number)) != nil
-        }
-        return try #require(number.flatMap(PortNumber.init))
-    }
-
     @Test("A port that somebody has bound and does not listen on yet is busy, and stays theirs")
     func boundOnly() async throws {
         // A namespace without anybody's connections.
@@ -87,7 +77,7 @@ struct HostSocketTests {
     @Test("The backlog is what the host's net.core.somaxconn allows")
     func backlog() throws {
         let allowed = try readText("/proc/sys/net/core/somaxconn").prefix { $0.isNumber }
-        let socket = try HostSocket(.loopbackV4, port: try Self.free())
+        let socket = try HostSocket(.loopbackV4, port: try FreePort.next())
         try socket.listen()
         let listener = try socket.take()
         // Of a listener these two are the length of the queue and its limit (tcp_diag_get_info, net/ipv4/tcp_diag.c).
@@ -102,7 +92,7 @@ struct HostSocketTests {
     func noFlapping() async throws {
         let engine = try RelayEngine()
         let binder = RelayBinder(engine: engine, agent: HostListenerTests.nobody)
-        let port = try Self.free()
+        let port = try FreePort.next()
         let holder = try TestListener(.loopbackV6, port: port.rawValue)
         let isOver = Mutex(false)
         async let answers = onThread {
@@ -129,7 +119,7 @@ struct HostSocketTests {
     func closingUnderClients() async throws {
         let engine = try RelayEngine()
         let binder = RelayBinder(engine: engine, agent: HostListenerTests.nobody)
-        let port = try Self.free()
+        let port = try FreePort.next()
         let tally = Tally()
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<3 {

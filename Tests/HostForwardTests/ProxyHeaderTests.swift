@@ -43,7 +43,7 @@ struct ProxyHeaderTests {
         let agent = try StreamSocket.listen(on: .unix(path: folder.path + "/2223.sock"))
         let engine = try RelayEngine()
         let target = ForwardTarget(address: .unix(directory: folder.path), token: .none, version: .records)
-        let port = try HostListenerTests.freePort()
+        let port = try FreePort.next()
         var key = HostListenerTests.key(port, .loopback)
         (key.settings.proxyProtocol, key.settings.hold) = (true, holds ? .seconds(2) : nil)
         let bound = try RelayBinder(engine: engine, agent: target).bind(key)

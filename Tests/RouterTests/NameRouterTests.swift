@@ -58,14 +58,6 @@ struct NameRouterTests {
         }
     }
 
-    private static func freePort() throws -> UInt16 {
-        let socket = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
-        guard case .tcp(_, let number, _) = try StreamSocket.localAddress(socket.rawValue) else {
-            throw NeverHappened(what: "a port")
-        }
-        return number
-    }
-
     /// Asks for a host; the client lives as long as its descriptor.
     private static func ask(_ host: String, _ number: UInt16) throws -> OwnedDescriptor {
         let client = try StreamSocket.connect(to: .tcp(.loopbackV4, port: number))
@@ -78,7 +70,7 @@ struct NameRouterTests {
 
     @Test("A rule's label is a name, and one that no rule has is none")
     func label() async throws {
-        let (shared, number) = (try TestFolder(), try Self.freePort())
+        let (shared, number) = (try TestFolder(), try FreePort.next().rawValue)
         let dev = try Machine("dev", in: shared, port: number)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await dev.router.run() }
@@ -95,7 +87,7 @@ struct NameRouterTests {
 
     @Test("The first has the ports and hands clients over; when it ends, the next one takes over")
     func takeOver() async throws {
-        let (shared, number) = (try TestFolder(), try Self.freePort())
+        let (shared, number) = (try TestFolder(), try FreePort.next().rawValue)
         let (dev, shop) = (
             try Machine("dev", in: shared, port: number), try Machine("shop", in: shared, port: number)
         )
@@ -135,7 +127,7 @@ struct NameRouterTests {
 
     @Test("A busy port is told with its holder, once, and taken when it is free")
     func busy() async throws {
-        let (shared, number) = (try TestFolder(), try Self.freePort())
+        let (shared, number) = (try TestFolder(), try FreePort.next().rawValue)
         var holder: OwnedDescriptor? = try StreamSocket.listen(on: .tcp(.loopbackV4, port: number))
         let dev = try Machine("dev", in: shared, port: number)
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -157,7 +149,7 @@ struct NameRouterTests {
 
     @Test("A second machine of the same name is told so, and has no names")
     func sameName() async throws {
-        let (shared, number) = (try TestFolder(), try Self.freePort())
+        let (shared, number) = (try TestFolder(), try FreePort.next().rawValue)
         let (dev, rival) = (
             try Machine("dev", in: shared, port: number), try Machine("DEV", in: shared, port: number)
         )
@@ -175,7 +167,7 @@ struct NameRouterTests {
 
     @Test("What is no process of rum's can't disturb the one with the ports")
     func strangeMembers() async throws {
-        let (shared, number) = (try TestFolder(), try Self.freePort())
+        let (shared, number) = (try TestFolder(), try FreePort.next().rawValue)
         let dev = try Machine("dev", in: shared, port: number)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await dev.router.run() }
