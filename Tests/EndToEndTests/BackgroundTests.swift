@@ -101,7 +101,7 @@ struct BackgroundTests {
         let owner = try await place.leaveOwner()
         defer { kill(owner, SIGKILL) }
         #expect(getsid(owner) == owner)
-        #expect(place.log.contains("Forwarding 127.0.0.1:5691 → guest:80"))
+        try await eventually("it is logged") { place.log.contains("Forwarding 127.0.0.1:5691 → guest:80") }
 
         let attached = try place.start("up", "bg")
         try await attached.waits(for: "Forwarding 127.0.0.1:5691 → guest:80")

@@ -78,8 +78,11 @@ struct OwnerServiceTests {
             #expect(try await answer(place, .why(port: 4000)).reason == "out_of_range")
             #expect(try await answer(place, .wait(port: 5799, seconds: 30)).reason == "ignored")
             #expect(try await answer(place, .wait(port: 5701, seconds: 0.1)).reason == "agent_missing")
-            #expect(try await answer(place, .wait(port: 5680, seconds: 0)).isDone)
-            #expect(try await report(place).agentProblem != nil)
+            try await eventually("the static forward is open, and the agent was tried") {
+                let isOpen = try await answer(place, .wait(port: 5680, seconds: 0)).isDone
+                let hasProblem = try await report(place).agentProblem != nil
+                return isOpen && hasProblem
+            }
 
             let agent = try await place.guest.startAgent()
             try await eventually("the agent is followed") { try await report(place).agent != nil }
@@ -103,11 +106,13 @@ struct OwnerServiceTests {
             try await eventually("the static forward knows its listener") {
                 try await report(place).forwards.first?.guestAddress == "127.0.0.1"
             }
-            #expect(
-                lines.withLock { $0 } == [
-                    "Forwarding 127.0.0.1:5680 → guest:80", "report",
-                    "Auto-forwarding 127.0.0.1:5701 → guest:5701",
-                ])
+            let expected = [
+                "Forwarding 127.0.0.1:5680 → guest:80", "report",
+                "Auto-forwarding 127.0.0.1:5701 → guest:5701",
+            ]
+            try await eventually("they are told, so far: \(lines.withLock { $0 })") {
+                lines.withLock { $0 } == expected
+            }
             withExtendedLifetime((listener, fixed)) {}
 
             agent.send(SIGKILL)
@@ -150,10 +155,12 @@ struct OwnerServiceTests {
             #expect(
                 why.isDone && why.sentence.hasSuffix(", by the rule \"moved\" on line 14 of rum.toml"),
                 "\(why)")
-            // Its port for forwards, which no rule moves, listens on loopback.
-            let left = try await answer(place, .why(port: 5711))
-            #expect(left.reason == "ignored")
-            #expect(left.sentence == "5711 is ignored by the rule on line 20 of rum.toml")
+            // Its port for forwards, which no rule moves and which it opens last, listens on loopback.
+            try await eventually("5711 is ignored by its rule") {
+                let left = try await answer(place, .why(port: 5711))
+                return left.reason == "ignored"
+                    && left.sentence == "5711 is ignored by the rule on line 20 of rum.toml"
+            }
             withExtendedLifetime((agent, program, listener, held)) {}
         }
     }
