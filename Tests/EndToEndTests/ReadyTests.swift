@@ -21,6 +21,7 @@ struct ReadyTests {
     private struct Place {
         let machine: BackgroundTests.Place
         let guest: Guest
+        let agent: Program
 
         /// What a command says and how it ends.
         func rum(_ words: String...) async throws -> (lines: [String], status: Int32?) {
@@ -31,8 +32,10 @@ struct ReadyTests {
 
     /// Plays the owner of a machine's forwards, with an agent in a namespace that plays the guest.
     private func serving(host: UInt16, _ body: (Place) async throws -> Void) async throws {
-        let place = Place(machine: try BackgroundTests.Place(host: host), guest: try await Guest())
-        let agent = try await place.guest.startAgent()
+        let guest = try await Guest()
+        let place = Place(
+            machine: try BackgroundTests.Place(host: host), guest: guest, agent: try await guest.startAgent())
+        let (followed, isFollowed) = AsyncStream.makeStream(of: Void.self)
         let address = AgentAddress.unix(directory: place.guest.directory)
         let subscribers = Subscribers()
         let hello = ControlHello(rum: rumVersion, machine: "bg", pid: getpid(), isBackground: true)
@@ -49,11 +52,11 @@ struct ReadyTests {
         let server = try ControlServer(path: place.machine.machine + "/control.sock", hello: hello)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.serve { await service.handle($0, $1) } }
-            group.addTask { try await session.run(ready: { _ in }) }
+            group.addTask { try await session.run(ready: { _ in isFollowed.finish() }) }
+            for await _ in followed {}
             try await body(place)
             group.cancelAll()
         }
-        withExtendedLifetime(agent) {}
     }
 
     @Test("A program that listens is ready once it accepts, and an HTTP server once it answers as it should")
@@ -114,6 +117,21 @@ struct ReadyTests {
                 let bad = try await place.machine.run(["ports", "wait", "bg", "5840"] + words)
                 #expect(bad.status == 2, "\(words)")
             }
+        }
+    }
+
+    @Test("A program is not ready because the agent has stopped to tell whether it has accepted")
+    func silentAgent() async throws {
+        try await serving(host: 5697) { place in
+            let listener = try await place.guest.listen(port: 5844)
+            let wait = try place.machine.start(
+                "ports", "wait", "bg", "5844", "--ready", "--timeout", "5s", "--json")
+            try await eventually("the owner's connection waits") { listener.isReadable(within: 0) }
+            place.agent.send(SIGSTOP)
+            try await eventually("it ended; it said: \(wait.lines)") { wait.status != nil }
+            place.agent.send(SIGCONT)
+            #expect(wait.status == 1 && wait.lines.joined().contains(#""reason":"unknown""#), "\(wait.lines)")
+            withExtendedLifetime(listener) {}
         }
     }
 

@@ -20,6 +20,8 @@ struct ReadyCheck {
     private var visitor: GuestTunnel?
     /// The program that has accepted it, or what is known of it.
     private var accepted: String?
+    /// What the try before has shown.
+    private var earlier: HTTPProbe.Outcome?
 
     init(guest: GuestQuestions, http: ControlHTTPCheck?) {
         self.guest = guest
@@ -37,7 +39,10 @@ struct ReadyCheck {
         let probe = HTTPProbe(
             target: .tcp(forward.reachableAddress, port: forward.hostPort.rawValue), path: http.path,
             host: "localhost:\(forward.hostPort)")
-        let outcome = await probe.outcome(within: min(deadline - .now, Self.longestRequest))
+        var outcome = await probe.outcome(within: min(deadline - .now, Self.longestRequest))
+        // The last try may have been given a moment only, and then tells less than the one before.
+        if outcome == .late, let earlier { outcome = earlier }
+        earlier = outcome
         if case .status(let status) = outcome, http.accepts(status) {
             return ControlAnswer(
                 isDone: true, reason: "ready",
@@ -51,8 +56,17 @@ struct ReadyCheck {
     /// Connects, and sees whether the connection is accepted; nil when it is.
     private mutating func visit(_ port: PortNumber, _ way: String) async -> ControlAnswer? {
         guard let state = await connected(to: port)?.state else { return Self.nobody(port, way) }
-        let known = await guest.ask { try await $0.explainPort(port, timeout: GuestQuestions.explanation) }
-        let all = known.flatMap { $0 }
+        // nil in it is an agent that is too old to tell of queues.
+        guard
+            let all = await guest.ask({
+                try await $0.explainPort(port, timeout: GuestQuestions.explanation)
+            })
+        else {
+            return ControlAnswer(
+                isDone: false, reason: "unknown",
+                sentence: "\(way) is open, but the guest's agent did not tell in time whether its program accepts",
+                hint: "the guest is busy, or stands still: `rum status` tells whether its agent answers")
+        }
         let own = (all?.listeners ?? []).filter { $0.networkNamespace == nil }
         if all != nil, own.isEmpty, state != .talks {
             // The end of its connection was that of its listener.
