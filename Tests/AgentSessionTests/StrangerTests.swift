@@ -91,6 +91,7 @@ struct StrangerTests {
     func speaking(_ speech: Speech) async throws {
         let server = server()
         try await withServer(server) { directory in
+            let start = ContinuousClock.now
             let socket = try await Strangers.connect(to: directory.rpcAddress)
             let bytes =
                 switch speech {
@@ -101,7 +102,6 @@ struct StrangerTests {
                 }
             #expect(send(socket.rawValue, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
             try await eventually("it was admitted") { server.connections.all == 1 }
-            let start = ContinuousClock.now
             if speech == .callWithToken {
                 try await eventually("it is proven") { server.connections.unproven == 0 }
                 try await Task.sleep(for: AgentLimits.proof + .milliseconds(500))
@@ -113,7 +113,7 @@ struct StrangerTests {
         }
     }
 
-    @Test("Idle strangers cost the agent no processor time")
+    @Test("Idle strangers cost the agent no processor time", .tags(.timed))
     func idle() async throws {
         let server = server()
         try await withServer(server) { directory in

@@ -76,7 +76,9 @@ struct WatchRecoveryTests {
             try await Task.sleep(for: .milliseconds(100))
             return watching.log.contains { $0.contains("opening tracepoint events again") }
         }
-        #expect(unheard.allSatisfy { watching.watcher.current().listener($0) != nil })
+        try await eventually("all are listed") {
+            unheard.allSatisfy { watching.watcher.current().listener($0) != nil }
+        }
         #expect(watching.watcher.source == ListenSource(mode: .netlink, push: .tracepoint))
     }
 
@@ -175,7 +177,7 @@ struct WatchRecoveryTests {
             try KernelControl.pin(cpu: cpu)
             return try TestListener(.loopbackV4)
         }
-        let table = await watching.table(within: .seconds(2)) { $0.listener(socket) != nil }
+        let table = await watching.table { $0.listener(socket) != nil }
         return table?.listener(socket)?.listenedAt != nil
     }
 }
