@@ -17,8 +17,9 @@ struct DetachedProcessTests {
         // As a script leaves it to its children.
         let inherited = dup(output)
         defer { close(inherited) }
+        // Without a pipe, whose ends the shell would have open, and not as the last command, which it would become.
         let script = """
-            pwd; cut -d' ' -f6 /proc/$$/stat; readlink /proc/$$/fd/0; ls /proc/$$/fd | tr '\\n' ' '
+            pwd; cut -d' ' -f6 /proc/$$/stat; readlink /proc/$$/fd/0; ls /proc/$$/fd; :
             """
         let arguments: [String] = ["sh", "-c", script]
         var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
@@ -29,7 +30,7 @@ struct DetachedProcessTests {
         var status: Int32 = -1
         #expect(waitpid(pid, &status, 0) == pid && status == 0)
         let said = String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
-        #expect(said == "/\n\(pid)\n/dev/null\n0 1 2 ")
+        #expect(said == "/\n\(pid)\n/dev/null\n0\n1\n2\n")
         #expect(clinux_spawn_detached("/nowhere", &words, &variables, output, &pid) == ENOENT)
     }
 }
