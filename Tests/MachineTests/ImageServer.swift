@@ -3,8 +3,8 @@ import TestSupport
 
 /// A web server on the loopback address that serves a folder, with ranges, and misbehaves on request.
 ///
-/// `/cut/N/FILE` announces all of FILE and sends N bytes of it, to a request without a range; `/slow/FILE` takes a second;
-/// `/plain/FILE` knows no ranges. The requests are in `log`, one a line: path, and the range if there is one.
+/// `/cut/N/FILE` announces all of FILE and sends N bytes of it, to a request without a range; `/slow/FILE` waits for
+/// a file `go` in the folder; `/plain/FILE` knows no ranges. The requests are in `log`, one a line: path, and the range if there is one.
 final class ImageServer: Sendable {
     let base: String
     let log: String
@@ -49,7 +49,8 @@ final class ImageServer: Sendable {
                 if parts[0] == "cut":
                     cut, parts = int(parts[1]), parts[2:]
                 elif parts[0] == "slow":
-                    time.sleep(1)
+                    while not os.path.exists(os.path.join(folder, "go")):
+                        time.sleep(0.01)
                     parts = parts[1:]
                 elif parts[0] == "plain":
                     plain, parts = True, parts[1:]

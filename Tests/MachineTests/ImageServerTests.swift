@@ -143,8 +143,9 @@ struct ImageServerTests {
         _ = try folder.folder("xdg")
         #expect(symlink(folder.path + "/cache", folder.path + "/xdg/images") == 0)
         async let download = slowCache.resolve(.init(base: .url(slow)))
-        let lock = slowCache.location(of: slow, digest: nil) + ".lock"
-        try await eventually { MachineFiles.exists(lock) }
+        try await eventually("it is asked for") {
+            try server.requests().contains { $0.hasPrefix("/slow/") }
+        }
         let removed = try CachedImage.prune(environment: environment)
         #expect(
             removed.map(\.path).map { ($0 as NSString).lastPathComponent }.contains(
@@ -152,6 +153,7 @@ struct ImageServerTests {
         #expect(removed.allSatisfy { $0.isInUse == ($0.imageName != nil) })
         #expect(!MachineFiles.exists(base.path))
         #expect(try bytes(of: own) == sampleDisk())
+        _ = try folder.file("go")
         #expect(try bytes(of: try await download.path) == sampleDisk())
         #expect(try CachedImage.prune(environment: environment).count == 1)
         #expect(CachedImage.all(in: folder.path + "/cache").isEmpty)
