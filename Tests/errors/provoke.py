@@ -127,7 +127,6 @@ def run(row, place):
     for line in process.stdout:
         lines.append(line.rstrip("\n"))
         if row.until and row.until in line and process.poll() is None:
-            time.sleep(0.1)  # for the hint behind it
             process.send_signal(signal.SIGINT)
     timer.cancel()
     return said(lines, row, place), process.wait()

@@ -156,7 +156,7 @@ class Traffic(Names):
                 self.assertEqual(hashlib.sha256(file.read()).digest(), hashlib.sha256(data).digest())
 
     def test_a_byte_at_a_time(self):
-        """As slow as a request may be, in as many pieces as are looked at."""
+        """In as many pieces as are looked at; all of it has 2 s."""
         self.serve(servers.web(WEB, page="slowly"))
         self.two(WEB)
         for machine in ("dev", "shop"):
@@ -164,7 +164,7 @@ class Traffic(Names):
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 for byte in f"GET / HTTP/1.1\r\nHost: {WEB}.{machine}.localhost\r\n".encode():
                     client.send(bytes([byte]))
-                    time.sleep(0.01)
+                    time.sleep(0.005)
                 client.sendall(b"Connection: close\r\n\r\n")
                 answer = b"".join(iter(lambda client=client: client.recv(4096), b""))
                 self.assertTrue(answer.endswith(b"slowly"), answer)
