@@ -47,8 +47,18 @@ let package = Package(
         .target(
             name: "Machine", path: "Sources/Machine",
             sources: [
-                "Disk/Qcow2Header.swift", "Disk/ByteFields.swift", "Disk/ImageFault.swift",
-                "MachineError.swift",
+                "Console/ConsoleNews.swift", "Console/ConsoleReader.swift", "Disk/Qcow2Header.swift",
+                "Disk/ByteFields.swift", "Disk/ImageFault.swift", "MachineError.swift",
+            ],
+            swiftSettings: rules),
+        .target(
+            name: "Router", dependencies: ["CLinux", "Linux"], sources: ["RouterMember.swift"],
+            swiftSettings: rules),
+        .target(
+            name: "rum", dependencies: ["Linux", "Ports", "RumConfig"],
+            sources: [
+                "Hosts/HostsFile.swift", "Init/DevContainer.swift", "Init/InitAnswers.swift",
+                "Owner/Ready/HTTPStatusReader.swift",
             ],
             swiftSettings: rules),
         .target(name: "Control", dependencies: ["CLinux", "Linux"], swiftSettings: rules),
@@ -59,7 +69,7 @@ let package = Package(
                 "AgentAPI", "AgentChannel", "CFuzzer", "ClientOwner", "Control", "Linux", "ListenWatch",
                 "Machine",
                 "Names", "Ports",
-                "ProcNet", "Relay", "RumConfig", "SockDiag",
+                "ProcNet", "Relay", "Router", "RumConfig", "SockDiag", "rum",
                 .product(name: "SwiftProtobuf", package: "swift-protobuf"),
             ],
             path: "fuzz", swiftSettings: rules),

@@ -20,15 +20,16 @@ enum Readers {
     typealias Reader = @Sendable (UnsafeRawBufferPointer) -> Void
 
     static let all: [String: Reader] = [
-        "config": config, "control": control, "feed": feed, "handshake": handshake, "hybrid": hybrid,
-        "opening": opening, "owner": owner, "ping": ping, "procnet": procnet,
+        "config": config, "console": console, "control": control, "devcontainer": devcontainer, "feed": feed,
+        "greeting": greeting, "handshake": handshake, "hosts": hosts, "http": http, "hybrid": hybrid,
+        "opening": opening, "owner": owner, "pattern": pattern, "ping": ping, "procnet": procnet,
         "qcow2": qcow2, "records": records, "sockdiag": sockdiag, "table": table, "trace": trace,
     ]
 
     /// The one that the command line names.
     static let chosen: Reader? = CommandLine.arguments.dropFirst().first.flatMap { all[$0] }
 
-    private static func expect(_ condition: Bool, _ what: StaticString) {
+    static func expect(_ condition: Bool, _ what: StaticString) {
         if !condition { fatalError("\(what)") }
     }
 

@@ -119,6 +119,12 @@ struct DevContainerTests {
             result.leftOut == [#"portsAttributes "80", a port below 1024"#, #"appPort "8080:80""#])
     }
 
+    @Test("A port of the system that is named twice is open once")
+    func lowPortTwice() throws {
+        let config = try take(#"{ "forwardPorts": [80, "80"], "appPort": 80 }"#).config
+        #expect(config.ports == [.init(host: port(80), guest: port(80))])
+    }
+
     @Test("What has no counterpart is told")
     func leftOut() throws {
         let text = #"""

@@ -71,7 +71,7 @@ struct DevContainer: Equatable, Sendable {
     }
 
     private mutating func addRemaining(_ ports: [PortNumber]) {
-        fixedPorts += ports.filter { $0 < Self.lowest }
+        for port in ports where port < Self.lowest && !fixedPorts.contains(port) { fixedPorts.append(port) }
         let high = ports.filter { $0 >= Self.lowest }
         for port in high { widen(to: PortRange(port, port)) }
         guard !high.isEmpty else { return }
