@@ -23,6 +23,7 @@ test: ## Run all tests: unit, live kernel, and a real guest end to end
 	scripts/fuzz --seconds 1
 	scripts/demo
 	scripts/check-bundle
+	Tests/stranger/musl .build/release/rum-agent.tar.gz .build/release/rum
 
 fuzz: ## Fuzz all that reads bytes from elsewhere, EACH=60 seconds a reader
 	scripts/setup-packages build
