@@ -132,6 +132,28 @@ func withAgent<Result: Sendable>(
     }
 }
 
+/// Follows an agent while `body` runs; records how tables come, their ports, and losses.
+func following(
+    _ follower: AgentFollower, _ words: Recorder<String>,
+    _ body: @escaping @Sendable () async throws -> Void
+) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask {
+            try await follower.run { event in
+                switch event {
+                case .connected(_, _, let delivery): words.add(delivery.rawValue)
+                case .table(let table, _):
+                    words.add(table.ports.map(\.description).joined(separator: " "))
+                case .alive: break
+                case .lost: words.add("lost")
+                }
+            }
+        }
+        try await body()
+        group.cancelAll()
+    }
+}
+
 /// Collects values from other tasks.
 final class Recorder<Value: Sendable>: Sendable {
     private let values = Mutex<[Value]>([])

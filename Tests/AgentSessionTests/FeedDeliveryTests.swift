@@ -23,7 +23,7 @@ struct FeedDeliveryTests {
         let words = Recorder<String>()
         let range = try #require(PortRange(port(5000), port(5999)))
         try await Self.withAgent(tables, token: token, offer) { directory, feeds in
-            try await Self.following(directory, token: token, range, words) {
+            try await following(Self.follower(directory, token: token, range), words) {
                 try await eventually { words.all.last == "5001" }
                 #expect(feeds.count == (offer == .kept ? 1 : 0))
                 #expect(tables.readers == (offer == .kept ? 0 : 1))
@@ -51,7 +51,7 @@ struct FeedDeliveryTests {
                     asked.add(1)
                     throw SystemError(code: ECONNREFUSED, operation: "connect")
                 }, dial: { try StreamSocket.connect(to: directory.rpcAddress) })
-            try await Self.run(follower, words) { try await eventually { words.all.last == "5001" } }
+            try await following(follower, words) { try await eventually { words.all.last == "5001" } }
         }
         #expect(asked.all.isEmpty)
     }
@@ -61,7 +61,7 @@ struct FeedDeliveryTests {
         let tables = ScriptedTables([5001])
         let words = Recorder<String>()
         try await Self.withAgent(tables, token: .none, .kept) { directory, feeds in
-            try await Self.following(directory, token: nil, .all, words) {
+            try await following(Self.follower(directory, token: nil, .all), words) {
                 try await eventually { words.all.last == "5001" }
                 feeds.close()
                 try await eventually { words.all.count >= 5 && words.all.last == "5001" }
@@ -178,34 +178,5 @@ struct FeedDeliveryTests {
             token: token, range: range,
             feed: { try await dialer.dial(TablePreamble(token: token ?? .none, range: $0)) },
             dial: { try await dialer.dial(.rpc) })
-    }
-
-    /// Follows the agent behind `directory` while `body` runs; records how tables come, their ports, and losses.
-    private static func following(
-        _ directory: TestFolder, token: MachineToken?, _ range: PortRange, _ words: Recorder<String>,
-        _ body: @escaping @Sendable () async throws -> Void
-    ) async throws {
-        try await run(follower(directory, token: token, range), words, body)
-    }
-
-    private static func run(
-        _ follower: AgentFollower, _ words: Recorder<String>,
-        _ body: @escaping @Sendable () async throws -> Void
-    ) async throws {
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                try await follower.run { event in
-                    switch event {
-                    case .connected(_, _, let delivery): words.add(delivery.rawValue)
-                    case .table(let table, _):
-                        words.add(table.ports.map(\.description).joined(separator: " "))
-                    case .alive: break
-                    case .lost: words.add("lost")
-                    }
-                }
-            }
-            try await body()
-            group.cancelAll()
-        }
     }
 }

@@ -15,7 +15,7 @@ struct OtherVersionTests {
         let tables = ScriptedTables([5001])
         let events = Recorder<String>()
         try await withServer(OlderAgent(tables: tables)) { directory in
-            try await following(directory, events) {
+            try await following(Self.follower(directory), events) {
                 try await eventually { events.all.last == "5001" }
                 tables.publish([5001, 5002])
                 try await eventually { events.all.last == "5001 5002" }
@@ -40,36 +40,16 @@ struct OtherVersionTests {
     func newer() async throws {
         let events = Recorder<String>()
         try await withServer(NewerAgent()) { directory in
-            try await following(directory, events) {
+            try await following(Self.follower(directory), events) {
                 try await eventually { events.all.last == "5001" }
             }
         }
         #expect(events.all == ["stream", "5001"])
     }
 
-    /// Follows the agent behind `directory` while `body` runs; records how tables come, their ports, and losses.
-    private func following(
-        _ directory: TestFolder, _ events: Recorder<String>,
-        _ body: @escaping @Sendable () async throws -> Void
-    ) async throws {
-        let follower = AgentFollower(token: nil, range: .all) {
-            try StreamSocket.connect(to: directory.rpcAddress)
-        }
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                try await follower.run { event in
-                    switch event {
-                    case .connected(_, _, let delivery): events.add(delivery.rawValue)
-                    case .table(let table, _):
-                        events.add(table.ports.map(\.description).joined(separator: " "))
-                    case .alive: break
-                    case .lost: events.add("lost")
-                    }
-                }
-            }
-            try await body()
-            group.cancelAll()
-        }
+    /// A follower that has no feed.
+    private static func follower(_ directory: TestFolder) -> AgentFollower {
+        AgentFollower(token: nil, range: .all) { try StreamSocket.connect(to: directory.rpcAddress) }
     }
 }
 
