@@ -113,7 +113,7 @@ final class WatchLoop {
     }
 
     private func mark(_ hints: some Sequence<ListenHint>, _ now: MonotonicTime) {
-        for hint in hints { schedule.dirty.mark(hint, now: now, isKnown: book.knows) }
+        for hint in hints { schedule.mark(hint, now: now, isKnown: book.knows) }
     }
 
     /// Asks the kernel and merges the answer.

@@ -41,6 +41,21 @@ struct LookScheduleTests {
         #expect(single <= 120)
     }
 
+    @Test("After a socket that came and went unseen, hints gather for a millisecond, and then wake again")
+    func gathering() {
+        var schedule = LookSchedule()
+        let now = MonotonicTime(nanoseconds: 1_000_000_000)
+        schedule.nextFull = now + .seconds(15)
+        schedule.mark(hint(80, now), now: now) { _ in false }
+        schedule.mark(hint(80, now, .closed), now: now) { _ in false }
+        #expect(schedule.next(now) == nil)
+        #expect(schedule.rest(now) == (now + .milliseconds(1), false))
+        #expect(schedule.rest(now + .milliseconds(1)) == (now + .seconds(15), true))
+        // One that nobody had hinted at.
+        schedule.mark(hint(80, now, .closed), now: now) { _ in false }
+        #expect(schedule.rest(now + .milliseconds(1)) == (now + .seconds(15), true))
+    }
+
     @Test(
         "Twenty tables are published without a wait after a quiet time; then they take 2 % of a core at most")
     func publications() {
@@ -73,7 +88,9 @@ struct LookScheduleTests {
         #expect(budget.allow(now + .milliseconds(250)))
     }
 
-    private func hint(_ port: UInt16, _ now: MonotonicTime) -> ListenHint {
-        ListenHint(kind: .opened, address: .anyV4, port: PortNumber(port), pid: 1, time: now)
+    private func hint(
+        _ port: UInt16, _ now: MonotonicTime, _ kind: ListenHint.Kind = .opened
+    ) -> ListenHint {
+        ListenHint(kind: kind, address: .anyV4, port: PortNumber(port), pid: 1, time: now, socket: 1)
     }
 }

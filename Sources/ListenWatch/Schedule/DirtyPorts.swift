@@ -42,6 +42,8 @@ struct DirtyPorts {
 
     private struct Entry {
         var opened: [ListenHint] = []
+        /// Other sockets' hints were dropped for those in `opened`.
+        var standsForMore = false
         /// How many dumps the closes seen so far still ask for.
         var dumpsWanted = 0
         var attempt = 0
@@ -64,18 +66,22 @@ struct DirtyPorts {
 
     /// Asks for what a hint makes necessary. A close concerns only a port that is known to listen: of any other
     /// port there is nothing to remove, and what opens there has a hint of its own.
+    ///
+    /// Returns whether a socket has come and gone that nobody has looked for.
+    @discardableResult
     mutating func mark(
         _ hint: ListenHint, now: MonotonicTime, isKnown: (PortNumber) -> Bool = { _ in true }
-    ) {
+    ) -> Bool {
         guard let port = hint.port else {
             if hint.kind == .opened {
                 unboundHints.append(hint)
                 if unboundHints.count > Self.memory { unboundHints.removeFirst() }
             }
             lookAtAll(after: Self.unbound, now: now)
-            return
+            return false
         }
-        if hint.kind == .closed, !isKnown(port) { return }
+        let hasPassed = hint.kind == .closed && settle(closed: hint, port)
+        if hint.kind == .closed, !isKnown(port) { return hasPassed }
         var entry = entries[port] ?? Entry(due: now)
         entry.due = now
         switch hint.kind {
@@ -83,11 +89,25 @@ struct DirtyPorts {
             entry.dumpsWanted = 2
         case .opened:
             entry.attempt = 0
-            entry.opened.removeAll { $0.address == hint.address }
-            if entry.opened.count == Self.memory { entry.opened.removeFirst() }
+            let former = entry.opened.firstIndex { $0.address == hint.address }
+            if let old = former ?? (entry.opened.count == Self.memory ? 0 : nil) {
+                if entry.opened.remove(at: old).socket != hint.socket { entry.standsForMore = true }
+            }
             entry.opened.append(hint)
         }
         entries[port] = entry
+        return hasPassed
+    }
+
+    /// A socket that has ceased to listen is not looked for any more: a storm is mostly such sockets. Returns whether
+    /// it never was.
+    private mutating func settle(closed hint: ListenHint, _ port: PortNumber) -> Bool {
+        guard let socket = hint.socket, var entry = entries[port], !entry.standsForMore else { return false }
+        let count = entry.opened.count
+        entry.opened.removeAll { $0.socket == socket && $0.time <= hint.time }
+        guard entry.opened.count < count else { return false }
+        entries[port] = entry.opened.isEmpty && entry.dumpsWanted == 0 ? nil : entry
+        return entry.attempt == 0
     }
 
     /// Asks for looks at everything after these delays. A storm of calls keeps the earliest and the latest.
