@@ -15,12 +15,14 @@ package struct SocketHolders: Sendable {
     package init(root: String = "/proc") { self.root = root }
 
     /// Tries the descriptors 0 to `limit - 1` of one process, each by name: a server's first listener has a small
-    /// number, and reading the directory would cost more than the links.
+    /// number, and reading the directory would cost more than the links. The standard three, which few servers listen on,
+    /// come last.
     package func holder(of inode: UInt64, pid: Int32, limit: Int32) -> SocketHolder? {
-        for descriptor in 0..<limit where holds(inode, pid: pid, descriptor: descriptor) {
-            return confirmed(pid: pid, descriptor: descriptor)
-        }
-        return nil
+        let others = min(3, limit)
+        let descriptor =
+            (others..<limit).first { holds(inode, pid: pid, descriptor: $0) }
+            ?? (0..<others).first { holds(inode, pid: pid, descriptor: $0) }
+        return descriptor.flatMap { confirmed(pid: pid, descriptor: $0) }
     }
 
     /// Whether the process still has the socket behind the same descriptor number.
@@ -28,9 +30,9 @@ package struct SocketHolders: Sendable {
         holds(inode, pid: holder.process.pid, descriptor: holder.descriptor)
     }
 
-    /// The socket inodes of every descriptor of a process; empty when it is gone or closed to us.
-    package func sockets(of pid: Int32) -> [(inode: UInt64, descriptor: Int32)] {
-        numbers(in: "\(root)/\(pid)/fd").compactMap { descriptor in
+    /// The socket inodes of a process's descriptors, of the first `limit` ones; empty when it is gone or closed to us.
+    package func sockets(of pid: Int32, limit: Int = .max) -> [(inode: UInt64, descriptor: Int32)] {
+        numbers(in: "\(root)/\(pid)/fd", limit: limit).compactMap { descriptor in
             inode(pid: pid, descriptor: descriptor).map { ($0, descriptor) }
         }
     }
@@ -78,11 +80,11 @@ package struct SocketHolders: Sendable {
         }
     }
 
-    private func numbers(in directory: String) -> [Int32] {
+    private func numbers(in directory: String, limit: Int = .max) -> [Int32] {
         guard let stream = opendir(directory) else { return [] }
         defer { closedir(stream) }
         var numbers: [Int32] = []
-        while let entry = readdir(stream) {
+        while numbers.count < limit, let entry = readdir(stream) {
             let number = withUnsafePointer(to: &entry.pointee.d_name) {
                 $0.withMemoryRebound(to: CChar.self, capacity: 256) { Int32(String(cString: $0)) }
             }

@@ -15,7 +15,7 @@ struct ProcessNaming {
     private static let descriptorsAtOnce: Int32 = 64
     /// The same for the second stage, and how long it waits.
     private static let namedLater = 8
-    private static let descriptorsLater: Int32 = 1024
+    private static let descriptorsLater = 1024
     private static let restPause = Duration.milliseconds(10)
 
     private struct Unnamed {
@@ -70,9 +70,10 @@ struct ProcessNaming {
         var wanted: ProcessScanner.Wanted = [:]
         var changed = false
         let alive = unnamed.filter { book.entries[$0.key]?.inode == $0.inode }
+        var sockets: [Int32: [UInt64: Int32]] = [:]
         for (index, socket) in alive.enumerated() {
             let mayTry = index < Self.namedLater
-            if mayTry, let holder = holder(of: socket.inode, among: socket.callers, Self.descriptorsLater) {
+            if mayTry, let holder = holder(of: socket, among: &sockets) {
                 changed = book.attribute(socket.key, inode: socket.inode, to: holder) || changed
             } else {
                 wanted[socket.inode] = .some(socket.callers.first)
@@ -112,6 +113,20 @@ struct ProcessNaming {
         }
         scanner.find(Self.wanted(in: &book))
         return changed
+    }
+
+    /// Looks in what was read of its callers, and reads what was not: each process once, however many are looked for.
+    private func holder(of socket: Unnamed, among sockets: inout [Int32: [UInt64: Int32]]) -> SocketHolder? {
+        for pid in socket.callers {
+            let known =
+                sockets[pid]
+                ?? Dictionary(holders.sockets(of: pid, limit: Self.descriptorsLater)) { first, _ in first }
+            sockets[pid] = known
+            if let descriptor = known[socket.inode] {
+                return holders.confirmed(pid: pid, descriptor: descriptor)
+            }
+        }
+        return nil
     }
 
     private func holder(of inode: UInt64, among callers: [Int32], _ limit: Int32) -> SocketHolder? {
