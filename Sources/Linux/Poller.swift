@@ -21,6 +21,20 @@ package final class Poller {
         try add(wake.rawValue)
     }
 
+    /// What a sleep ended with.
+    package struct Wake: Sendable {
+        /// Nothing is known of any descriptor.
+        package static let unknown = Wake()
+
+        /// No watched descriptor reports an error or hang-up.
+        package fileprivate(set) var isHealthy = true
+        /// nil when nobody has looked.
+        fileprivate var readable: [Int32]?
+
+        /// False when there was nothing to read at the end of the sleep.
+        package func mayBeReadable(_ descriptor: Int32) -> Bool { readable?.contains(descriptor) ?? true }
+    }
+
     /// Wakes the sleeper from any thread, as long as this poller lives.
     package func makeWaker() throws(SystemError) -> Waker { Waker(try wake.duplicate()) }
 
@@ -37,8 +51,7 @@ package final class Poller {
     /// Sleeps until something is readable or `deadline` has come; nil sleeps without limit.
     ///
     /// With `onlyTime` the watched descriptors do not wake it, so a flood of events can be left to gather.
-    /// Returns false when a watched descriptor reports an error or hang-up.
-    package func wait(until deadline: MonotonicTime?, onlyTime: Bool) -> Bool {
+    package func wait(until deadline: MonotonicTime?, onlyTime: Bool) -> Wake {
         var setting = itimerspec()
         if let deadline {
             // An absolute time of zero would disarm.
@@ -47,25 +60,24 @@ package final class Poller {
             setting.it_value.tv_nsec = Int(nanoseconds % 1_000_000_000)
         }
         timerfd_settime(timer.rawValue, Int32(TFD_TIMER_ABSTIME), &setting, nil)
-        var healthy = true
+        var wake = Wake()
         if onlyTime {
             var both = [
                 pollfd(fd: timer.rawValue, events: Int16(POLLIN), revents: 0),
-                pollfd(fd: wake.rawValue, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: self.wake.rawValue, events: Int16(POLLIN), revents: 0),
             ]
             poll(&both, 2, -1)
             for end in both where end.revents != 0 { clear(end.fd) }
         } else {
             withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 16) { events in
-                for event in events.prefix(epoll.wait(events)) {
-                    if event.events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 { healthy = false }
-                    for own in [timer.rawValue, wake.rawValue] where event.data.u64 == UInt64(own) {
-                        clear(own)
-                    }
-                }
+                let ready = events.prefix(epoll.wait(events))
+                wake.isHealthy = !ready.contains { $0.events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 }
+                let readable = ready.map { Int32(truncatingIfNeeded: $0.data.u64) }
+                for own in readable where own == timer.rawValue || own == self.wake.rawValue { clear(own) }
+                wake.readable = readable
             }
         }
-        return healthy
+        return wake
     }
 
     private func add(_ descriptor: Int32) throws(SystemError) {

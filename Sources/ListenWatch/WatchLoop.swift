@@ -68,8 +68,8 @@ final class WatchLoop {
 
     /// One sleep and all the work that is due after it.
     private func turn() {
-        if schedule.next(.now) == nil { sleep() }
-        let batch = drain()
+        let wake = schedule.next(.now) == nil ? sleep() : .unknown
+        let batch = drain(wake)
         if suspension.wasSuspended() { reopenHints(because: "the machine was suspended") }
         var now = MonotonicTime.now
         mark(batch.hints, now)
@@ -84,7 +84,7 @@ final class WatchLoop {
         if let due = publisher.due, now >= due { publish() }
     }
 
-    private func sleep() {
+    private func sleep() -> Poller.Wake {
         let rest = schedule.rest(.now)
         var deadline = rest.until
         if rest.heedsHints {
@@ -92,16 +92,19 @@ final class WatchLoop {
                 deadline = min(deadline, due ?? deadline)
             }
         }
-        let isHealthy = poller.wait(until: deadline, onlyTime: !rest.heedsHints)
-        if !isHealthy { mend(sources.hintsFailed(true), because: "a descriptor of theirs reports an error") }
-        suspension.clear()
+        let wake = poller.wait(until: deadline, onlyTime: !rest.heedsHints)
+        if !wake.isHealthy {
+            mend(sources.hintsFailed(true), because: "a descriptor of theirs reports an error")
+        }
+        if wake.mayBeReadable(suspension.descriptor) { suspension.clear() }
+        return wake
     }
 
     /// Reads the hints; where some may be missing, it asks for looks at everything.
-    private func drain() -> HintBatch {
+    private func drain(_ wake: Poller.Wake = .unknown) -> HintBatch {
         var batch = HintBatch()
         do {
-            try sources.hints?.drain(into: &batch)
+            try sources.hints?.drain(into: &batch, after: wake)
         } catch {
             stepDown(because: error.description)
         }

@@ -40,10 +40,13 @@ final class TracepointSource: HintSource {
 
     var descriptors: [Int32] { rings.map(\.descriptor) + (cpuChanges.map { [$0.descriptor] } ?? []) }
 
-    func drain(into batch: inout HintBatch) throws(HintSourceLost) {
-        if let news = cpuChanges?.read(), !news.isEmpty {
-            staleCPUs.formUnion(news.areIncomplete ? Set(rings.map(\.cpu)) : news.cpus)
-            batch.needsRefresh = true
+    func drain(into batch: inout HintBatch, after wake: Poller.Wake = .unknown) throws(HintSourceLost) {
+        if let cpuChanges, wake.mayBeReadable(cpuChanges.descriptor) {
+            let news = cpuChanges.read()
+            if !news.isEmpty {
+                staleCPUs.formUnion(news.areIncomplete ? Set(rings.map(\.cpu)) : news.cpus)
+                batch.needsRefresh = true
+            }
         }
         for ring in rings {
             var hints: [ListenHint] = []
