@@ -41,7 +41,9 @@ let package = Package(
             sources: [
                 "AgentLimits.swift", "Generated/agent.pb.swift", "ListenTableMessage.swift",
                 "AgentInfo.swift",
-                "TableBounds.swift", "TableFrame.swift",
+                "TableBounds.swift", "TableDecoder.swift", "TableEncoder.swift", "TableFrame.swift",
+                "WireFields.swift",
+                "WireWriter.swift",
             ],
             swiftSettings: rules),
         .target(

@@ -226,6 +226,10 @@ enum Readers {
         expect(message.ports.count <= AgentLimits.mostPorts, "more ports than there can be")
         let table = ListenTable(message)
         expect(ListenTable(table.message).listeners == table.listeners, "a table that is not read again")
+        let encoded = (try? table.message.serializedBytes() as [UInt8]) ?? []
+        expect(
+            Array(table.frame.dropFirst(TableFrame.headerSize)) == encoded,
+            "a table that is encoded otherwise")
     }
 
     /// Tables on a connection of their own: the same ones in one piece, and in pieces of the size that the first byte says.

@@ -6,20 +6,38 @@ extension ListenTable {
     /// Reads a message. Listeners with an impossible port or address, which no agent sends, are left out; a port
     /// without a listener counts as one on all addresses.
     package init(_ message: Rum_V1_ListeningPortsResponse) {
-        var listeners = message.listeners.compactMap(ListeningSocket.init)
-        let described = Set(message.listeners.map(\.port))
-        listeners += message.ports.filter { !described.contains($0) }.compactMap {
-            UInt16(exactly: $0).flatMap(PortNumber.init).map { ListeningSocket(address: .anyV4, port: $0) }
-        }
-        let details = Dictionary(message.processes.map { ($0.pid, ProcessDetails($0)) }) { $1 }
-        for index in listeners.indices {
-            guard let process = listeners[index].process else { continue }
-            listeners[index].process?.details = details[process.pid]
-        }
         self.init(
             revision: message.revision,
             source: ListenSource(mode: message.mode, push: message.push, degraded: message.degraded),
-            listeners: listeners)
+            rows: message.listeners.map { Row(port: $0.port, listener: ListeningSocket($0)) },
+            ports: message.ports,
+            details: Dictionary(message.processes.map { ($0.pid, ProcessDetails($0)) }) { $1 })
+    }
+
+    /// One of a message's listeners.
+    struct Row {
+        var port: UInt32
+        /// nil when it has an impossible port or address.
+        var listener: ListeningSocket?
+    }
+
+    /// Puts the parts of a message together.
+    init(
+        revision: UInt64, source: ListenSource, rows: [Row], ports: [UInt32], details: [Int32: ProcessDetails]
+    ) {
+        var listeners = rows.compactMap(\.listener)
+        let described = Set(rows.map(\.port))
+        for port in ports where !described.contains(port) {
+            guard let port = UInt16(exactly: port).flatMap(PortNumber.init) else { continue }
+            listeners.append(ListeningSocket(address: .anyV4, port: port))
+        }
+        if !details.isEmpty {
+            for index in listeners.indices {
+                guard let process = listeners[index].process else { continue }
+                listeners[index].process?.details = details[process.pid]
+            }
+        }
+        self.init(revision: revision, source: source, listeners: listeners)
     }
 
     package var message: Rum_V1_ListeningPortsResponse {
@@ -30,11 +48,7 @@ extension ListenTable {
         message.mode = source.mode.rawValue
         message.push = source.push.rawValue
         message.degraded = source.degraded ?? ""
-        var described: Set<Int32> = []
-        for process in listeners.compactMap(\.process) {
-            guard let details = process.details, described.insert(process.pid).inserted else { continue }
-            message.processes.append(details.message(of: process.pid))
-        }
+        message.processes = described.map { $0.details.message(of: $0.pid) }
         return message
     }
 }

@@ -1,5 +1,4 @@
 package import Ports
-internal import SwiftProtobuf
 
 /// Tables on a connection of their own: each is the length of a `ListeningPortsResponse`, 4 bytes, big-endian, then the
 /// message (docs/forward-protocol.md).
@@ -17,8 +16,7 @@ package enum TableFrame {
 extension ListenTable {
     /// The table as a frame.
     package var frame: [UInt8] {
-        // Only a message above 2 GiB or one with required fields, which proto3 has not, can't be encoded.
-        let body: [UInt8] = (try? message.serializedBytes()) ?? []
+        let body = wireBytes
         let length = UInt32(body.count)
         return stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: length >> $0) } + body
     }
@@ -49,14 +47,8 @@ package struct TableFrameReader {
         guard body.count == length else { return nil }
         let message = body
         self = TableFrameReader()
-        return try Self.decode(message)
-    }
-
-    private static func decode(_ bytes: [UInt8]) throws(TableFrame.Problem) -> ListenTable {
-        guard bytes.withUnsafeBytes(TableBounds.areKept) else { throw .tooLarge }
-        guard let message = try? Rum_V1_ListeningPortsResponse(serializedBytes: bytes) else {
-            throw .unreadable
-        }
-        return ListenTable(message)
+        return try message.withUnsafeBytes { bytes in
+            Result { () throws(TableFrame.Problem) in try ListenTable(wireBytes: bytes) }
+        }.get()
     }
 }

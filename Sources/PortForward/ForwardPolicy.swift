@@ -20,24 +20,30 @@ package struct ForwardPolicy: Hashable, Sendable {
     /// A guest port has one forward, however many addresses listen on it; one with a static forward gets no automatic
     /// one, nor does one whose host port is a static forward's, unless its rule takes the next port then.
     package func wanted(in table: ListenTable?) -> [WantedForward] {
-        let listeners = Dictionary(grouping: table?.listeners ?? [], by: \.port)
         let fixed = staticPorts.map { port in
             WantedForward(
                 key: .init(
                     kind: .static, bind: port.bind, hostPort: port.host, guestPort: port.guest,
                     allow: port.allow),
-                listener: listeners[port.guest].map { Self.named($0[...]) } ?? nil)
+                listener: Self.named(table?.listeners(on: port.guest) ?? []))
         }
         guard let autoPorts else { return fixed }
         let hosts = Set(staticPorts.map(\.host))
         let taken = Set(staticPorts.map(\.guest)).union(autoPorts.ignore)
-        let automatic =
-            listeners
-            .filter { autoPorts.range.contains($0.key) && !taken.contains($0.key) }
-            .sorted { $0.key < $1.key }
-            .compactMap { autoPorts.forward($0.value[...], from: $0.key) }
-            .filter { $0.key.onConflict == .next || !hosts.contains($0.key.hostPort) }
-        return fixed + automatic
+        var forwards = fixed
+        // Sorted by port.
+        var rest = (table?.listeners ?? [])[...]
+        while let port = rest.first?.port {
+            let listeners = rest.prefix { $0.port == port }
+            rest = rest.dropFirst(listeners.count)
+            guard autoPorts.range.contains(port), !taken.contains(port),
+                let forward = autoPorts.forward(listeners, from: port)
+            else { continue }
+            if forward.key.onConflict == .next || !hosts.contains(forward.key.hostPort) {
+                forwards.append(forward)
+            }
+        }
+        return forwards
     }
 
     /// The rule that decides about a port of the guest; nil when none does, or when that depends on who listens and

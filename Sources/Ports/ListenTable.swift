@@ -53,6 +53,8 @@ package struct ListenTable: Equatable, Sendable {
     }
 
     private static func normalised(_ listeners: [ListeningSocket]) -> [ListeningSocket] {
+        // As they mostly come.
+        if zip(listeners, listeners.dropFirst()).allSatisfy({ $0.key < $1.key }) { return listeners }
         var result: [ListeningSocket] = []
         result.reserveCapacity(listeners.count)
         for listener in listeners.sorted(by: { $0.key < $1.key }) {
