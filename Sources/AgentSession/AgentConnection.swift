@@ -12,7 +12,6 @@ package import Ports
 package struct AgentConnection: Sendable {
     private let agent: Rum_V1_RumAgent.Client<HTTP2ClientTransport.WrappedChannel>
     private let metadata: Metadata
-    private let loop: any EventLoop
     /// Who answered.
     package private(set) var info: AgentInfo
     /// The first estimate of the guest's clock. Its round trip also paid for the connection's start, so later ones are
@@ -55,7 +54,7 @@ package struct AgentConnection: Sendable {
                 let agent = Rum_V1_RumAgent.Client(wrapping: client)
                 let (info, clock) = try await ping(agent, calls, timeout)
                 return try await body(
-                    AgentConnection(agent: agent, metadata: calls, loop: loop, info: info, clock: clock))
+                    AgentConnection(agent: agent, metadata: calls, info: info, clock: clock))
             }
         }
     }
@@ -121,7 +120,7 @@ package struct AgentConnection: Sendable {
     package func tables(
         from feed: consuming OwnedDescriptor, _ body: @escaping @Sendable (ListenTable) async -> Void
     ) async throws {
-        try await TableFeedReader.read(feed, on: loop, body)
+        try await TableFeedReader.read(feed, body)
     }
 
     /// What the guest knows about a port, in every network namespace that it can see; nil from an older agent, which

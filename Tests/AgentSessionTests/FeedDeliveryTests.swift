@@ -70,6 +70,33 @@ struct FeedDeliveryTests {
         #expect(words.all == ["stream", "5001", "lost", "stream", "5001"])
     }
 
+    /// Where its method runs.
+    private actor Place {
+        func name() -> String { (try? SmallFile.text(of: "/proc/thread-self/comm")) ?? "" }
+    }
+
+    @Test("All that a table leads to is done on the thread that has read it, what an actor does as well")
+    func thread() async throws {
+        let tables = ScriptedTables([5001])
+        let (place, names) = (Place(), Recorder<String>())
+        try await Self.withAgent(tables, token: .none, .kept) { directory, _ in
+            let follower = Self.follower(directory, token: nil, .all)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    try await follower.run {
+                        guard case .table = $0 else { return }
+                        names.add(await place.name())
+                    }
+                }
+                try await eventually { names.all.count == 1 }
+                tables.publish([5001, 5002])
+                try await eventually { names.all.count == 2 }
+                group.cancelAll()
+            }
+        }
+        #expect(names.all == ["feeds\n", "feeds\n"])
+    }
+
     @Test("Every port with seven addresses arrives")
     func largest() async throws {
         let tables = ScriptedTables()

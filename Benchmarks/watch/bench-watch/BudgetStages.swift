@@ -35,21 +35,22 @@ struct BudgetStages {
         Stage(place: "unix socket", name: "to the host's wake-up", isAgent: false) { step, _ in
             step.call == .epollWait && step.isEnd
         },
-        Stage(place: "host's event loop", name: "read", isAgent: false) { step, thread in
-            step.thread == thread && step.call == .read && step.isEnd && step.worked
+        Stage(place: "host's thread of feeds", name: "read", isAgent: false) { step, thread in
+            step.thread == thread && step.call == .recvfrom && step.isEnd && step.worked
         },
-        Stage(place: "host's event loop", name: "decoded, reconciled", isAgent: false) {
+        Stage(place: "host's thread of feeds", name: "decoded, reconciled", isAgent: false) {
             step, thread in
             step.thread == thread && step.call == .socket && !step.isEnd
         },
-        Stage(place: "host's event loop", name: "socket made, bound", isAgent: false) { step, thread in
+        Stage(place: "host's thread of feeds", name: "socket made, bound", isAgent: false) { step, thread in
             step.thread == thread && step.call == .bind && step.isEnd
         },
-        Stage(place: "host's event loop", name: "listen(2): the port is open", isAgent: false) {
+        Stage(place: "host's thread of feeds", name: "listen(2): the port is open", isAgent: false) {
             step, thread in
             step.thread == thread && step.call == .listen && step.isEnd
         },
-        Stage(place: "host's event loop", name: "given to the relay; line to its thread", isAgent: false) {
+        Stage(place: "host's thread of feeds", name: "given to the relay; line to its thread", isAgent: false)
+        {
             step, thread in
             step.thread != thread && step.call == .write && !step.isEnd && step.arguments.0 == 1
         },

@@ -10,6 +10,7 @@ enum SystemCall: Int, CaseIterable {
     case writev = 20
     case socket = 41
     case sendto = 44
+    case recvfrom = 45
     case recvmsg = 47
     case bind = 49
     case listen = 50
