@@ -7,9 +7,10 @@ internal import Synchronization
 
 /// Decides which clients of this host may use forwards that are bound to loopback, by the uid that owns their socket.
 ///
-/// Of a client that has closed its socket by the time it is accepted the kernel knows no owner any more. If it was let in,
-/// every user of the host could write into the guest, and only not read: connect, send, close. So it is not. Root is
-/// never refused: it could be anybody.
+/// Of a client that has closed its socket by the time it is accepted the kernel knows no owner any more; since Linux 6.17 it
+/// does for some 40 ms, so the relay's loop asks about all that wait before it serves the first of them. If a client without
+/// an owner was let in, every user of the host could write into the guest, and only not read: connect, send, close. So it is
+/// not. Root is never refused: it could be anybody.
 final class ClientCheck: Sendable {
     /// What a role of the relay asks; see `RelayRole.admitsClient`.
     typealias Check = @Sendable (_ client: Int32, _ listener: SocketAddress) -> Bool

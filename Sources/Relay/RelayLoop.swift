@@ -190,6 +190,7 @@ final class RelayLoop {
     // MARK: Connections
 
     private func accept(from listener: RelayListener) {
+        let asks = listener.target.role.admitsClient != nil
         while acceptsLeft > 0 {
             guard hasRoom else {
                 return pause(listener, "\(options.maxDescriptors) descriptors are in use")
@@ -203,14 +204,17 @@ final class RelayLoop {
             case .connection(let descriptor):
                 acceptsLeft -= 1
                 hasAccepted.now = true
-                give(descriptor, listener.target)
+                // Whose a client is that has closed already can be asked for some 40 ms only: all are asked first.
+                give(descriptor, listener.target, atOnce: !asks || !hasAccepted.before)
             }
         }
     }
 
     /// Hands a new connection to a loop without bulk, and among equals to the one with the fewest connections. This one
     /// wins ties: it is awake.
-    private func give(_ descriptor: consuming OwnedDescriptor, _ target: RelayTarget) {
+    ///
+    /// - Parameter atOnce: else it has its turn here after what is ready now.
+    private func give(_ descriptor: consuming OwnedDescriptor, _ target: RelayTarget, atOnce: Bool) {
         func isBusy(_ inbox: LoopInbox) -> Bool {
             inbox.lastBulk.load(ordering: .relaxed) &+ options.bulkMemory.wholeNanoseconds > now
         }
@@ -220,7 +224,7 @@ final class RelayLoop {
             let isBetter = candidate.isBusy == best.isBusy ? candidate.load < best.load : best.isBusy
             if isBetter { best = candidate }
         }
-        guard best.inbox !== inbox else { return begin(descriptor, target) }
+        guard best.inbox !== inbox else { return begin(descriptor, target, atOnce: atOnce) }
         let fd = descriptor.release()
         // Where that loop is ending, so will this one.
         if !best.inbox.post(.adopt(fd, target)) { _ = OwnedDescriptor(owning: fd) }
@@ -231,7 +235,7 @@ final class RelayLoop {
         total.hasRoom(options)
     }
 
-    private func begin(_ descriptor: consuming OwnedDescriptor, _ target: RelayTarget) {
+    private func begin(_ descriptor: consuming OwnedDescriptor, _ target: RelayTarget, atOnce: Bool = true) {
         total.connections.add(1, ordering: .relaxed)
         target.tally.addActive()
         inbox.load.add(1, ordering: .relaxed)
@@ -257,7 +261,7 @@ final class RelayLoop {
             noteSilent(connection)
             arm(connection, after: options.silenceTimeout)
         }
-        advance(connection)
+        if atOnce { advance(connection) } else { enqueue(connection) }
     }
 
     /// Bounds the accepted sockets that have shown nothing yet: a flood of them closes its own.

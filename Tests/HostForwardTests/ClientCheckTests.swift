@@ -114,6 +114,23 @@ struct ClientCheckTests {
         await rig.engine.shutdown()
     }
 
+    @Test(
+        "What the own user has said and left behind arrives, of a burst of clients too", .tags(.timed),
+        .enabled(if: OwnerLookupTests.knowsClosed, "Linux before 6.17 tells no owner of a closed socket"))
+    func ownHitAndRun() async throws {
+        let rig = try Rig()
+        let target = SocketAddress.tcp(.loopbackV4, port: rig.port.rawValue)
+        for _ in 0..<250 {
+            let client = try StreamSocket.open(for: target)
+            _ = fcntl(client.rawValue, F_SETFL, 0)
+            try target.connect(client.rawValue)
+            #expect(Glibc.send(client.rawValue, "hello", 5, Int32(MSG_NOSIGNAL)) == 5)
+        }
+        try await eventually("all accepted") { rig.counters.accepted == 250 }
+        #expect(rig.counters.failed == 0 && rig.reasons == [])
+        await rig.engine.shutdown()
+    }
+
     @Test("allow = \"host\" lets every user in, and so does an address that other hosts reach")
     func everybody() async throws {
         for rig in [try Rig(allow: .host), try Rig(bind: BindAddress(.anyV4))] {

@@ -59,6 +59,42 @@ struct RelayLimitTests {
         }
     }
 
+    /// Only so is the owner of one that has closed already still known.
+    @Test("Of a burst of clients all are asked whose they are before they are served one by one")
+    func burst() async throws {
+        final class Log: Sendable {
+            let lines = Mutex<[Bool]>([])
+            func note(isServed: Bool) { lines.withLock { $0.append(isServed) } }
+        }
+        struct Nowhere: RelayHandshake {
+            let log: Log
+            mutating func next(_ event: HandshakeEvent) -> HandshakeStep {
+                log.note(isServed: true)
+                return .fail
+            }
+        }
+        let log = Log()
+        let socket = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
+        let address = try StreamSocket.localAddress(socket.rawValue)
+        let clients = try (0..<100).map { _ in Peer(try StreamSocket.connect(to: address)) }
+        for client in clients { try client.wait(POLLOUT) }
+        var role = RelayRole(tunnel: .dialled) { Nowhere(log: log) }
+        role.admitsClient = { _, _ in
+            log.note(isServed: false)
+            return true
+        }
+        var options = RelayOptions()
+        options.loops = 1
+        let engine = try RelayEngine(options: options)
+        let listener = try engine.listen(on: socket, role: role)
+        try await eventually("all are served") { listener.counters.failed == 100 }
+        let lines = log.lines.withLock { $0 }
+        let lastAsked = lines.lastIndex(of: false) ?? 0
+        let servedMeanwhile = lines[..<lastAsked].count { $0 }
+        #expect(lines.count == 200 && servedMeanwhile < 20)
+        await engine.shutdown()
+    }
+
     @Test("The next address is tried when the first refuses", arguments: Tunnel.allCases)
     func secondCandidate(_ tunnel: Tunnel) async {
         await #expect(processExitsWith: .success) { [tunnel] in
