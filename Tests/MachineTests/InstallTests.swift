@@ -158,6 +158,23 @@ struct InstallTests {
         #expect(unit.contains("rum-agent --listen tcp:0.0.0.0:2222 --token-file"))
     }
 
+    @Test("A guest without vsock tells that rum.toml allows nothing else")
+    func onlyVsock() async throws {
+        try FileManager.default.removeItem(
+            atPath: guest + "/sys/bus/virtio/drivers/vmw_vsock_virtio_transport")
+        var seed = Self.seed
+        seed.listenWithoutVsock = nil
+        let (console, succeeded) = try await install(seed)
+        #expect(succeeded)
+        #expect(
+            console.contains {
+                $0.hasPrefix("rum-install: warning: the guest's kernel (")
+                    && $0.hasSuffix(") has no vsock, and rum.toml allows no other channel (advanced.channel)")
+            }, "\(console)")
+        let unit = try readText(guest + "/etc/systemd/system/rum-agent.service")
+        #expect(unit.contains("rum-agent --listen vsock --token-file"))
+    }
+
     @Test("With /opt read-only the agent lives elsewhere, and is run by its own loader")
     func readOnlyOpt() async throws {
         _ = try FileManager.default.removeItem(atPath: guest + "/opt")

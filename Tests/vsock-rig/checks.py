@@ -319,8 +319,42 @@ def reused_cid(first, second):
     return f"CID {first.last_cid} again; {leftover.lines[-1][1]}"
 
 
+# MARK: A guest whose kernel has no driver for vsock, which the host has
+
+
+def falls_back(guest):
+    up = guest.start_up()
+    told, _ = up.said("the guest's kernel has no vsock; its agent is reached by tcp", timeout=120)
+    ready, _ = up.said("is ready", timeout=60)
+    soon("port 5050 open", lambda: up.is_open(5050))
+    half_close_of(5050)
+    channel = "tcp through the user network, since the guest's kernel has no vsock"
+    status = guest.run("status").stdout
+    check(channel in status, status)
+    check("vsock" not in guest.guest("ls /sys/bus/virtio/drivers"), "it has a driver")
+    return f"the agent answers {ready - told:.1f} s after that is told; rum status: {channel}"
+
+
+def rebooted_without_vsock(guest):
+    start = guest.up.mark()
+    guest.guest_in_background("sleep 0.5; reboot -f")
+    guest.up.event("agent_lost", since=start, timeout=PATIENCE)
+    _, back = guest.up.event("agent_back", since=start, timeout=90)
+    soon("port 5050 open again", lambda: guest.up.is_open(5050))
+    half_close_of(5050)
+    return back["reason"]
+
+
+def asks_for_vsock(guest):
+    said = guest.start_up().said("has no vsock, and rum.toml allows no other channel", timeout=120)[1]
+    guest.up.end()
+    return said
+
+
 def destroyed(*guests):
     for guest in guests:
+        if not guest.up:
+            continue
         done = guest.run("destroy")
         check(done.returncode == 0, done.stderr)
         check(not os.path.exists(guest.folder), f"files of {guest.name} are left")

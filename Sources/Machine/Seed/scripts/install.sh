@@ -89,11 +89,15 @@ fi
 
 # A guest whose kernel has no driver for vsock is reached by tcp, if the host's configuration allows it.
 listen=$(cat "$seed/listen")
-if [ -e "$seed/listen-without-vsock" ]; then
+if grep -q vsock "$seed/listen"; then
     modprobe -q vmw_vsock_virtio_transport || true
     if ! ls -d /sys/bus/virtio/drivers/*vsock*; then
-        listen=$(cat "$seed/listen-without-vsock")
-        tell "no vsock"
+        if [ -e "$seed/listen-without-vsock" ]; then
+            listen=$(cat "$seed/listen-without-vsock")
+            tell "no vsock"
+        else
+            tell "warning: the guest's kernel ($(uname -r)) has no vsock, and rum.toml allows no other channel (advanced.channel)"
+        fi
     fi
 fi
 
