@@ -11,18 +11,22 @@ import grpc
 
 MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-# The browser's title tells what came over the websocket, from the page's own origin.
+# The browser's title tells what came over the websocket, from the page's own origin. Its clock runs ahead of the real
+# one unless it fetches something, and a websocket does not count: so it fetches /wait, which is answered when the
+# websocket has ended.
 PAGE = """<!DOCTYPE html><title>loading</title><p id="origin"></p><script>
 document.getElementById("origin").textContent = location.origin + " secure:" + isSecureContext;
+const waiting = new AbortController();
+fetch("/wait", { signal: waiting.signal }).catch(() => {});
 const socket = new WebSocket(`ws://${location.host}/echo`);
 socket.onopen = () => socket.send("over a websocket");
-socket.onmessage = event => { document.title = "got " + event.data; };
-socket.onerror = () => { document.title = "failed"; };
+socket.onmessage = event => { document.title = "got " + event.data; socket.close(); };
+socket.onerror = () => { document.title = "failed"; waiting.abort(); };
 </script>"""
 
 
 class Web(http.server.BaseHTTPRequestHandler):
-    """GET: the page, or a websocket that echoes. POST: the body again."""
+    """GET: the page, a websocket that echoes, or its end. POST: the body again."""
 
     protocol_version = "HTTP/1.1"
 
@@ -40,10 +44,18 @@ class Web(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.headers.get("Upgrade", "").lower() == "websocket":
             return self.echo()
+        if self.path == "/wait":
+            self.echoed.wait(60)
+            return self.answer(b"")
         return self.answer(self.server.page.encode())
 
     def do_POST(self):
         self.answer(self.rfile.read(int(self.headers["Content-Length"])), "application/octet-stream")
+
+    @property
+    def echoed(self):
+        """Set when a websocket to the same name has ended."""
+        return self.server.echoed.setdefault(self.headers["Host"], threading.Event())
 
     def echo(self):
         """Small text frames, masked as a client's are (RFC 6455, 5.2)."""
@@ -55,6 +67,7 @@ class Web(http.server.BaseHTTPRequestHandler):
             mask = self.rfile.read(4)
             data = bytes(byte ^ mask[index % 4] for index, byte in enumerate(self.rfile.read(start[1] & 0x7f)))
             self.wfile.write(bytes([0x81, len(data)]) + data)
+        self.echoed.set()
         self.close_connection = True
 
 
@@ -66,7 +79,7 @@ class ThreadingServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
 def web(port, page=PAGE):
     """A web server in threads of its own; its `close` ends it."""
     server = ThreadingServer(("127.0.0.1", port), Web)
-    server.page = page
+    server.page, server.echoed = page, {}
     threading.Thread(target=server.serve_forever, daemon=True).start()
     server.close = lambda: (server.shutdown(), server.server_close())
     return server
