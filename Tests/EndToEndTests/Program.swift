@@ -80,7 +80,10 @@ final class Program: Sendable {
         }
     }
 
-    deinit { kill(pid, SIGKILL) }
+    deinit {
+        // Its number may be another process's once it has been waited for.
+        if status == nil { kill(pid, SIGKILL) }
+    }
 
     /// What it has printed, standard output and error together.
     var lines: [String] { state.withLock { $0.lines } }
