@@ -8,7 +8,7 @@ import Ports
 /// status. Its socket blocks.
 final class GuestTunnel: Sendable {
     /// For the agent's status, as `RelayOptions` has it.
-    private static let answerSeconds = 10
+    static let answerTime = Duration.seconds(10)
 
     let socket: OwnedDescriptor
 
@@ -21,15 +21,18 @@ final class GuestTunnel: Sendable {
     }
 
     /// Asks for a port of the guest and takes the agent's answer; nil for one that this version doesn't know.
-    func greet(_ port: PortNumber, token: MachineToken) async throws(SystemError) -> ForwardStatus? {
+    func greet(
+        _ port: PortNumber, token: MachineToken, within time: Duration = answerTime
+    ) async throws(SystemError) -> ForwardStatus? {
         try await DedicatedThread.run(name: "tunnel") { () throws(SystemError) in
-            try self.setLimit(seconds: Self.answerSeconds)
+            // 0 is none.
+            try self.setLimit(max(.milliseconds(1), min(time, Self.answerTime)))
             try self.send(ForwardPreamble(token: token, port: port).bytes[...])
             var status: UInt8 = 0
             let count = try SystemError.check("recv", recv(self.socket.rawValue, &status, 1, 0))
             // An agent that is going down closes without a word; that is as good as a refusal.
             guard count == 1 else { return .refused }
-            try self.setLimit(seconds: 0)
+            try self.setLimit(.zero)
             return ForwardStatus(rawValue: status)
         }
     }
@@ -46,8 +49,9 @@ final class GuestTunnel: Sendable {
         }
     }
 
-    private func setLimit(seconds: Int) throws(SystemError) {
-        let limit = timeval(tv_sec: seconds, tv_usec: 0)
+    private func setLimit(_ time: Duration) throws(SystemError) {
+        let microseconds = Int(time.wholeNanoseconds / 1000)
+        let limit = timeval(tv_sec: microseconds / 1_000_000, tv_usec: microseconds % 1_000_000)
         try StreamSocket.setOption(socket.rawValue, SOL_SOCKET, SO_RCVTIMEO, limit, "SO_RCVTIMEO")
     }
 }

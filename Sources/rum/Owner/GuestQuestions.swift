@@ -39,6 +39,22 @@ final class GuestQuestions: Sendable {
         }
     }
 
+    /// As `ask`, and no longer than until then.
+    func ask<Answer: Sendable>(
+        until deadline: ContinuousClock.Instant,
+        _ body: @escaping @Sendable (AgentConnection) async throws -> Answer
+    ) async -> Answer? {
+        await withTaskGroup(of: Answer?.self) { group in
+            group.addTask { await self.ask(body) }
+            group.addTask {
+                try? await Task.sleep(until: deadline)
+                return nil
+            }
+            defer { group.cancelAll() }
+            return await group.next() ?? nil
+        }
+    }
+
     /// Who listens on each of a few ports; nil when the agent does not tell.
     func listeners(on ports: Set<PortNumber>) async -> [PortNumber: ListeningSocket]? {
         if ports.isEmpty { return [:] }

@@ -21,28 +21,37 @@ struct ReadyCheck {
     /// The program that has accepted it, or what is known of it.
     private var accepted: String?
     /// What the try before has shown.
-    private var earlier: HTTPProbe.Outcome?
+    private var earlier: ControlAnswer?
 
     init(guest: GuestQuestions, http: ControlHTTPCheck?) {
         self.guest = guest
         self.http = http
     }
 
-    /// One try.
+    /// One try, which ends at the deadline.
     mutating func answer(
         _ forward: WantedForward.Key, until deadline: ContinuousClock.Instant
     ) async -> ControlAnswer {
+        let answer = await attempt(forward, until: deadline)
+        // One that was cut short tells less than the one before.
+        if !answer.isDone, ContinuousClock.now >= deadline, let earlier { return earlier }
+        earlier = answer
+        return answer
+    }
+
+    private mutating func attempt(
+        _ forward: WantedForward.Key, until deadline: ContinuousClock.Instant
+    ) async -> ControlAnswer {
         let way = "\(forward.hostText) → guest:\(forward.guestPort)"
-        if accepted == nil, let problem = await visit(forward.guestPort, way) { return problem }
+        if accepted == nil, let problem = await visit(forward.guestPort, way, until: deadline) {
+            return problem
+        }
         let words = "\(way), where \(accepted ?? "a program") accepts connections"
         guard let http else { return ControlAnswer(isDone: true, reason: "ready", sentence: words) }
         let probe = HTTPProbe(
             target: .tcp(forward.reachableAddress, port: forward.hostPort.rawValue), path: http.path,
             host: "localhost:\(forward.hostPort)")
-        var outcome = await probe.outcome(within: min(deadline - .now, Self.longestRequest))
-        // The last try may have been given a moment only, and then tells less than the one before.
-        if outcome == .late, let earlier { outcome = earlier }
-        earlier = outcome
+        let outcome = await probe.outcome(within: min(deadline - .now, Self.longestRequest))
         if case .status(let status) = outcome, http.accepts(status) {
             return ControlAnswer(
                 isDone: true, reason: "ready",
@@ -54,17 +63,21 @@ struct ReadyCheck {
     // MARK: - A connection of our own
 
     /// Connects, and sees whether the connection is accepted; nil when it is.
-    private mutating func visit(_ port: PortNumber, _ way: String) async -> ControlAnswer? {
-        guard let state = await connected(to: port)?.state else { return Self.nobody(port, way) }
+    private mutating func visit(
+        _ port: PortNumber, _ way: String, until deadline: ContinuousClock.Instant
+    ) async -> ControlAnswer? {
+        guard let state = await connected(to: port, until: deadline)?.state else {
+            return Self.nobody(port, way)
+        }
         // nil in it is an agent that is too old to tell of queues.
         guard
-            let all = await guest.ask({
-                try await $0.explainPort(port, timeout: GuestQuestions.explanation)
-            })
+            let all = await guest.ask(
+                until: deadline, { try await $0.explainPort(port, timeout: GuestQuestions.explanation) })
         else {
             return ControlAnswer(
                 isDone: false, reason: "unknown",
-                sentence: "\(way) is open, but the guest's agent did not tell in time whether its program accepts",
+                sentence:
+                    "\(way) is open, but the guest's agent did not tell in time whether its program accepts",
                 hint: "the guest is busy, or stands still: `rum status` tells whether its agent answers")
         }
         let own = (all?.listeners ?? []).filter { $0.networkNamespace == nil }
@@ -96,9 +109,11 @@ struct ReadyCheck {
             hint: "start the program in the guest; `rum ports why \(port)` tells more")
     }
 
-    private mutating func connected(to port: PortNumber) async -> GuestTunnel? {
+    private mutating func connected(
+        to port: PortNumber, until deadline: ContinuousClock.Instant
+    ) async -> GuestTunnel? {
         if let visitor { return visitor }
-        visitor = await guest.visit(port)
+        visitor = await guest.visit(port, until: deadline)
         return visitor
     }
 
@@ -141,9 +156,10 @@ extension GuestTunnel {
 
 extension GuestQuestions {
     /// A connection to a port of the guest; nil when nobody takes it.
-    fileprivate func visit(_ port: PortNumber) async -> GuestTunnel? {
+    fileprivate func visit(_ port: PortNumber, until deadline: ContinuousClock.Instant) async -> GuestTunnel?
+    {
         guard let tunnel = try? await GuestTunnel.dial(address),
-            (try? await tunnel.greet(port, token: token ?? .none)) == .connected
+            (try? await tunnel.greet(port, token: token ?? .none, within: deadline - .now)) == .connected
         else { return nil }
         // A program that serves one client at a time must not wait for words that never come.
         shutdown(tunnel.socket.rawValue, Int32(SHUT_WR))
