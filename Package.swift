@@ -217,8 +217,8 @@ let package = Package(
         .testTarget(
             name: "RouterTests",
             dependencies: [
-                "AgentChannel", "HostForward", "Linux", "PortForward", "Ports", "Relay", "Router",
-                "TestSupport",
+                "AgentChannel", "HostForward", "Linux", "LiveKernel", "PortForward", "Ports", "Relay",
+                "Router", "TestSupport",
             ],
             swiftSettings: rules),
         .testTarget(

@@ -2,6 +2,7 @@ import AgentChannel
 import Glibc
 import HostForward
 import Linux
+import LiveKernel
 import PortForward
 import Ports
 import Relay
@@ -163,6 +164,63 @@ struct NameRouterTests {
         }
         await dev.engine.shutdown()
         await rival.engine.shutdown()
+    }
+
+    /// The socket and its folder stand open to all, as they never do; only what both ends ask is left.
+    private static func open(_ shared: TestFolder) throws {
+        #expect(chmod(shared.path, 0o777) == 0)
+        let socket = shared.path + "/router.sock"
+        if access(socket, F_OK) == 0 { #expect(chmod(socket, 0o777) == 0) }
+    }
+
+    @Test(
+        "Another user's process can't take part", .enabled(if: geteuid() == 0, "needs a second user"))
+    func foreignMember() async throws {
+        let (shared, number) = (try TestFolder(), try FreePort.next().rawValue)
+        let dev = try Machine("dev", in: shared, port: number)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await dev.router.run() }
+            try await eventually("dev leads") { dev.router.port == number }
+            try Self.open(shared)
+            let said = try await OtherUser.run { [path = shared.path + "/router.sock"] in
+                let member = try StreamSocket.connect(to: .unix(path: path))
+                var entry = pollfd(fd: member.rawValue, events: Int16(POLLIN), revents: 0)
+                _ = send(member.rawValue, "1 shop\n", 7, Int32(MSG_NOSIGNAL))
+                var byte: UInt8 = 0
+                return poll(&entry, 1, 20_000) == 1 ? recv(member.rawValue, &byte, 1, 0) : -1
+            }
+            // A member is told the ports first.
+            #expect(said <= 0)
+            group.cancelAll()
+        }
+        await dev.engine.shutdown()
+    }
+
+    @Test(
+        "One who leads as another user is given no names, and hands over no clients",
+        .enabled(if: geteuid() == 0, "needs a second user"))
+    func foreignLeader() async throws {
+        let (shared, number) = (try TestFolder(), try FreePort.next().rawValue)
+        let dev = try Machine("dev", in: shared, port: number)
+        try Self.open(shared)
+        let leader = try await OtherUser.run { [path = shared.path] in
+            let lock = OwnedDescriptor(
+                owning: try SystemError.check(
+                    "open", Glibc.open(path + "/router.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o666)))
+            _ = try SystemError.check("flock", flock(lock.rawValue, LOCK_EX | LOCK_NB))
+            return [
+                try StreamSocket.listen(on: .unix(path: path + "/router.sock")).release(), lock.release(),
+            ]
+        }
+        defer { for number in leader { close(number) } }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await dev.router.run() }
+            try await eventually("told") { !dev.told.isEmpty }
+            #expect(dev.told == [.failed(SystemError(code: EPERM, operation: "connect"))])
+            #expect(dev.router.port == nil)
+            group.cancelAll()
+        }
+        await dev.engine.shutdown()
     }
 
     @Test("What is no process of rum's can't disturb the one with the ports")
