@@ -109,7 +109,7 @@ let package = Package(
                 .embedInCode("Seed/scripts/install.sh"), .embedInCode("Seed/scripts/provision.sh"),
                 .embedInCode("Seed/scripts/provision-report.sh"), .embedInCode("Seed/scripts/make-user.sh"),
                 .embedInCode("Seed/scripts/mount-folders.sh"), .embedInCode("Seed/scripts/read-seed.sh"),
-                .embedInCode("Seed/scripts/agent-service.sh"),
+                .embedInCode("Seed/scripts/agent-service.sh"), .embedInCode("Seed/scripts/remote-install.sh"),
             ],
             swiftSettings: rules),
 

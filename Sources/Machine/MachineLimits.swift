@@ -52,6 +52,8 @@ package enum MachineLimits {
 
     /// What is kept of a program's standard output, and of its standard error.
     static let toolOutput = 1 << 20
+    /// How long to wait before an ssh that has ended is started again.
+    static let tunnelPause = Duration.seconds(1)
     /// How many pairs of host ports are tried for the agent. The second half of the tries takes reserved ports too.
     static let portAttempts = 200
     /// Below the kernel's usual ephemeral ports (ip(7), ip_local_port_range): of those every other one may be the

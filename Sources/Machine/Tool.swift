@@ -20,6 +20,8 @@ package struct Tool: Hashable, Sendable {
     static let xz = Tool(name: "xz", package: "xz-utils")
     static let zstd = Tool(name: "zstd", package: "zstd")
     static let setfacl = Tool(name: "setfacl", package: "acl")
+    static let sh = Tool(name: "sh", package: "dash")
+    static let ssh = Tool(name: "ssh", package: "openssh-client")
     static let sshKeygen = Tool(name: "ssh-keygen", package: "openssh-client")
 
     /// How a program ended.
@@ -74,7 +76,8 @@ package struct Tool: Hashable, Sendable {
                     error: .string(limit: MachineLimits.toolOutput)
                 ) { _ in gate.started() }
             }
-            let errors = result.standardError.split(separator: "\n")
+            // ssh ends its lines with a carriage return too.
+            let errors = result.standardError.split(whereSeparator: \.isNewline)
             var exitCode: Int32?
             if case .exited(let code) = result.terminationStatus { exitCode = code }
             return Outcome(

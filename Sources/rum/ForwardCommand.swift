@@ -17,9 +17,10 @@ struct ForwardCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Where the agent is: vsock:CID, unix:DIR, hybrid:PATH or tcp:HOST[:PORT].", valueName: "address"),
-        completion: .list(["vsock:", "unix:", "hybrid:", "tcp:"]))
-    var agent: AgentAddress
+            "Where the agent is: vsock:CID, unix:DIR, hybrid:PATH, tcp:HOST[:PORT], or ssh:[USER@]HOST.",
+            discussion: "ssh: reaches one that `rum agent install` has installed.", valueName: "address"),
+        completion: .list(["vsock:", "unix:", "hybrid:", "tcp:", "ssh:"]))
+    var agent: ForwardSource
 
     @Option(
         help: ArgumentHelp("Forward guest ports of this range while something listens.", valueName: "min-max")
@@ -67,7 +68,8 @@ struct ForwardCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "A file with the machine's token, where the agent asks for one.", valueName: "file"),
+            "A file with the machine's token, where the agent asks for one; after `rum agent install` it is known.",
+            valueName: "file"),
         completion: .file())
     var tokenFile: String?
 
@@ -90,7 +92,8 @@ struct ForwardCommand: AsyncParsableCommand {
         if let name, !MachineName.isValid(name) {
             throw ValidationError("--name: expected \(MachineName.rule), not \"\(name)\"")
         }
-        if case .tcp = agent, tokenFile == nil {
+        if case .ssh(let machine) = agent { try SSHDestination.check(machine) }
+        if case .address(.tcp) = agent, tokenFile == nil {
             throw ValidationError("an agent reached over tcp asks for a token: give --token-file")
         }
         var hosts: Set<String> = []
@@ -114,7 +117,7 @@ struct ForwardCommand: AsyncParsableCommand {
 
     func run() async throws {
         let signals = TerminationSignals.stream()
-        let token = try tokenFile.map(TokenFile.read)
+        let way = try agent.way(tokenFile: tokenFile)
         let policy = ForwardPolicy(
             staticPorts: port.map { .init(bind: $0.bind, host: $0.host, guest: $0.guest, allow: allow) },
             autoPorts: auto.map {
@@ -124,21 +127,24 @@ struct ForwardCommand: AsyncParsableCommand {
             })
         let engine = try RelayEngine.forHost(output)
         let session = ForwardSession(
-            agent: agent, token: token, policy: policy, alwaysPoll: poll, engine: engine, emit: output.print)
+            agent: way.address, token: way.token, policy: policy, alwaysPoll: poll, engine: engine,
+            emit: output.print)
         let names = try name.map {
             try NameRouter.make(for: $0, session, engine) { StandardError.line("rum: \($0)") }
         }
         try await Foreground.run(until: signals) {
-            guard let names else {
-                return try await output.retelling(session) { try await session.run(waiting: tell) }
-            }
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask {
-                    try await output.retelling(session) { try await session.run(waiting: tell) }
+            try await way.whileOpen {
+                guard let names else {
+                    return try await output.retelling(session) { try await session.run(waiting: tell) }
                 }
-                group.addTask { await names.run() }
-                defer { group.cancelAll() }
-                try await group.next()
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        try await output.retelling(session) { try await session.run(waiting: tell) }
+                    }
+                    group.addTask { await names.run() }
+                    defer { group.cancelAll() }
+                    try await group.next()
+                }
             }
         }
     }

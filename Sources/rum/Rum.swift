@@ -17,7 +17,8 @@ struct Rum: AsyncParsableCommand {
             ListCommand.self, PortsCommand.self, HostsCommand.self, LogsCommand.self, ExecCommand.self,
             ShellCommand.self,
             SshCommand.self, SshConfigCommand.self,
-            SshProxyCommand.self, CpCommand.self, ForwardCommand.self, DoctorCommand.self, ImagesCommand.self,
+            SshProxyCommand.self, CpCommand.self, ForwardCommand.self, AgentCommand.self, DoctorCommand.self,
+            ImagesCommand.self,
             BackgroundCommand.self,
         ])
 

@@ -1,3 +1,4 @@
+import AgentChannel
 import Foundation
 import Glibc
 import TestSupport
@@ -65,7 +66,13 @@ struct InstallTests {
     private func install(
         _ seed: GuestSeed = seed, path: String? = nil
     ) async throws -> (console: [String], succeeded: Bool) {
-        for (name, content) in seed.files {
+        try await install(files: seed.files, path: path)
+    }
+
+    private func install(
+        files: [String: String], path: String? = nil
+    ) async throws -> (console: [String], succeeded: Bool) {
+        for (name, content) in files {
             var text = content
             if !["user", "token", "authorized_keys", "mounts", "listen", "listen-without-vsock"].contains(
                 name)
@@ -85,9 +92,6 @@ struct InstallTests {
         // The console is a device: it is not cut short by each line.
         let console = open(guest + "/console", O_CREAT | O_WRONLY, 0o600)
         close(console)
-        let installer = try readText(seedFolder + "/install").replacing(
-            ">\"$console\"", with: ">>\"$console\"")
-        _ = try folder.file("seed/install", installer)
         let outcome = try await Tool(name: "env", package: "coreutils").outcome(of: [
             "PATH=\(path ?? "\(programs):/usr/bin:/bin:/usr/sbin:/sbin")", "sh", seedFolder + "/install",
         ])
@@ -173,6 +177,31 @@ struct InstallTests {
             }, "\(console)")
         let unit = try readText(guest + "/etc/systemd/system/rum-agent.service")
         #expect(unit.contains("rum-agent --listen vsock --token-file"))
+    }
+
+    @Test(
+        "What comes over ssh is the agent and its service alone, on loopback; another token starts it again")
+    func kit() async throws {
+        var kit = AgentKit(token: .random(), bundleDigest: "d")
+        #expect(try await install(files: kit.files).console == ["rum-install: begins", "rum-install: done"])
+        let unit = try readText(guest + "/etc/systemd/system/rum-agent.service")
+        #expect(unit.contains("rum-agent --listen tcp:127.0.0.1:2222 --token-file"))
+        #expect(!unit.contains("console") && !unit.contains("read-seed"))
+        #expect(try readText(guest + "/etc/rum/token") == kit.token.text + "\n")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: guest + "/var/lib/rum").isEmpty)
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: guest + "/etc/systemd/system").sorted() == [
+                "multi-user.target.wants", "rum-agent.service",
+            ])
+        #expect(try readText(guest + "/etc/hosts") == "127.0.0.1 localhost\n")
+        let restart = "systemctl restart --no-block rum-agent.service"
+        var restarts: [String] { calls().filter { $0.hasPrefix("systemctl") } }
+        #expect(restarts == [restart])
+        _ = try await install(files: kit.files)
+        #expect(restarts == [restart])
+        kit.token = .random()
+        _ = try await install(files: kit.files)
+        #expect(restarts == [restart, restart])
     }
 
     @Test("With /opt read-only the agent lives elsewhere, and is run by its own loader")

@@ -23,6 +23,15 @@ def up(title, *, toml=TOML, prepare=None, **more):
     return Row(title, "up", toml=toml, prepare=both, **more)
 
 
+def no_root(place):
+    """A machine behind ssh that says what one does whose user may not become root."""
+    place.write("bin/ssh", """#!/bin/sh
+cat >/dev/null
+for command; do :; done
+echo "$command" | grep -o 'rum-install: failed at .*password' | tr -d '\\\\'
+""", 0o755)
+
+
 COMMAND_LINE = [
     Row("A command that does not exist", "star", code=2),
     Row("An option that does not exist", "up", "--fast", code=2),
@@ -45,6 +54,12 @@ COMMAND_LINE = [
         code=2),
     Row("An HTTP answer is waited for that does not exist", "ports", "wait", "5173", "--http", "20", code=2),
     Row("A path is given without an HTTP answer", "ports", "wait", "5173", "--path", "/health", code=2),
+    Row("A machine behind ssh has no name", "forward", "--agent", "ssh:", "--auto", "5000-6000", code=2),
+    Row("No agent was installed behind ssh", "forward", "--agent", "ssh:dev@box", "--auto", "5000-6000"),
+    Row("The agent is to be installed where ssh does not get", "agent", "install", "ssh://dev@127.0.0.1:1"),
+    Row("The agent is to be installed by a user who may not", "agent", "install", "dev@box", prepare=no_root,
+        env={"PATH": "$DIR/bin:" + os.environ["PATH"]}),
+    Row("The file for the token holds none", "agent", "install", "dev@box", "--token-file", "/dev/null"),
     Row("A forward is written wrong", "forward", "--agent", "vsock:3", "--port", "8080", code=2),
     Row("rum init finds a rum.toml", "init", toml=TOML),
     Row("rum init is given what no rum.toml may have", "init", "--cpus", "many", code=2),

@@ -146,3 +146,65 @@ def login(host):
         for machine in (first, second):
             check("reboot: Power down" in machine.console(), f"{machine.name} was not shut down")
         return "both were started at the log-in, one was stopped alone, the other at the logout"
+
+
+def over_ssh(box):
+    """The agent is brought by ssh to a machine that rum has not started, and its ports come by ssh."""
+    def run(*words):
+        return subprocess.run(box.rum(*words), check=False, text=True, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=SOON * 20)
+
+    def started():
+        return output(*box.inside("systemctl", "show", "-P", "ActiveEnterTimestampMonotonic", "rum-agent"))
+
+    def wait(condition, complaint):
+        deadline = time.monotonic() + SOON * 6
+        while not condition():
+            check(time.monotonic() < deadline, complaint)
+            time.sleep(0.1)
+
+    done = run("agent", "install", "dev@box")
+    check(done.returncode == 1 and "allow sudo without a password" in done.stdout, done.stdout)
+    begin = time.monotonic()
+    done = run("agent", "install", "libby@box")
+    check(done.returncode == 0, done.stdout)
+    seconds = time.monotonic() - begin
+    check("rum forward --agent ssh:libby@box --auto 5000-6000" in done.stdout.splitlines(), done.stdout)
+    first = started()
+    check(run("agent", "install", "libby@box").returncode == 0, "it cannot be installed twice")
+    check(started() == first, "the same agent was started again")
+    listeners = output(*box.inside("ss", "-Hltn", "sport = 2222 or sport = 2223"))
+    check(listeners.count("127.0.0.1:222") == 2 == len(listeners.splitlines()), listeners)
+    check(output(*box.inside("systemctl", "is-enabled", "rum-agent")) == "enabled", "it is not started at boot")
+
+    port = 23450
+    log = box.work + "/forward.log"
+
+    def said():
+        with open(log, encoding="utf-8") as file:
+            return file.read()
+
+    with open(log, "w", encoding="utf-8") as file:
+        # pylint: disable-next=consider-using-with
+        forward = subprocess.Popen(box.rum("forward", "--agent", "ssh:libby@box", "--auto", f"{port}-{port + 9}"),
+                                   stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+    try:
+        def reaches(number):
+            box.run_there(f"/usr/sbin/sshd -p {number}")
+            wait(lambda: f"Auto-forwarding 127.0.0.1:{number}" in said(), f"{number} is not forwarded: {said()}")
+            check(banner(number).startswith("SSH-"), f"{number} does not reach the program")
+
+        reaches(port)
+        # All of its connections break at once; then its agent is another one.
+        for number, script in enumerate(("pkill -KILL -u libby sshd", "systemctl restart rum-agent"), port + 1):
+            mark = len(said())
+            box.run_there(script)
+            wait(lambda: "agent is back" in said()[mark:], f"the agent is not back: {said()}")
+            reaches(number)
+            check(banner(port).startswith("SSH-"), "the first port is not forwarded any more")
+    finally:
+        forward.terminate()
+        forward.wait(30)
+    left = os.listdir(box.work + "/home/agents/libby@box")
+    check(left == ["token"], f"{left} are left")
+    return f"installed in {seconds:.1f} s, and forwarded through OpenSSH, also after all its connections broke"

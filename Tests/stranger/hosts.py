@@ -190,6 +190,42 @@ class Member(Stock):
     data = ["/home/libby/.local/share/rum", "/home/libby/.cache/rum"]
 
 
+class Box(Stock):
+    """Not where rum is, but what it reaches: a machine with systemd and an sshd; rum is here, with nothing else."""
+
+    def __init__(self, options):
+        super().__init__(options)
+        # The way there is another network's, and all else is OpenSSH's own.
+        self.write_here("known_hosts", "")
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.work + "/key"], check=True)
+        self.write_here("config", f"""Host box
+            ProxyCommand nsenter --target {self.pid} --net busybox nc 127.0.0.1 22
+            IdentityFile {self.work}/key
+            UserKnownHostsFile {self.work}/known_hosts
+            StrictHostKeyChecking accept-new
+        """)
+        self.write_here("bin/ssh", f'#!/bin/sh\nexec /usr/bin/ssh -F {self.work}/config "$@"\n')
+        os.chmod(self.work + "/bin/ssh", 0o755)
+        with open(self.work + "/key.pub", encoding="utf-8") as file:
+            key = file.read()
+        for user, uid in (("dev", 1000), ("libby", 1001)):
+            self.write(f"/home/{user}/.ssh/authorized_keys", key, uid)
+        self.write("/etc/sudoers.d/libby", "libby ALL=(ALL) NOPASSWD:ALL\n", 0)
+
+    def write_here(self, name, text):
+        path = f"{self.work}/{name}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def run_there(self, script):
+        subprocess.run(self.inside("sh", "-c", script), check=True)
+
+    def rum(self, *arguments):
+        return ["env", f"RUM_HOME={self.work}/home", f"RUM_AGENT_BUNDLE={self.options.bundle}",
+                f"PATH={self.work}/bin:{os.environ['PATH']}", self.options.rum, *arguments]
+
+
 def banner(port):
     """What a server says first on a port of this machine's loopback."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:

@@ -48,7 +48,7 @@ package struct GuestSeed: Hashable, Sendable {
             "provision-report": Self.text(PackageResources.provision_report_sh),
             "read-seed": Self.text(PackageResources.read_seed_sh),
             "listen": Self.arguments(listen),
-            "rum-agent.service": agentUnit,
+            "rum-agent.service": Self.agentUnit,
             "rum-agent.init": Self.text(PackageResources.agent_service_sh),
             "rum-agent.openrc": Self.openRCScript,
             "rum-seed.service": Self.seedUnit,
@@ -123,8 +123,7 @@ package struct GuestSeed: Hashable, Sendable {
     /// to the console too, where the host records it. What `rum exec` has started outlives the agent (KillMode), and the
     /// agent outlives a command that the OOM killer ends (OOMPolicy). A guest whose agent answers has the host's folders:
     /// at later boots cloud-init would mount them long after that.
-    private var agentUnit: String {
-        """
+    static let agentUnit = """
         [Unit]
         Description=rum agent
         DefaultDependencies=no
@@ -150,9 +149,8 @@ package struct GuestSeed: Hashable, Sendable {
         WantedBy=multi-user.target
 
         """
-    }
 
-    private static func arguments(_ listen: [String]) -> String {
+    static func arguments(_ listen: [String]) -> String {
         listen.map { "--listen \($0)" }.joined(separator: " ") + "\n"
     }
 
@@ -173,7 +171,7 @@ package struct GuestSeed: Hashable, Sendable {
 
         """
 
-    private static let openRCScript = """
+    static let openRCScript = """
         #!/sbin/openrc-run
         description="rum agent"
         depend() { after localmount; }
@@ -204,7 +202,7 @@ package struct GuestSeed: Hashable, Sendable {
     }
 
     /// A file of Seed/scripts. They are compiled into the program, which so stays a single file.
-    private static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
+    static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
 
     /// Without an interpreter of its own a script is run by sh, and stops at the first command that fails.
     private static func script(_ text: String) -> String {

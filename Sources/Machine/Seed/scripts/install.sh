@@ -1,12 +1,14 @@
 #!/bin/sh
 # Brings the user, the host's folders, the agent, its token and the provisioning scripts up to date with the seed, at
-# every boot. The host reads from the console how that went: lines that begin with `rum-install:`.
+# every boot. The host reads from the console how that went: lines that begin with `rum-install:`. Of a seed that has the
+# agent alone, as `rum agent install` brings it, only that is installed.
 set -u
 seed=$(cd "$(dirname "$0")" && pwd)
 run=/run/rum
 console=/dev/console
 [ ! -c /dev/ttyS0 ] || console=/dev/ttyS0
-tell() { { echo "rum-install: $*" >"$console"; } 2>/dev/null || true; }
+console=${RUM_CONSOLE-$console}
+tell() { { echo "rum-install: $*" >>"$console"; } 2>/dev/null || true; }
 
 if [ "${1-}" != steps ]; then
     mkdir -p "$run"
@@ -22,14 +24,17 @@ if [ "${1-}" != steps ]; then
     exit 1
 fi
 
-# best_effort SCRIPT: runs it, and tells each line of its complaints if it fails
+# best_effort SCRIPT: runs it if the seed has it, and tells each line of its complaints if it fails
 best_effort() {
+    [ -e "$seed/$1" ] || return 0
     if sh "$seed/$1" 2>"$run/complaints"; then return; fi
     while read -r line; do tell "warning: $line"; done <"$run/complaints"
 }
 
 install -d -m 0700 /etc/rum
 install -d -m 0755 /var/lib/rum
+changed=
+cmp -s "$seed/token" /etc/rum/token || changed=yes
 install -m 0600 "$seed/token" /etc/rum/token
 # The folders of the host are there before the agent is, and belong to the user. Without any the user comes last:
 # making a user takes a second or two under emulation.
@@ -45,7 +50,6 @@ done
 rm "$place/writable"
 program=$place/rum-agent
 [ "$place" = /opt/rum ] || program="$place/ld-linux-x86-64.so.2 $place/rum-agent"
-changed=
 reload=
 if ! cmp -s "$seed/rum-agent.sha256" "$place/bundle.sha256"; then
     changed=yes
@@ -65,8 +69,10 @@ for script in provision provision-report provision-system provision-boot read-se
     if [ -e "$seed/$script" ]; then install -m 0700 "$seed/$script" "/var/lib/rum/$script"; fi
 done
 # sudo and others look the host's own name up.
-name=$(sed -n 's/^local-hostname: "\(.*\)"$/\1/p' "$seed/meta-data")
-if ! grep -qwF -- "$name" /etc/hosts; then echo "127.0.1.1 $name" >>/etc/hosts || true; fi
+if [ -e "$seed/meta-data" ]; then
+    name=$(sed -n 's/^local-hostname: "\(.*\)"$/\1/p' "$seed/meta-data")
+    if ! grep -qwF -- "$name" /etc/hosts; then echo "127.0.1.1 $name" >>/etc/hosts || true; fi
+fi
 
 # The host key by which rum knows this guest. cloud-init puts it on a fresh disk; this is for one that has another.
 key=ssh_host_ed25519_key
@@ -113,6 +119,7 @@ if command -v systemctl; then
     { mkdir -p $units && touch $units/.rum && rm $units/.rum; } || units=/run/systemd/system
     mkdir -p $units/multi-user.target.wants
     for unit in rum-agent.service rum-provision.service rum-seed.service; do
+        [ -e "$seed/$unit" ] || continue
         # systemd reads a new unit by itself; a reload takes seconds under emulation.
         new=yes
         if [ -e "$units/$unit" ]; then new=; fi
@@ -123,11 +130,11 @@ if command -v systemctl; then
     done
     ln -sf ../rum-agent.service $units/multi-user.target.wants/rum-agent.service
     # Where no cloud-init does it, a unit of our own reads the seed at the next boots.
-    command -v cloud-init || ln -sf ../rum-seed.service $units/multi-user.target.wants/rum-seed.service
+    [ ! -e "$seed/rum-seed.service" ] || command -v cloud-init || ln -sf ../rum-seed.service $units/multi-user.target.wants/rum-seed.service
     if [ "$reload" ]; then systemctl daemon-reload; fi
     if [ "$changed" ]; then systemctl restart --no-block rum-agent.service; fi
     best_effort make-user
-    systemctl start --no-block rum-provision.service
+    [ ! -e "$seed/rum-provision.service" ] || systemctl start --no-block rum-provision.service
     exit
 fi
 
@@ -147,4 +154,5 @@ fi
 if [ "$changed" ]; then /var/lib/rum/agent-service stop; fi
 /var/lib/rum/agent-service start
 best_effort make-user
+[ -e "$seed/provision" ] || exit 0
 RUM_USER=$(sed -n 1p "$seed/user") setsid sh /var/lib/rum/provision >"$console" 2>&1 </dev/null &
