@@ -58,6 +58,8 @@ package struct RelayBinder: ForwardBinder {
         engine.resetConnections(acceptedBefore: time)
     }
 
+    package func findLostConnections() { engine.findLostTunnels() }
+
     package func holders(of addresses: [HostAddress]) async -> [HostAddress: PortHolder] {
         await PortHolderScan().holders(of: addresses)
     }

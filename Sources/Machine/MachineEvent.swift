@@ -64,7 +64,9 @@ package enum MachineEvent: Hashable, Sendable {
     /// From virDomainEventType and its detail; nil for what does not matter here, such as a new definition.
     init?(lifecycle event: Int32, detail: Int32) {
         switch virDomainEventType(UInt32(bitPattern: event)) {
-        case VIR_DOMAIN_EVENT_STARTED: self = .started
+        case VIR_DOMAIN_EVENT_STARTED:
+            // From its sleep (ACPI S3).
+            self = detail == Int32(VIR_DOMAIN_EVENT_STARTED_WAKEUP.rawValue) ? .resumed : .started
         case VIR_DOMAIN_EVENT_SUSPENDED:
             let isDiskError = detail == Int32(VIR_DOMAIN_EVENT_SUSPENDED_IOERROR.rawValue)
             self = .suspended(isDiskError ? .diskError : .requested)

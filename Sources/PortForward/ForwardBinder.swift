@@ -13,6 +13,9 @@ package protocol ForwardBinder: Sendable {
     /// forwards that are closed by now.
     func resetConnections(acceptedBefore time: UInt64)
 
+    /// Aborts the connections that the guest no longer knows, and no others; also those of forwards that are closed by now.
+    func findLostConnections()
+
     /// Who holds the addresses that could not be bound. May take long; called outside of everything else.
     func holders(of addresses: [HostAddress]) async -> [HostAddress: PortHolder]
 }

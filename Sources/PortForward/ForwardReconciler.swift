@@ -101,6 +101,9 @@ package actor ForwardReconciler {
             // Tunnels to the former agent are dead, and after a reboot nothing may ever say so. Those accepted after
             // this one's start go through it and are well: the loss may have been noticed seconds later.
             binder.resetConnections(acceptedBefore: startedAt ?? since)
+        } else {
+            // The guest may have slept, and tells nobody of the vsock connections that it loses then.
+            binder.findLostConnections()
         }
         let reason: String? =
             isNewBoot ? "the guest was rebooted" : isNewInstance ? "the agent was started again" : nil

@@ -10,6 +10,8 @@ final class LoopInbox: Sendable {
         case adopt(Int32, RelayTarget)
         /// Abort the connections that were accepted before a CLOCK_MONOTONIC time.
         case reset(acceptedBefore: UInt64)
+        /// Find the tunnels whose other end has forgotten them.
+        case findLostTunnels
         /// Look after the clients that wait for their servers.
         case retryHeld
         /// End; called when everything is closed.

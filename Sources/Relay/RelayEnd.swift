@@ -152,6 +152,9 @@ struct RelayEnd: ~Copyable {
         if case .failed = probe() { failed = true }
     }
 
+    /// Has the other end's kernel say so if it has forgotten the connection, where it would only say it when asked.
+    func findLoss() { if transport == .vsock { VsockBuffers.tellPeer(fd) } }
+
     /// Sends no bytes: it fails as a real send would.
     private func probe() -> Transfer {
         let fd = fd

@@ -72,6 +72,11 @@ package final class RelayEngine: Sendable {
         for inbox in inboxes { _ = inbox.post(.reset(acceptedBefore: time)) }
     }
 
+    /// Resets, soon, the connections whose tunnel the guest has lost without a word, as it loses those over vsock in its sleep.
+    package func findLostTunnels() {
+        for inbox in inboxes { _ = inbox.post(.findLostTunnels) }
+    }
+
     /// Has the clients that wait dial now, or end those whose hold is over.
     package func retry(_ hold: RelayHold) {
         hold.retry()

@@ -137,6 +137,9 @@ final class RelayLoop {
                 _ = connection.abort()
                 remove(connection)
             }
+        case .findLostTunnels:
+            // A handshake has a deadline of its own.
+            for connection in connections.all where connection.isRelaying { connection.tunnel.findLoss() }
         case .retryHeld: retryHeld()
         case .stop(let done):
             isStopped = true
@@ -367,7 +370,7 @@ final class RelayLoop {
         for command in commands {
             switch command {
             case .adopt(let fd, _): _ = OwnedDescriptor(owning: fd)
-            case .reset, .retryHeld: break
+            case .reset, .findLostTunnels, .retryHeld: break
             case .stop(let done): stopWaiters.append(done)
             }
         }

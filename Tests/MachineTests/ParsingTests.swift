@@ -19,6 +19,14 @@ struct ParsingTests {
         #expect(LiveXML.vsockCID("<domain/>") == nil)
     }
 
+    @Test("A guest that is woken goes on, one that boots has started")
+    func wakeUp() {
+        // libvirt-domain.h: VIR_DOMAIN_EVENT_STARTED with BOOTED and WAKEUP, PMSUSPENDED with MEMORY.
+        #expect(MachineEvent(lifecycle: 2, detail: 0) == .started)
+        #expect(MachineEvent(lifecycle: 2, detail: 4) == .resumed)
+        #expect(MachineEvent(lifecycle: 7, detail: 0) == .suspended(.requested))
+    }
+
     @Test("Whether there is UEFI is what the values of libvirt's `firmware` say, and no others")
     func firmware() {
         // libvirt 9.0, `virsh domcapabilities`.

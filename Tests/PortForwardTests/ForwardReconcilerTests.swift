@@ -230,6 +230,20 @@ struct ForwardReconcilerTests {
         #expect(binder.resets == [startedAt])
     }
 
+    @Test("When the same agent is back, what the guest lost meanwhile is looked for, and nothing is reset")
+    func sleep() async {
+        let reconciler = make(Self.automatic)
+        await reconciler.agentConnected(instanceID: "a", bootID: "1", startedAt: 1)
+        await reconciler.apply(table([5001]))
+        #expect(binder.searches == 0)
+        await reconciler.agentLost(reason: "gone")
+        await reconciler.agentConnected(instanceID: "a", bootID: "1", startedAt: 1)
+        #expect(binder.searches == 1 && binder.resets == [])
+        await reconciler.agentLost(reason: "gone")
+        await reconciler.agentConnected(instanceID: "b", bootID: "1", startedAt: 2)
+        #expect(binder.searches == 1 && binder.resets == [2])
+    }
+
     @Test("An agent that never answered is not lost")
     func neverThere() async {
         let reconciler = make()

@@ -17,6 +17,7 @@ final class RecordingBinder: ForwardBinder {
         var faults: [UInt16: Int32] = [:]
         var closedTwice = 0
         var resets: [UInt64] = []
+        var searches = 0
         var tries = 0
         var retriesOfHeld = 0
     }
@@ -28,6 +29,8 @@ final class RecordingBinder: ForwardBinder {
     var closedTwice: Int { state.withLock { $0.closedTwice } }
     /// The times given to resetConnections.
     var resets: [UInt64] { state.withLock { $0.resets } }
+    /// How often connections that the guest has lost were looked for.
+    var searches: Int { state.withLock { $0.searches } }
     var tries: Int { state.withLock { $0.tries } }
     /// How often clients that wait were told to try again.
     var retriesOfHeld: Int { state.withLock { $0.retriesOfHeld } }
@@ -58,6 +61,8 @@ final class RecordingBinder: ForwardBinder {
     }
 
     func resetConnections(acceptedBefore time: UInt64) { state.withLock { $0.resets.append(time) } }
+
+    func findLostConnections() { state.withLock { $0.searches += 1 } }
 
     func holders(of addresses: [HostAddress]) async -> [HostAddress: PortHolder] {
         Dictionary(uniqueKeysWithValues: Set(addresses).map { ($0, PortHolder(name: "node", pid: 4121)) })
