@@ -88,17 +88,11 @@ struct OwnerLookupTests {
     }
 
     /// Whether this kernel tells the owner of a socket that was closed a moment ago.
-    static let knowsClosed: Bool = {
-        guard let lookup = try? OwnerLookup(),
-            let listener = try? StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)),
-            let server = try? StreamSocket.localAddress(listener.rawValue)
-        else { return false }
-        func place() throws -> SocketAddress {
-            let client = try StreamSocket.connect(to: server)
-            return try StreamSocket.localAddress(client.rawValue)
-        }
-        return (try? lookup.owner(of: place(), connectedTo: server)) == .user(geteuid())
-    }()
+    static func knowsClosed() async throws -> Bool {
+        let rig = try await Rig(.loopbackV4)
+        let place = try await rig.connect().address
+        return try rig.lookup.owner(of: place, connectedTo: rig.server) == .user(OtherUser.id)
+    }
 
     @Test("Nobody's once the client has closed or reset it, and never root's", arguments: [true, false])
     func closed(resets: Bool) async throws {
