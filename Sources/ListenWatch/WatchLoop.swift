@@ -73,6 +73,7 @@ final class WatchLoop {
         if suspension.wasSuspended() { reopenHints(because: "the machine was suspended") }
         var now = MonotonicTime.now
         mark(batch.hints, now)
+        if !batch.hints.isEmpty { schedule.heard(now) }
         if now >= schedule.nextFull { scheduledLook() }
         while let look = schedule.next(now) {
             take(look)
@@ -116,7 +117,7 @@ final class WatchLoop {
     }
 
     private func mark(_ hints: some Sequence<ListenHint>, _ now: MonotonicTime) {
-        for hint in hints { schedule.mark(hint, now: now, isKnown: book.knows) }
+        for hint in hints { schedule.dirty.mark(hint, now: now, isKnown: book.knows) }
     }
 
     /// Asks the kernel and merges the answer.

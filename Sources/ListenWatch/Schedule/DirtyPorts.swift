@@ -66,22 +66,21 @@ struct DirtyPorts {
 
     /// Asks for what a hint makes necessary. A close concerns only a port that is known to listen: of any other
     /// port there is nothing to remove, and what opens there has a hint of its own.
-    ///
-    /// Returns whether a socket has come and gone that nobody has looked for.
-    @discardableResult
     mutating func mark(
         _ hint: ListenHint, now: MonotonicTime, isKnown: (PortNumber) -> Bool = { _ in true }
-    ) -> Bool {
+    ) {
         guard let port = hint.port else {
             if hint.kind == .opened {
                 unboundHints.append(hint)
                 if unboundHints.count > Self.memory { unboundHints.removeFirst() }
             }
             lookAtAll(after: Self.unbound, now: now)
-            return false
+            return
         }
-        let hasPassed = hint.kind == .closed && settle(closed: hint, port)
-        if hint.kind == .closed, !isKnown(port) { return hasPassed }
+        if hint.kind == .closed {
+            settle(closed: hint, port)
+            if !isKnown(port) { return }
+        }
         var entry = entries[port] ?? Entry(due: now)
         entry.due = now
         switch hint.kind {
@@ -96,18 +95,13 @@ struct DirtyPorts {
             entry.opened.append(hint)
         }
         entries[port] = entry
-        return hasPassed
     }
 
-    /// A socket that has ceased to listen is not looked for any more: a storm is mostly such sockets. Returns whether
-    /// it never was.
-    private mutating func settle(closed hint: ListenHint, _ port: PortNumber) -> Bool {
-        guard let socket = hint.socket, var entry = entries[port], !entry.standsForMore else { return false }
-        let count = entry.opened.count
+    /// A socket that has ceased to listen is not looked for any more: a storm is mostly such sockets.
+    private mutating func settle(closed hint: ListenHint, _ port: PortNumber) {
+        guard let socket = hint.socket, var entry = entries[port], !entry.standsForMore else { return }
         entry.opened.removeAll { $0.socket == socket && $0.time <= hint.time }
-        guard entry.opened.count < count else { return false }
         entries[port] = entry.opened.isEmpty && entry.dumpsWanted == 0 ? nil : entry
-        return entry.attempt == 0
     }
 
     /// Asks for looks at everything after these delays. A storm of calls keeps the earliest and the latest.

@@ -1,5 +1,4 @@
 internal import Linux
-internal import Ports
 
 /// When to ask the kernel what: hints, the budget of dumps, and the look that is due although nobody hinted.
 ///
@@ -11,22 +10,16 @@ struct LookSchedule {
     private static let lookupsPerDump = 4
     private static let lookupsRefill = Duration.milliseconds(1)
 
-    /// Sockets that come and go faster than anybody looks are a storm, in which hints are left to gather for so long:
-    /// most need no look by then.
-    private static let gathering = Duration.milliseconds(1)
-
     var dirty = DirtyPorts()
     /// When everything is looked at whether or not a hint came.
     var nextFull = MonotonicTime.now
     private var dumps = DumpBudget()
     private var lookupsLeft = LookSchedule.lookupsPerDump
     private var refillAt = MonotonicTime(nanoseconds: 0)
-    private var gathersUntil = MonotonicTime(nanoseconds: 0)
+    private var wakes = WakeBudget()
 
-    /// Takes a hint into the schedule.
-    mutating func mark(_ hint: ListenHint, now: MonotonicTime, isKnown: (PortNumber) -> Bool) {
-        if dirty.mark(hint, now: now, isKnown: isKnown) { gathersUntil = now + Self.gathering }
-    }
+    /// Notes that hints have come.
+    mutating func heard(_ now: MonotonicTime) { wakes.spend(now) }
 
     /// The best look for what is due now.
     func next(_ now: MonotonicTime) -> DirtyPorts.Look? {
@@ -36,11 +29,11 @@ struct LookSchedule {
     /// Until when there is nothing to look at, and whether hints may wake the sleeper before.
     ///
     /// They may not while a look that is due waits for the next dump: what comes meanwhile is looked at with it. Nor in a
-    /// storm.
+    /// storm, where most sockets have closed again a little later.
     func rest(_ now: MonotonicTime) -> (until: MonotonicTime, heedsHints: Bool) {
         if let due = dirty.nextDue, due <= now { return (dumps.nextAllowed, false) }
         let due = min(dirty.nextDue ?? nextFull, nextFull)
-        return now < gathersUntil ? (min(due, gathersUntil), false) : (due, true)
+        return wakes.allow(now) ? (due, true) : (min(due, wakes.nextAllowed), false)
     }
 
     /// Notes the thread's CPU time that a look took.
