@@ -35,18 +35,32 @@ struct FeedDeliveryTests {
         #expect(words.all == ["stream", "5001", "5001 5002"])
     }
 
+    /// Why there is no feed.
+    enum Without: CaseIterable {
+        case version1, version2, isPolled, describesProcesses
+
+        var version: UInt32 {
+            switch self {
+            case .version1: 1
+            case .version2: 2
+            case .isPolled, .describesProcesses: 3
+            }
+        }
+    }
+
     @Test(
-        "An agent that does not offer a feed is not asked for one, nor is one that is polled",
-        arguments: [1, 2, 3])
-    func notAsked(_ version: UInt32) async throws {
+        "An agent that does not offer a feed is not asked for one, nor one that is polled or describes processes",
+        arguments: Without.allCases)
+    func notAsked(_ why: Without) async throws {
         let tables = ScriptedTables([5001])
         let service = RumAgentService(
-            tables: tables, hostname: "guest", instanceID: "one", bootID: "boot", forwardVersion: version)
+            tables: tables, hostname: "guest", instanceID: "one", bootID: "boot", forwardVersion: why.version)
         let asked = Recorder<Int>()
         let words = Recorder<String>()
         try await withServer(service) { directory in
             let follower = AgentFollower(
-                token: nil, range: .all, alwaysPoll: version == 3,
+                token: nil, range: .all, describesProcesses: why == .describesProcesses,
+                alwaysPoll: why == .isPolled,
                 feed: { _ in
                     asked.add(1)
                     throw SystemError(code: ECONNREFUSED, operation: "connect")

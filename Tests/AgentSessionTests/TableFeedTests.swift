@@ -5,13 +5,14 @@ import Glibc
 import Linux
 import Ports
 import SwiftProtobuf
+import Synchronization
 import TestSupport
 import Testing
 
 /// The agent's end of a feed, over a socket pair.
 @Suite("Feeds of tables", .timeLimit(.minutes(1)))
 struct TableFeedTests {
-    /// A feed's other end. Blocking.
+    /// A feed's other end. Blocks up to 20 s for what does not come.
     final class Reader: Sendable {
         private let socket: OwnedDescriptor
 
@@ -21,6 +22,8 @@ struct TableFeedTests {
             _ = try SystemError.check(
                 "socketpair", socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends))
             socket = OwnedDescriptor(owning: ends[0])
+            try StreamSocket.setOption(
+                socket.rawValue, SOL_SOCKET, SO_RCVTIMEO, timeval(tv_sec: 20, tv_usec: 0), "SO_RCVTIMEO")
             feeds.add(OwnedDescriptor(owning: ends[1]), range: range)
         }
 
@@ -70,10 +73,42 @@ struct TableFeedTests {
             let reader = try Reader(feeds, try #require(PortRange(port(5000), port(5999))))
             #expect(reader.read(1) == [0])
             #expect(try reader.ports() == [port(5001)])
-            tables.publish([22, 80, 5001])
+            // Some of them at least meet a feed that would send them at once.
+            for other in 23...122 as ClosedRange<UInt16> { tables.publish([22, other, 5001]) }
             tables.publish([22, 80, 5001, 5002])
             #expect(try reader.ports() == [port(5001), port(5002)])
         }
+    }
+
+    @Test("A table that is published while another one is about to be sent comes after it")
+    func meanwhile() async throws {
+        let tables = ScriptedTables([1])
+        let isReading = Flag()
+        let isPublished = Flag()
+        let feeds = try TableFeeds { range in
+            let table = tables.current(in: range)
+            isReading.set()
+            isPublished.wait()
+            return table
+        }
+        defer { feeds.close() }
+        tables.onPublish { feeds.publish($0) }
+        let reader = try Reader(feeds)
+        try await eventually { isReading.isSet }
+        tables.publish([2])
+        isPublished.set()
+        #expect(reader.read(1) == [0])
+        #expect(try reader.ports() == [port(1)])
+        #expect(try reader.ports() == [port(2)])
+    }
+
+    private final class Flag: Sendable {
+        private let flag = Atomic(false)
+
+        var isSet: Bool { flag.load(ordering: .acquiring) }
+        func set() { flag.store(true, ordering: .releasing) }
+        /// Blocks the calling thread, 20 s at the most.
+        func wait() { for _ in 0..<20_000 where !isSet { usleep(1000) } }
     }
 
     @Test("A table of many rows comes whole, to a reader that is slower than its writer")
