@@ -171,7 +171,8 @@ extension MachineFiles {
         return stat(path, &info) == 0 ? UInt64(info.st_size) : 0
     }
 
-    private static func directory(of path: String) -> String {
+    /// The folder that `path` is in.
+    static func directory(of path: String) -> String {
         path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
     }
 
@@ -211,13 +212,19 @@ extension MachineFiles {
     func checkOwner() throws(MachineError) {
         let machines = Self.directory(of: directory)
         for path in [Self.directory(of: machines), machines] { try Self.checkOwner(of: path) }
-        let own = try Self.status(directory)
+        try Self.checkPrivate(directory)
+    }
+
+    /// Throws unless `path` is a folder of the user's own that only the user may change.
+    static func checkPrivate(_ path: String) throws(MachineError) {
+        let own = try status(path)
         guard own.st_mode & S_IFMT == S_IFDIR, own.st_uid == geteuid(), own.st_mode & 0o022 == 0 else {
-            throw Self.foreign(directory)
+            throw foreign(path)
         }
     }
 
-    private static func checkOwner(of path: String) throws(MachineError) {
+    /// Throws when somebody else than the user or root could change what is in the folder `path`.
+    static func checkOwner(of path: String) throws(MachineError) {
         // A link's owner could turn it.
         let (link, target) = (try status(path), try status(path, follows: true))
         // In a sticky folder such as /tmp others can't touch what is mine (inode(7)).

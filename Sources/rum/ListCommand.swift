@@ -9,7 +9,8 @@ import RumConfig
 
 struct ListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "list", abstract: "Show all machines, with their state and forwards.")
+        commandName: "list",
+        abstract: "Show all machines, and each `rum forward` with a name: state and forwards.")
 
     @OptionGroup var talk: TalkOptions
 
@@ -18,8 +19,10 @@ struct ListCommand: AsyncParsableCommand {
 
     func run() async throws {
         var rows: [Row] = []
-        for machine in VirtualMachine.all(environment: ProcessInfo.processInfo.environment) {
-            rows.append(await Row(machine))
+        let environment = ProcessInfo.processInfo.environment
+        for machine in VirtualMachine.all(environment: environment) { rows.append(await Row(machine)) }
+        for forward in ForwardFiles.all(environment: environment) {
+            if let row = await Row(forward) { rows.append(row) }
         }
         if json {
             let encoder = JSONEncoder()
@@ -33,16 +36,17 @@ struct ListCommand: AsyncParsableCommand {
         }
     }
 
-    /// One machine.
+    /// One machine, or one `rum forward` that has a name.
     struct Row: Encodable {
         var name: String
-        /// As in `rum status`; `unknown` where libvirt does not answer.
+        /// As in `rum status`; `unknown` where libvirt does not answer, `forwarded` for a `rum forward`.
         var state: String
         /// Where its agent is, while it runs.
         var address: String?
         /// The loopback address that it has to itself, once it asked for one.
         var ownAddress: String?
-        var config: String
+        /// nil for a `rum forward`.
+        var config: String?
         var directory: String
         /// The host ports that are open.
         var forwards: [String]
@@ -57,7 +61,8 @@ struct ListCommand: AsyncParsableCommand {
 
         var text: String {
             var columns = [
-                name.padding(to: 20), state.padding(to: 9), (ownAddress ?? "").padding(to: 15), config,
+                name.padding(to: 20), state.padding(to: 9), (ownAddress ?? "").padding(to: 15),
+                config ?? "by rum forward",
             ]
             columns += forwards.isEmpty ? [] : [forwards.joined(separator: " ")]
             columns += [url, problem].compactMap { $0 }
@@ -78,13 +83,27 @@ extension ListCommand.Row {
         } catch {
             problem = error.message
         }
+        await ask(OwnerLink(machine))
+    }
+
+    /// nil when it has ended.
+    init?(_ forward: ForwardFiles) async {
+        self.init(name: forward.name, state: "forwarded", directory: forward.directory, forwards: [])
+        guard await ask(OwnerLink(forward)) else { return nil }
+    }
+
+    /// Notes what the process that forwards knows; false when there is none.
+    @discardableResult
+    private mutating func ask(_ link: OwnerLink) async -> Bool {
         do throws(CommandFailure) {
-            let report = try await OwnerLink(machine).report()
-            forwards = (report?.forwards ?? []).filter { $0.state != "blocked" }.map(\.hostText)
-            url = report?.url
+            guard let report = try await link.report() else { return false }
+            forwards = report.forwards.filter { $0.state != "blocked" }.map(\.hostText)
+            url = report.url
+            problem = problem ?? (link.kind == .command ? report.agentProblem : nil)
         } catch {
             problem = problem ?? error.message
         }
+        return true
     }
 }
 

@@ -30,6 +30,17 @@ struct MachineOptions: ParsableArguments {
         return try machine(named: name)
     }
 
+    /// Whose forwards the command is about: of the machine, or of a `rum forward` that has the name.
+    func forwarded() throws(CommandFailure) -> Forwarded {
+        let environment = ProcessInfo.processInfo.environment
+        if let name, VirtualMachine(existing: name, environment: environment) == nil,
+            let forward = ForwardFiles.all(environment: environment).first(where: { $0.name == name })
+        {
+            return .command(forward)
+        }
+        return .machine(try machine())
+    }
+
     /// The machine with its configuration: for a named one, what its rum.toml says now.
     func configuredMachine() throws(CommandFailure) -> VirtualMachine {
         var path = config ?? Self.findConfiguration()
@@ -60,8 +71,12 @@ struct MachineOptions: ParsableArguments {
     func machine(named name: String) throws(CommandFailure) -> VirtualMachine {
         let environment = ProcessInfo.processInfo.environment
         guard let machine = VirtualMachine(existing: name, environment: environment) else {
+            let isForward = ForwardFiles.all(environment: environment).contains { $0.name == name }
             throw CommandFailure(
-                "there is no machine \(name)", hint: "`rum list` shows the machines that there are")
+                "there is no machine \(name)",
+                hint: isForward
+                    ? "a `rum forward` has this name; `rum ports \(name)` shows what it forwards"
+                    : "`rum list` shows the machines that there are")
         }
         return machine
     }

@@ -37,8 +37,12 @@ final class Guest: Sendable {
     }
 
     /// Starts `rum forward` on the host's side.
-    func startForward(_ arguments: [String], unread: [Int32] = []) throws -> Program {
-        try Program("rum", ["forward", "--agent", "unix:\(directory)"] + arguments, unread: unread)
+    func startForward(
+        _ arguments: [String], environment: [String: String] = [:], unread: [Int32] = []
+    ) throws -> Program {
+        try Program(
+            "rum", ["forward", "--agent", "unix:\(directory)"] + arguments, environment: environment,
+            unread: unread)
     }
 
     /// Opens a listener in the guest.

@@ -82,7 +82,7 @@ struct PortsTableTests {
             forwards: [OwnerReport.Forward](repeating: Self.forwards[1], count: 50))
         report.agentProblem = "lost"
         let size = TerminalSize(columns: columns, rows: rows)
-        let picture = Screen.picture(PortsWatch.lines(report, machine: "dev", size), size)
+        let picture = Screen.picture(PortsWatch.lines(report, machine: "dev", .machine, size), size)
         let lines = picture.split(separator: "\r\n", omittingEmptySubsequences: false)
         #expect(lines.count <= rows)
         for line in lines {

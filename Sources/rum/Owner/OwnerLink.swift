@@ -4,17 +4,25 @@ import Control
 import Machine
 import RumConfig
 
-/// The way to the process that owns a machine's forwards, if there is one.
+/// The way to the process that owns a machine's forwards, or is a `rum forward` with that name, if there is one.
 struct OwnerLink: Sendable {
     /// It may ask the guest, which it does for 2 s at the most.
     private static let reportTime = Duration.seconds(3)
 
     let machine: String
+    let kind: ForwardsKind
     private let client: ControlClient
 
     init(_ machine: VirtualMachine) {
-        self.machine = machine.config.name
-        client = ControlClient(path: machine.files.controlSocket)
+        self.init(machine.config.name, .machine, socket: machine.files.controlSocket)
+    }
+
+    init(_ forward: ForwardFiles) { self.init(forward.name, .command, socket: forward.controlSocket) }
+
+    private init(_ machine: String, _ kind: ForwardsKind, socket: String) {
+        self.machine = machine
+        self.kind = kind
+        client = ControlClient(path: socket)
     }
 
     /// nil when nobody owns the forwards.
@@ -78,26 +86,30 @@ struct OwnerLink: Sendable {
 
     func failure(_ error: ControlError) -> CommandFailure {
         switch error {
-        case .notServed: .nothingForwards(machine)
+        case .notServed: .nothingForwards(machine, kind)
         case .otherVersion(let hello):
             CommandFailure(
                 "the ports of \(machine) are forwarded by rum \(hello.rum) (pid \(hello.pid)), which this rum \(rumVersion) does not understand",
                 hint: hello.isBackground
                     ? "`rum up -d` starts the forwarding again with this version"
-                    : "end that `rum up` with Ctrl-C, and start it again with this version")
+                    : "end that `\(kind.command)` with Ctrl-C, and start it again with this version")
         case .refused(let refusal): CommandFailure(refusal.message, hint: refusal.hint)
         case .broken(let text):
             CommandFailure(
                 "the process that forwards the ports of \(machine) cannot be asked: \(text)",
-                hint: "try again; `rum down` and `rum up -d` start all anew")
+                hint: kind == .machine
+                    ? "try again; `rum down` and `rum up -d` start all anew"
+                    : "try again, or end that `rum forward` and start it anew")
         }
     }
 }
 
 extension CommandFailure {
-    static func nothingForwards(_ machine: String) -> CommandFailure {
+    static func nothingForwards(_ machine: String, _ kind: ForwardsKind = .machine) -> CommandFailure {
         CommandFailure(
             "nothing forwards the ports of \(machine)",
-            hint: "`rum up -d` does so in the background, `rum up` in this terminal")
+            hint: kind == .machine
+                ? "`rum up -d` does so in the background, `rum up` in this terminal"
+                : "`rum forward --name \(machine) --agent ADDRESS` does so")
     }
 }

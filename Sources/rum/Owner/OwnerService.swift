@@ -16,17 +16,19 @@ final class OwnerService: Sendable {
     /// Between two looks at a program that is not ready. A look reads much of the guest's /proc.
     private static let longestPause = Duration.milliseconds(500)
     private let names: NameRouter?
+    private let kind: ForwardsKind
     private let stops = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingOldest(1))
 
     init(
         hello: ControlHello, session: ForwardSession, guest: GuestQuestions, subscribers: Subscribers,
-        names: NameRouter? = nil
+        names: NameRouter? = nil, kind: ForwardsKind = .machine
     ) {
         self.hello = hello
         self.session = session
         self.guest = guest
         self.subscribers = subscribers
         self.names = names
+        self.kind = kind
     }
 
     /// Returns when a client asks the owner to end.
@@ -158,7 +160,7 @@ final class OwnerService: Sendable {
             $0.forward.hostPort == port || $0.forward.guestPort == port
         }
         var facts = PortFacts(
-            port: port, policy: await session.policy,
+            port: port, forwardName: kind == .command ? hello.machine : nil, policy: await session.policy,
             forwards: snapshots.map(OwnerReport.Forward.init), agent: .answers,
             holdBack: await session.holdBack(of: port), rule: await session.rule(for: port))
         switch session.agent {
@@ -192,13 +194,15 @@ final class OwnerService: Sendable {
             return ControlAnswer(
                 isDone: true, reason: "added",
                 sentence:
-                    "\(port.text), until \(hello.isBackground ? "the machine stops" : "this rum up ends")")
+                    "\(port.text), until \(hello.isBackground ? "the machine stops" : "its \(kind.command) ends")"
+            )
         case .wasThere:
             return ControlAnswer(isDone: true, reason: "was_there", sentence: "\(port.text) is there already")
         case .taken(let other):
             return ControlAnswer(
                 isDone: false, reason: "taken_by_static", sentence: "\(other.text) has that host port",
-                hint: "remove it first: rum ports rm \(other.argument)")
+                hint: "remove it first: rum ports rm \(other.argument)"
+                    + (kind == .machine ? "" : " \(hello.machine)"))
         case .failed(let failure, let holder):
             let place = port.bind.with(port.host)
             if failure.isBusy {
@@ -220,11 +224,14 @@ final class OwnerService: Sendable {
         guard await session.remove(port) else {
             return ControlAnswer(
                 isDone: false, reason: "not_there", sentence: "there is no static forward \(port.text)",
-                hint: "`rum ports` shows them; automatic ones are ruled by [auto_ports] of rum.toml")
+                hint: kind == .machine
+                    ? "`rum ports` shows them; automatic ones are ruled by [auto_ports] of rum.toml"
+                    : "`rum ports \(hello.machine)` shows them; automatic ones are ruled by --auto")
         }
         return ControlAnswer(
             isDone: true, reason: "removed",
-            sentence: "\(port.text) is removed; one of rum.toml comes back with the next `rum up`")
+            sentence: "\(port.text) is removed"
+                + (kind == .machine ? "; one of rum.toml comes back with the next `rum up`" : ""))
     }
 }
 

@@ -32,6 +32,8 @@ struct PortFacts: Sendable {
     }
 
     var port: PortNumber
+    /// The name by which commands have to be told whose forwards they are about; nil where a rum.toml tells.
+    var forwardName: String?
     var policy: ForwardPolicy
     /// Those whose host port or guest port it is, static ones first.
     var forwards: [OwnerReport.Forward]
@@ -49,6 +51,7 @@ struct PortFacts: Sendable {
 struct PortAnswer {
     private let facts: PortFacts
     private var port: PortNumber { facts.port }
+    private var kind: ForwardsKind { facts.forwardName == nil ? .machine : .command }
 
     init(_ facts: PortFacts) { self.facts = facts }
 
@@ -72,11 +75,13 @@ struct PortAnswer {
             return no(
                 "agent_missing",
                 "the guest's agent has not answered yet, so what listens there is unknown: \(problem)",
-                hint: "`rum logs` shows how far the guest has booted")
+                hint: kind == .machine
+                    ? "`rum logs` shows how far the guest has booted" : "start rum-agent in the guest")
         case .lost(let problem):
             return no(
                 "agent_lost", "the guest's agent is lost, so what listens there is unknown: \(problem)",
-                hint: "it is tried again all the time; `rum logs --agent` shows its last words")
+                hint: "it is tried again all the time"
+                    + (kind == .machine ? "; `rum logs --agent` shows its last words" : ""))
         case .answers: return listening
         }
     }
@@ -131,7 +136,7 @@ struct PortAnswer {
         return no(
             "busy_on_host", "\(reason), so guest port \(forward.guestPort) \(outcome)\(rule(of: forward))",
             hint:
-                "end that program, or forward to another port: rum ports add \(freePort(forward)):\(forward.guestPort)"
+                "end that program, or forward to another port: \(add(freePort(forward), forward.guestPort))"
         )
     }
 
@@ -142,6 +147,10 @@ struct PortAnswer {
         return detour + ", by " + PortRule.title(label: forward.label, line: forward.ruleLine)
     }
 
+    private func add(_ host: UInt16, _ guest: UInt16) -> String {
+        "rum ports add \(host):\(guest)" + (facts.forwardName.map { " \($0)" } ?? "")
+    }
+
     private func freePort(_ forward: OwnerReport.Forward) -> UInt16 {
         forward.hostPort < 55_000 ? forward.hostPort + 10_000 : forward.hostPort - 10_000
     }
@@ -149,21 +158,22 @@ struct PortAnswer {
     // MARK: The rules
 
     private var rules: ControlAnswer? {
-        let add = "rum ports add \(port):\(port)"
+        let add = add(port.rawValue, port.rawValue)
         guard let auto = facts.policy.autoPorts else {
             return no(
-                "out_of_range", "rum.toml has no [auto_ports], and no [[ports]] for guest port \(port)",
-                hint: "set auto_ports.range, or forward it for now: \(add)")
+                "out_of_range",
+                "\(kind.source) has no \(kind.automatic), and no \(kind.fixed) for guest port \(port)",
+                hint: "set \(kind.range), or forward it for now: \(add)")
         }
         guard auto.range.contains(port) else {
             return no(
                 "out_of_range",
-                "\(port) is out of the range \(auto.range) of [auto_ports], and no [[ports]] names it",
-                hint: "widen auto_ports.range, or forward it for now: \(add)")
+                "\(port) is out of the range \(auto.range) of \(kind.automatic), and no \(kind.fixed) names it",
+                hint: "widen \(kind.range), or forward it for now: \(add)")
         }
         if auto.ignore.contains(port) {
             return no(
-                "ignored", "\(port) is in auto_ports.ignore",
+                "ignored", "\(port) is in \(kind.ignored)",
                 hint: "take it out, or forward it for now: \(add)")
         }
         guard let rule = facts.rule else { return nil }
@@ -197,7 +207,8 @@ struct PortAnswer {
                 return no(
                     "limited",
                     "the guest listens on more ports than the \(limit) that are forwarded at most, and \(port) is left out",
-                    hint: "narrow auto_ports.range, or forward it by itself: rum ports add \(port):\(port)")
+                    hint:
+                        "narrow \(kind.range), or forward it by itself: \(add(port.rawValue, port.rawValue))")
             }
         }
         guard facts.listeners != nil else {

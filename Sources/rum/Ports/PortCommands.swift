@@ -3,7 +3,6 @@ import CommandMain
 import Control
 import Foundation
 import Linux
-import Machine
 import Ports
 import RumConfig
 
@@ -23,9 +22,9 @@ struct PortsWhy: AsyncParsableCommand {
 
     func run() async throws {
         let (port, name) = try words.split(own, as: PortNumber.self, "port")
-        let machine = try words.machine(named: name)
-        var answer = try await OwnerLink(machine).answer(.why(port: port.rawValue))
-        if answer == nil { answer = await PortQuestion.withoutOwner(machine) }
+        let forwarded = try words.forwarded(named: name)
+        var answer = try await forwarded.link.answer(.why(port: port.rawValue))
+        if answer == nil { answer = await forwarded.withoutOwner() }
         guard let answer else { return }
         try await PortQuestion.tell(answer, port: port, json: json)
     }
@@ -51,7 +50,7 @@ struct PortsAdd: AsyncParsableCommand {
     func run() async throws {
         let (port, name) = try words.split(own, as: StaticPort.self, PortQuestion.forwardForm)
         try await PortQuestion.change(
-            .add(ControlForward(port)), port, try words.machine(named: name), json: json)
+            .add(ControlForward(port)), port, try words.forwarded(named: name), json: json)
     }
 }
 
@@ -72,7 +71,7 @@ struct PortsRemove: AsyncParsableCommand {
     func run() async throws {
         let (port, name) = try words.split(own, as: StaticPort.self, PortQuestion.forwardForm)
         try await PortQuestion.change(
-            .remove(ControlForward(port)), port, try words.machine(named: name), json: json)
+            .remove(ControlForward(port)), port, try words.forwarded(named: name), json: json)
     }
 }
 
@@ -86,33 +85,6 @@ extension ControlForward {
 enum PortQuestion {
     static let forwardForm = "forward like 8080:80 or [::1]:8080:80"
 
-    /// Why nothing is forwarded where nobody can be asked.
-    static func withoutOwner(_ machine: VirtualMachine) async -> ControlAnswer {
-        let name = machine.config.name
-        let state: MachineState
-        do throws(MachineError) {
-            state = try await machine.status().state
-        } catch {
-            return ControlAnswer(
-                isDone: false, reason: "unknown",
-                sentence: "nothing forwards the ports of \(name), and \(error.message)",
-                hint: error.hint)
-        }
-        switch state {
-        case .running, .paused, .sleeping, .shuttingDown:
-            let failure = CommandFailure.nothingForwards(name)
-            return ControlAnswer(
-                isDone: false, reason: "no_owner",
-                sentence: "\(name) is \(state.rawValue), but \(failure.message)",
-                hint: failure.hint)
-        case .absent, .stopped:
-            let word = state == .absent ? "was never started" : "is stopped"
-            return ControlAnswer(
-                isDone: false, reason: "machine_stopped", sentence: "\(name) \(word)",
-                hint: "`rum up -d` starts it and forwards in the background")
-        }
-    }
-
     /// The sentence is the data; what to do is talk. As JSON it is all in one object.
     static func tell(_ answer: ControlAnswer, port: PortNumber, json: Bool) async throws {
         if json {
@@ -124,10 +96,10 @@ enum PortQuestion {
     }
 
     static func change(
-        _ request: ControlRequest, _ port: StaticPort, _ machine: VirtualMachine, json: Bool
+        _ request: ControlRequest, _ port: StaticPort, _ forwarded: Forwarded, json: Bool
     ) async throws {
-        guard let answer = try await OwnerLink(machine).answer(request) else {
-            let answer = await withoutOwner(machine)
+        guard let answer = try await forwarded.link.answer(request) else {
+            let answer = await forwarded.withoutOwner()
             throw CommandFailure(answer.sentence, hint: answer.hint)
         }
         guard answer.isDone else { throw CommandFailure(answer.sentence, hint: answer.hint) }

@@ -1,6 +1,5 @@
 import ArgumentParser
 import CommandMain
-import Machine
 
 /// For commands that take a word of their own beside the machine's name, in any order: `rum ports wait 5001 dev` or
 /// `rum ports wait dev 5001`.
@@ -11,12 +10,12 @@ struct PortWords: ParsableArguments {
             "The machine's configuration; else rum.toml in this folder or one above.", valueName: "file"))
     var config: String?
 
-    /// The machine, without which the command can't do anything.
-    func machine(named name: String?) throws(CommandFailure) -> VirtualMachine {
+    /// Whose forwards the command is about, without which it can't do anything.
+    func forwarded(named name: String?) throws(CommandFailure) -> Forwarded {
         var options = MachineOptions()
         options.config = config
         options.name = name
-        return try options.machine()
+        return try options.forwarded()
     }
 
     /// The command's own word among at most two, and the other one, which is a name.

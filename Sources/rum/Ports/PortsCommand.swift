@@ -37,15 +37,15 @@ struct PortsShow: AsyncParsableCommand {
 
     func run() async throws {
         let signals = watch ? TerminationSignals.stream() : nil
-        let machine = try options.machine()
-        let link = OwnerLink(machine)
+        let forwarded = try options.forwarded()
+        let link = forwarded.link
         if let signals {
             return try await Foreground.run(until: signals) {
                 try await PortsWatch(link: link, json: json, verbose: talk.verbose).run()
             }
         }
         guard let report = try await link.report() else {
-            let answer = await PortQuestion.withoutOwner(machine)
+            let answer = await forwarded.withoutOwner()
             throw CommandFailure(answer.sentence, hint: answer.hint)
         }
         if json {
@@ -56,7 +56,7 @@ struct PortsShow: AsyncParsableCommand {
         }
         let width = StandardOutput.isTerminal ? TerminalSize.current?.columns : nil
         for line in PortsTable(report).lines(width: width) { try await StandardOutput.line(line) }
-        for note in report.notes { StandardError.line("rum: \(note.printable(limit: 1000))") }
+        for note in report.notes(link.kind) { StandardError.line("rum: \(note.printable(limit: 1000))") }
         if talk.verbose {
             StandardError.line("rum: forwarded by rum \(report.rum) (pid \(report.pid))")
         }
@@ -65,14 +65,14 @@ struct PortsShow: AsyncParsableCommand {
 
 extension OwnerReport {
     /// What is to be said beside the forwards.
-    var notes: [String] {
+    func notes(_ kind: ForwardsKind) -> [String] {
         var notes: [String] = []
         if let url, !forwards.isEmpty { notes.append("by name: \(url) lists them") }
         if let agentProblem { notes.append("the guest's agent does not answer: \(agentProblem)") }
         if forwards.isEmpty {
             notes.append(
-                autoRange.map { "nothing listens in the range \($0) of [auto_ports]" }
-                    ?? "rum.toml has neither [[ports]] nor [auto_ports]")
+                autoRange.map { "nothing listens in the range \($0) of \(kind.automatic)" }
+                    ?? "there is neither \(kind.fixed) nor \(kind.automatic)")
         }
         return notes
     }

@@ -41,12 +41,12 @@ struct PortsWait: AsyncParsableCommand {
     func run() async throws {
         let signals = TerminationSignals.stream()
         let (port, name) = try words.split(own, as: PortNumber.self, "port")
-        let machine = try words.machine(named: name)
+        let forwarded = try words.forwarded(named: name)
         let question = PortWait(
             port: port, isReady: ready, http: http.map { ControlHTTPCheck(status: $0.status, path: path) })
         try await Foreground.run(until: signals) {
-            var found = try await question.answer(OwnerLink(machine), until: .now + timeout.duration)
-            if found == nil { found = await PortQuestion.withoutOwner(machine) }
+            var found = try await question.answer(forwarded.link, until: .now + timeout.duration)
+            if found == nil { found = await forwarded.withoutOwner() }
             guard let answer = found else { return }
             try await PortQuestion.tell(answer, port: port, json: json)
             if !answer.isDone { throw ExitCode(ExitStatus.failed.rawValue) }

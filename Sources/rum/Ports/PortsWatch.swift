@@ -17,7 +17,9 @@ struct PortsWatch {
 
     /// Until the forwards end or the task is cancelled.
     func run() async throws {
-        guard try await link.hello() != nil else { throw CommandFailure.nothingForwards(link.machine) }
+        guard try await link.hello() != nil else {
+            throw CommandFailure.nothingForwards(link.machine, link.kind)
+        }
         guard StandardOutput.isTerminal, !json else {
             var output = EventOutput()
             output.json = json
@@ -63,7 +65,8 @@ struct PortsWatch {
                 for await _ in changes.stream {
                     guard let report = try await link.report() else { return }
                     let size = TerminalSize.current ?? TerminalSize(columns: 80, rows: 24)
-                    let picture = Screen.picture(Self.lines(report, machine: link.machine, size), size)
+                    let picture = Screen.picture(
+                        Self.lines(report, machine: link.machine, link.kind, size), size)
                     try await StandardOutput.bytes(Array(picture.utf8))
                     try await Task.sleep(for: Self.pause)
                 }
@@ -74,8 +77,10 @@ struct PortsWatch {
     }
 
     /// A title, the table as far as it fits, and what is to be said beside it.
-    static func lines(_ report: OwnerReport, machine: String, _ size: TerminalSize) -> [String] {
-        let notes = report.notes.map { $0.printable(limit: 1000) }
+    static func lines(_ report: OwnerReport, machine: String, _ kind: ForwardsKind, _ size: TerminalSize)
+        -> [String]
+    {
+        let notes = report.notes(kind).map { $0.printable(limit: 1000) }
         let title = "\(machine): \(report.forwards.count) forwards (pid \(report.pid)); Ctrl-C ends this view"
         var table = PortsTable(report).lines(width: size.columns)
         let room = max(1, size.rows - notes.count - 2)

@@ -7,7 +7,6 @@ import Linux
 import PortForward
 import Ports
 import Relay
-import Router
 import RumConfig
 
 struct ForwardCommand: AsyncParsableCommand {
@@ -59,7 +58,7 @@ struct ForwardCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Let clients come by name too, as to a machine: http://PORT.NAME.localhost:7000/.",
+            "Let clients come by name too, as to a machine: http://PORT.NAME.localhost:7000/. `rum ports NAME` and `rum list` show what is forwarded.",
             valueName: "name"))
     var name: String?
 
@@ -125,25 +124,21 @@ struct ForwardCommand: AsyncParsableCommand {
                     range: $0, bind: bind, ignore: Set(ignore), allow: allow,
                     max: max ?? AutoPorts.defaultMax, rules: rules)
             })
+        let named = try name.map { try NamedForward($0, output: output) }
         let engine = try RelayEngine.forHost(output)
         let session = ForwardSession(
             agent: way.address, token: way.token, policy: policy, alwaysPoll: poll, engine: engine,
-            emit: output.print)
-        let names = try name.map {
-            try NameRouter.make(for: $0, session, engine) { StandardError.line("rum: \($0)") }
-        }
+            emit: named?.voice.tell ?? output.print)
         try await Foreground.run(until: signals) {
             try await way.whileOpen {
-                guard let names else {
+                guard let named else {
                     return try await output.retelling(session) { try await session.run(waiting: tell) }
                 }
-                try await withThrowingTaskGroup(of: Void.self) { group in
-                    group.addTask {
-                        try await output.retelling(session) { try await session.run(waiting: tell) }
+                let guest = GuestQuestions(address: way.address, token: way.token)
+                try await named.run(session, engine, guest) { greet in
+                    try await output.retelling(session) {
+                        try await session.run(waiting: tell) { _ in greet() }
                     }
-                    group.addTask { await names.run() }
-                    defer { group.cancelAll() }
-                    try await group.next()
                 }
             }
         }
