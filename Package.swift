@@ -92,7 +92,8 @@ let package = Package(
                 .product(name: "SystemPackage", package: "swift-system"),
             ] + grpc, swiftSettings: rules),
         .target(
-            name: "AgentSession", dependencies: ["AgentAPI", "AgentChannel", "Linux", "Ports"] + grpc,
+            name: "AgentSession",
+            dependencies: ["AgentAPI", "AgentChannel", "CLinux", "Linux", "Ports"] + grpc,
             swiftSettings: rules),
 
         // The host's configuration and machine.
