@@ -13,8 +13,8 @@ struct WakeBudget {
 
     func allow(_ now: MonotonicTime) -> Bool { now >= nextAllowed }
 
-    /// Notes that hints were read.
+    /// Notes that hints were read, also without a wake-up, which never takes more than the next one.
     mutating func spend(_ now: MonotonicTime) {
-        nextAllowed = max(nextAllowed, now - Self.burst) + Self.gap
+        nextAllowed = min(max(nextAllowed, now - Self.burst), now) + Self.gap
     }
 }
