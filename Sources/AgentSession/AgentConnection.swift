@@ -44,7 +44,10 @@ package struct AgentConnection: Sendable {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let transport = try await HTTP2ClientTransport.WrappedChannel.wrapping(config: config) { configure in
             try await ClientBootstrap(group: loop)
-                .withConnectedSocket(number) { configure($0) }
+                .withConnectedSocket(number) {
+                    findLoss(of: $0, number)
+                    return configure($0)
+                }
         }
         var metadata = Metadata()
         if let token { metadata.addString(token.text, forKey: AgentMetadata.tokenKey) }
@@ -56,6 +59,16 @@ package struct AgentConnection: Sendable {
                 return try await body(
                     AgentConnection(agent: agent, metadata: calls, info: info, clock: clock))
             }
+        }
+    }
+
+    /// Has a call that only listens, as to a command in the guest, hear of a connection that the guest has lost.
+    private static func findLoss(of channel: any Channel, _ number: Int32) {
+        guard case .vsock? = try? StreamSocket.peerAddress(number) else { return }
+        let interval = TimeAmount(VsockBuffers.checkInterval)
+        channel.eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { task in
+            // The number is its socket's for as long as it is active.
+            if channel.isActive { VsockBuffers.tellPeer(number) } else { task.cancel() }
         }
     }
 

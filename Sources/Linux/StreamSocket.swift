@@ -153,6 +153,9 @@ package enum VsockBuffers {
     /// Bytes; the kernel's default is 256 KiB, and the sender is capped at the smaller of both ends.
     package static let size: UInt64 = 1 << 20
 
+    /// How often to call `tellPeer` where nothing else shows in time that the guest has lost a connection.
+    package static let checkInterval = Duration.seconds(10)
+
     /// Raises both limits; the maximum goes first because it caps the size. A kernel that refuses keeps its own.
     package static func enlarge(_ fd: Int32) {
         for option in [SO_VM_SOCKETS_BUFFER_MAX_SIZE, SO_VM_SOCKETS_BUFFER_SIZE] {

@@ -129,9 +129,15 @@ final class SshTunnel: Sendable {
     /// What comes from the guest to standard output, which is closed at the end.
     private func receive() -> SystemError? {
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        let interval = timeval(tv_sec: Int(VsockBuffers.checkInterval.components.seconds), tv_usec: 0)
+        try? StreamSocket.setOption(socket, SOL_SOCKET, SO_RCVTIMEO, interval, "SO_RCVTIMEO")
         while true {
             let count = recv(socket, &buffer, buffer.count, 0)
             if count < 0, errno == EINTR { continue }
+            if count < 0, errno == EAGAIN {
+                VsockBuffers.tellPeer(socket)
+                continue
+            }
             guard count >= 0 else { return .current("recv") }
             guard count > 0 else { break }
             var rest = buffer[..<count]

@@ -286,7 +286,9 @@ def slept(m):
     """guest sleeps (ACPI S3), woken after 10 s"""
     a, up = m.a, m.a.up
     echo, mark = Echo(ECHO), up.mark()
+    command = a.guest_program("sh", "-c", "echo started; exec sleep 1000")
     try:
+        command.said("started")
         a.guest_in_background("sleep 0.5; echo mem >/sys/power/state")
         up.said("is suspended", mark, timeout=20)
         within(20, "the machine sleeps", lambda: a.state() == "pmsuspended")
@@ -300,11 +302,13 @@ def slept(m):
         # host. A client that only listens must hear of it as well.
         lives = m.channel == "tcp"
         if lives:
-            check(echo.answers(), "a connection did not survive")
+            check(echo.answers() and command.is_running(), "a connection did not survive")
         else:
             check(echo.is_over(5), "a connection hangs that the guest has lost")
+            within(15, "rum exec ends whose guest has lost it", lambda: not command.is_running())
     finally:
         echo.close()
+        command.end()
     all_back(a)
     # The kernel still pushes: a resync would be up to 15 s late. Several, since one could meet a resync by chance.
     for _ in range(3):
