@@ -1,4 +1,3 @@
-import AgentAPI
 import AgentChannel
 import ClientOwner
 import Linux
@@ -9,6 +8,7 @@ import RumConfig
 import SockDiag
 import SwiftProtobuf
 
+@testable import AgentAPI
 @testable import Control
 @testable import ListenWatch
 @testable import Machine
@@ -221,7 +221,18 @@ enum Readers {
     /// A table of the agent, as the host takes it.
     private static func table(_ bytes: UnsafeRawBufferPointer) {
         guard TableBounds.areKept(bytes) else { return }
-        guard let message = try? Rum_V1_ListeningPortsResponse(serializedBytes: Array(bytes)) else { return }
+        let generated = try? Rum_V1_ListeningPortsResponse(serializedBytes: Array(bytes))
+        let byHand = try? ListenTable(wireBytes: bytes)
+        if let byHand {
+            expect(generated.map { ListenTable($0) } == byHand, "a table that is read otherwise")
+        }
+        guard let message = generated else { return }
+        // Groups are refused; the generated code keeps them with the fields that it does not know.
+        let hasUnknown =
+            !message.unknownFields.data.isEmpty
+            || message.listeners.contains { !$0.unknownFields.data.isEmpty }
+            || message.processes.contains { !$0.unknownFields.data.isEmpty }
+        expect(byHand != nil || hasUnknown, "a table that is not read")
         expect(message.listeners.count <= AgentLimits.mostRows, "more rows than there can be")
         expect(message.ports.count <= AgentLimits.mostPorts, "more ports than there can be")
         let table = ListenTable(message)
