@@ -73,7 +73,6 @@ final class WatchLoop {
         if suspension.wasSuspended() { reopenHints(because: "the machine was suspended") }
         var now = MonotonicTime.now
         mark(batch.hints, now)
-        if !batch.hints.isEmpty { schedule.heard(now) }
         if now >= schedule.nextFull { scheduledLook() }
         while let look = schedule.next(now) {
             take(look)

@@ -189,57 +189,6 @@ struct DirtyPortsTests {
         #expect(dirty.callers(of: socket) == [9, 8, 7])
     }
 
-    @Test("A socket that has closed again is not looked for, nor once more")
-    func passed() {
-        for looks in 0...2 {
-            var dirty = DirtyPorts()
-            dirty.mark(hint(.opened, 80, socket: 1), now: start)
-            for _ in 0..<looks { dirty.answered(.all, now: start) { _ in false } }
-            #expect(!dirty.isEmpty)
-            dirty.mark(hint(.closed, 80, socket: 1), now: start) { _ in false }
-            #expect(dirty.isEmpty)
-        }
-    }
-
-    @Test("The close of another socket, of a former listen, or of who knows which takes no look away")
-    func othersClose() {
-        for closed in [
-            hint(.closed, 80, socket: 2), hint(.closed, 80, socket: 1, before: 1),
-            hint(.closed, 80, socket: nil),
-        ] {
-            var dirty = DirtyPorts()
-            dirty.mark(hint(.opened, 80, socket: 1), now: start)
-            dirty.mark(closed, now: start) { _ in false }
-            #expect(dirty.nextDue == start)
-        }
-    }
-
-    @Test(
-        "Of sockets that share an address, or are many on a port, one that closes leaves the others their look"
-    )
-    func shared() {
-        for count in [2, 9] as [UInt64] {
-            var dirty = DirtyPorts()
-            for socket in 1...count {
-                var hint = hint(.opened, 80, socket: socket)
-                if count > 2 { hint.address = .v4(0x7f00_0000 + UInt32(socket)) }
-                dirty.mark(hint, now: start)
-            }
-            for socket in 2...count {
-                dirty.mark(hint(.closed, 80, socket: socket), now: start) { _ in false }
-            }
-            #expect(dirty.nextDue == start)
-        }
-    }
-
-    @Test("A port that is known to listen is dumped after a close, whoever's it was")
-    func passedOnAKnownPort() throws {
-        var dirty = DirtyPorts()
-        dirty.mark(hint(.opened, 80, socket: 1), now: start)
-        dirty.mark(hint(.closed, 80, socket: 1), now: start)
-        #expect(dirty.look(now: start, mayDump: true, lookups: 4) == .ports(try range("80")))
-    }
-
     @Test("What is remembered of one port does not grow")
     func memory() throws {
         var dirty = DirtyPorts()
@@ -255,12 +204,8 @@ struct DirtyPortsTests {
         #expect(hints.count == 8)
     }
 
-    private func hint(
-        _ kind: ListenHint.Kind, _ port: UInt16, socket: UInt64? = nil, before: UInt64 = 0
-    ) -> ListenHint {
-        let time = MonotonicTime(nanoseconds: start.nanoseconds - before)
-        return ListenHint(
-            kind: kind, address: .anyV4, port: PortNumber(port), pid: 1, time: time, socket: socket)
+    private func hint(_ kind: ListenHint.Kind, _ port: UInt16) -> ListenHint {
+        ListenHint(kind: kind, address: .anyV4, port: PortNumber(port), pid: 1, time: start)
     }
 
     private func range(_ text: String) throws -> PortRange { try #require(PortRange(text: text)) }

@@ -41,34 +41,6 @@ struct LookScheduleTests {
         #expect(single <= 120)
     }
 
-    @Test("Some hints wake the sleeper at once after a quiet time; then they gather for a millisecond")
-    func gathering() {
-        var schedule = LookSchedule()
-        var now = MonotonicTime(nanoseconds: 1_000_000_000)
-        schedule.nextFull = now + .seconds(15)
-        var atOnce = 0
-        while schedule.rest(now).heedsHints {
-            schedule.heard(now)
-            atOnce += 1
-        }
-        #expect(atOnce == 9)
-        #expect(schedule.rest(now) == (now + .milliseconds(1), false))
-        var wakes = 0
-        for _ in 0..<100_000 {
-            now = now + .microseconds(10)
-            guard schedule.rest(now).heedsHints else { continue }
-            schedule.heard(now)
-            wakes += 1
-        }
-        #expect((990...1000).contains(wakes))
-        // Hints that are read between looks, without a sleep, keep nobody waiting longer.
-        for _ in 0..<1000 { schedule.heard(now) }
-        #expect(schedule.rest(now) == (now + .milliseconds(1), false))
-        // What is due comes first.
-        schedule.nextFull = now + .microseconds(1)
-        #expect(schedule.rest(now).until == schedule.nextFull)
-    }
-
     @Test(
         "Twenty tables are published without a wait after a quiet time; then they take 2 % of a core at most")
     func publications() {

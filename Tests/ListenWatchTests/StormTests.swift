@@ -28,28 +28,6 @@ struct StormTests {
         }
     }
 
-    @Test("A listen and its close name the same socket, and no other listen does")
-    func sockets() async throws {
-        let namespace = try await NetworkNamespace()
-        let hints = try await namespace.run {
-            let source = try TracepointSource(tracefs: .standard, onlineCPUs: OnlineCPUs.list)
-            let kept = try TestListener(.loopbackV4, port: 7001)
-            _ = try TestListener(.loopbackV4, port: 7002)
-            var batch = HintBatch()
-            try source.drain(into: &batch)
-            withExtendedLifetime(kept) {}
-            // Every namespace's events come.
-            return batch.hints.filter { $0.thread == KernelControl.threadID }
-        }
-        func sockets(_ port: UInt16, _ kind: ListenHint.Kind) -> [UInt64] {
-            hints.filter { $0.port?.rawValue == port && $0.kind == kind }.compactMap(\.socket)
-        }
-        #expect(sockets(7002, .opened).count == 1)
-        #expect(sockets(7002, .opened) == sockets(7002, .closed))
-        #expect(sockets(7001, .opened).count == 1)
-        #expect(sockets(7001, .opened) != sockets(7002, .opened))
-    }
-
     @Test("After a storm of 20 000 listens and closes with random survivors the table is exact")
     func storm() async throws {
         let watching = try await Watching()

@@ -54,20 +54,8 @@ struct TraceFormatTests {
         #expect(v4.address == .loopbackV4)
         #expect(v4.pid == 42)
         #expect(v4.time.nanoseconds == 7)
-        #expect(v4.socket == 0xffff_8880_1234_5678)
         #expect(read(record(family: 10), format)?.address == .loopbackV6)
         #expect(read(record(state: 7), format)?.kind == .closed)
-    }
-
-    @Test("A format that does not tell the socket is read without it")
-    func withoutSocket() throws {
-        for name in ["zkaddr;\toffset:8;\tsize:8", "skaddr;\toffset:8;\tsize:4"] {
-            let text = try Self.fixture().replacingOccurrences(of: "skaddr;\toffset:8;\tsize:8", with: name)
-            let format = try #require(SocketStateFormat(TraceFormat(text: text)))
-            let hint = try #require(read(record(), format))
-            #expect(hint.socket == nil)
-            #expect(hint.port?.rawValue == 5001)
-        }
     }
 
     @Test("Port 0 is no port, and a process of another pid namespace is none")
@@ -97,7 +85,6 @@ struct TraceFormatTests {
         port: UInt16 = 5001, portAt: Int = 24, family: UInt8 = 2, state: UInt8 = 10
     ) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: 96)
-        bytes.replaceSubrange(8..<16, with: [0x78, 0x56, 0x34, 0x12, 0x80, 0x88, 0xff, 0xff])
         bytes[20] = state
         bytes[portAt] = UInt8(port & 0xff)
         bytes[portAt + 1] = UInt8(port >> 8)

@@ -15,8 +15,6 @@ struct ListenHint: Equatable {
     var time: MonotonicTime
     /// The thread of `pid` that made the call; network namespaces belong to threads (setns(2)).
     var thread: Int32?
-    /// What tells sockets apart as long as they live; nil where the kernel does not say.
-    var socket: UInt64?
 }
 
 /// What one reading of a hint source brought.

@@ -48,8 +48,6 @@ struct SocketStateFormat {
     private let v4: TraceFormat.Field
     private let v6: TraceFormat.Field
     private let end: Int
-    /// The socket's address in the kernel, which is only compared; nil where it is not told.
-    private let socket: TraceFormat.Field?
 
     /// nil when a field is missing or has another size than in every kernel so far.
     init?(_ format: TraceFormat) {
@@ -59,10 +57,7 @@ struct SocketStateFormat {
             let v6 = format["saddr_v6"], v6.size == 16
         else { return nil }
         (self.newState, self.port, self.family, self.v4, self.v6) = (newState, port, family, v4, v6)
-        socket = format["skaddr"].flatMap { $0.size == 8 ? $0 : nil }
-        end =
-            ([newState, port, family, v4, v6] + [socket].compactMap { $0 })
-            .map { $0.offset + $0.size }.max() ?? 0
+        end = [newState, port, family, v4, v6].map { $0.offset + $0.size }.max() ?? 0
     }
 
     /// The hint in a record, nil when it is too short or of another family.
@@ -83,7 +78,6 @@ struct SocketStateFormat {
             // Host byte order already (ntohs in the tracepoint).
             port: PortNumber(record.loadUnaligned(fromByteOffset: port.offset, as: UInt16.self)),
             pid: sample.pid > 0 ? sample.pid : nil, time: sample.time,
-            thread: sample.thread > 0 ? sample.thread : nil,
-            socket: socket.map { record.loadUnaligned(fromByteOffset: $0.offset, as: UInt64.self) })
+            thread: sample.thread > 0 ? sample.thread : nil)
     }
 }

@@ -42,8 +42,6 @@ struct DirtyPorts {
 
     private struct Entry {
         var opened: [ListenHint] = []
-        /// Other sockets' hints were dropped for those in `opened`.
-        var standsForMore = false
         /// How many dumps the closes seen so far still ask for.
         var dumpsWanted = 0
         var attempt = 0
@@ -77,10 +75,7 @@ struct DirtyPorts {
             lookAtAll(after: Self.unbound, now: now)
             return
         }
-        if hint.kind == .closed {
-            settle(closed: hint, port)
-            if !isKnown(port) { return }
-        }
+        if hint.kind == .closed, !isKnown(port) { return }
         var entry = entries[port] ?? Entry(due: now)
         entry.due = now
         switch hint.kind {
@@ -88,20 +83,11 @@ struct DirtyPorts {
             entry.dumpsWanted = 2
         case .opened:
             entry.attempt = 0
-            let former = entry.opened.firstIndex { $0.address == hint.address }
-            if let old = former ?? (entry.opened.count == Self.memory ? 0 : nil) {
-                if entry.opened.remove(at: old).socket != hint.socket { entry.standsForMore = true }
-            }
+            entry.opened.removeAll { $0.address == hint.address }
+            if entry.opened.count == Self.memory { entry.opened.removeFirst() }
             entry.opened.append(hint)
         }
         entries[port] = entry
-    }
-
-    /// A socket that has ceased to listen is not looked for any more: a storm is mostly such sockets.
-    private mutating func settle(closed hint: ListenHint, _ port: PortNumber) {
-        guard let socket = hint.socket, var entry = entries[port], !entry.standsForMore else { return }
-        entry.opened.removeAll { $0.socket == socket && $0.time <= hint.time }
-        entries[port] = entry.opened.isEmpty && entry.dumpsWanted == 0 ? nil : entry
     }
 
     /// Asks for looks at everything after these delays. A storm of calls keeps the earliest and the latest.

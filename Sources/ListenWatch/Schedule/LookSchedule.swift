@@ -16,10 +16,6 @@ struct LookSchedule {
     private var dumps = DumpBudget()
     private var lookupsLeft = LookSchedule.lookupsPerDump
     private var refillAt = MonotonicTime(nanoseconds: 0)
-    private var wakes = WakeBudget()
-
-    /// Notes that hints have come.
-    mutating func heard(_ now: MonotonicTime) { wakes.spend(now) }
 
     /// The best look for what is due now.
     func next(_ now: MonotonicTime) -> DirtyPorts.Look? {
@@ -28,12 +24,10 @@ struct LookSchedule {
 
     /// Until when there is nothing to look at, and whether hints may wake the sleeper before.
     ///
-    /// They may not while a look that is due waits for the next dump: what comes meanwhile is looked at with it. Nor in a
-    /// storm, where most sockets have closed again a little later.
+    /// They may not while a look that is due waits for the next dump: what comes meanwhile is looked at with it.
     func rest(_ now: MonotonicTime) -> (until: MonotonicTime, heedsHints: Bool) {
         if let due = dirty.nextDue, due <= now { return (dumps.nextAllowed, false) }
-        let due = min(dirty.nextDue ?? nextFull, nextFull)
-        return wakes.allow(now) ? (due, true) : (min(due, wakes.nextAllowed), false)
+        return (min(dirty.nextDue ?? nextFull, nextFull), true)
     }
 
     /// Notes the thread's CPU time that a look took.
