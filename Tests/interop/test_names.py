@@ -361,8 +361,7 @@ class Browser(Names):
         """The page as the browser has it in the end."""
         done = subprocess.run(
             ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage",
-             f"--user-data-dir={self.folder}/profile", "--virtual-time-budget=20000", "--timeout=60000", "--dump-dom",
-             url],
+             f"--user-data-dir={self.folder}/profile", "--dump-dom", url],
             capture_output=True, text=True, timeout=180, check=False)
         return done.stdout
 
