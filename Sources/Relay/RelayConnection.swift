@@ -197,13 +197,13 @@ final class RelayConnection {
     private func relay(_ loop: RelayLoop) -> Verdict {
         if form == .raw { tunnel.noteLoss() }
         let resources = loop.resources
-        guard placeLead(resources) else { return abort() }
         let before = movedToTunnel &+ movedFromTunnel
         // Before the outbox goes out: the server's answer takes longer than the host's need for the status.
         var pass = RelayFlow.Pass(resources: resources, isLast: toTunnel.state == .ended)
         let back = fromTunnel.run(from: &tunnel, to: &local, &pass, moved: &movedFromTunnel)
         // Reset as it was connected, most often with the queue of a listener that closes: no byte has reached the server.
         if back == .sourceFailed, let verdict = hold(loop) { return verdict }
+        guard placeLead(resources) else { return abort() }
         pass = RelayFlow.Pass(resources: resources, isLast: back == .ended, isPatient: isPatient)
         let out = toTunnel.run(from: &local, to: &tunnel, &pass, after: &outbox, moved: &movedToTunnel)
         if outbox.isEmpty { isPatient = false }

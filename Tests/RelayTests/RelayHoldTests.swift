@@ -169,6 +169,66 @@ struct RelayHoldTests {
         }
     }
 
+    @Test("A client whose first bytes were taken from its socket waits with them")
+    func leadingBytes() async {
+        await #expect(processExitsWith: .success) {
+            let (server, hold) = (try Server(), RelayHold(time: .seconds(60)))
+            let rig = try RelayRig(.unix, targets: [server.address], hold: hold)
+            let target = rig.hostListener.target
+            let role = RelayRole(
+                entrance: RelayEntrance { arrival in
+                    arrival.bytes.count < 4 ? .wait : .relay(target, replacing: 4, with: [7, 8])
+                })
+            let entrance = try rig.host.listen(
+                on: StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)), role: role)
+            let client = Peer(try StreamSocket.connect(to: entrance.address))
+            try client.wait(POLLOUT)
+            try client.write([1, 2, 3, 4])
+            try await eventually("it waits") { hold.waiting == 1 }
+            try client.write([5])
+            try server.comeBack()
+            #expect(try server.accept().read(exactly: 3) == [7, 8, 5])
+            await rig.end()
+        }
+    }
+
+    @Test(
+        "A client whose tunnel is reset as it was connected waits on with the bytes that were taken from its socket"
+    )
+    func leadingBytesAfterReset() async {
+        await #expect(processExitsWith: .success) {
+            let folder = try TestFolder()
+            let directory = folder.path
+            let agent = Peer(try StreamSocket.listen(on: .unix(path: directory + "/2223.sock")))
+            let host = try RelayEngine()
+            let preamble = ForwardPreamble(
+                token: RelayRig.token, port: port(5001), version: .records, waitsForAnswer: true)
+            var role = RelayRole(tunnel: .dialled) {
+                HostHandshake(agent: .unix(directory: directory), preamble: preamble)
+            }
+            role.hold = RelayHold(time: .seconds(60))
+            let target = RelayTarget(role: role)
+            let names = try host.listen(
+                on: StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)),
+                role: RelayRole(
+                    entrance: RelayEntrance { arrival in
+                        arrival.bytes.isEmpty ? .wait : .relay(target, replacing: 1, with: [7, 8])
+                    }))
+            let client = Peer(try StreamSocket.connect(to: names.address))
+            try client.wait(POLLOUT)
+            try client.write([1])
+            // In one piece with the answer, a record that cannot be: it ends the tunnel as a reset does, and at a known time.
+            let first = try agent.accept()
+            #expect(try first.read(exactly: preamble.bytes.count) == preamble.bytes)
+            try first.write([ForwardStatus.connected.rawValue, 0xff, 0xff, 0xff, 0xff])
+            let second = try agent.accept()
+            #expect(try second.read(exactly: preamble.bytes.count) == preamble.bytes)
+            try second.write([ForwardStatus.connected.rawValue])
+            #expect(try second.read(exactly: 6) == [0, 0, 0, 2, 7, 8])
+            await host.shutdown()
+        }
+    }
+
     @Test("A connection to a guest that waits for its answer is told of its server at once")
     func answer() async {
         await #expect(processExitsWith: .success) {
