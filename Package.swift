@@ -259,7 +259,8 @@ let package = Package(
             name: "EndToEndTests",
             dependencies: [
                 "AgentAPI", "AgentChannel", "AgentService", "AgentSession", "Control", "HostForward", "Linux",
-                "LiveKernel", "PortForward", "Ports", "ProcNet", "Relay", "rum", "rum-agent", "TestSupport",
+                "LiveKernel", "Machine", "PortForward", "Ports", "ProcNet", "Relay", "rum", "rum-agent",
+                "TestSupport",
             ],
             swiftSettings: rules),
     ]

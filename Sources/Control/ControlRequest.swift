@@ -14,6 +14,10 @@ package enum ControlRequest: Hashable, Sendable {
     /// One `answer`: forwards a port until the owner ends, or stops doing so.
     case add(ControlForward)
     case remove(ControlForward)
+    /// One `answer`: what the user says about a guest port whose rule asks. `forget` without a port forgets all answers.
+    case allow(port: UInt16)
+    case deny(port: UInt16)
+    case forget(port: UInt16?)
     /// Ends the owner. One `answer` at once; the connection ends when the owner has.
     case stop
 }
@@ -54,7 +58,7 @@ package struct ControlHTTPCheck: Codable, Hashable, Sendable {
 
 extension ControlRequest: Codable {
     private enum Name: String, Codable {
-        case status, events, wait, ready, why, add, remove, stop
+        case status, events, wait, ready, why, add, remove, allow, deny, forget, stop
     }
 
     private enum CodingKeys: String, CodingKey {
@@ -77,6 +81,9 @@ extension ControlRequest: Codable {
         case .why: self = .why(port: try port())
         case .add: self = .add(try forward())
         case .remove: self = .remove(try forward())
+        case .allow: self = .allow(port: try port())
+        case .deny: self = .deny(port: try port())
+        case .forget: self = .forget(port: try values.decodeIfPresent(UInt16.self, forKey: .port))
         case .stop: self = .stop
         }
     }
@@ -105,6 +112,15 @@ extension ControlRequest: Codable {
         case .remove(let forward):
             try name(.remove)
             try values.encode(forward, forKey: .forward)
+        case .allow(let port):
+            try name(.allow)
+            try values.encode(port, forKey: .port)
+        case .deny(let port):
+            try name(.deny)
+            try values.encode(port, forKey: .port)
+        case .forget(let port):
+            try name(.forget)
+            try values.encodeIfPresent(port, forKey: .port)
         case .stop: try name(.stop)
         }
     }

@@ -15,9 +15,9 @@ package struct OwnerReport: Codable, Hashable, Sendable {
         package var ruleLine: Int?
         /// What its rule says to do when the host port is taken; nil without a rule.
         package var onConflict: String?
-        /// `open` or `blocked`.
+        /// `open`, `held`, `blocked` or `asking`.
         package var state: String
-        /// Why it is blocked, or open on another host port than it should be.
+        /// Why it is not open, or open on another host port than it should be.
         package var reason: String?
         package var latencyMicroseconds: UInt64?
         /// Accepted since the port was opened, and open now.

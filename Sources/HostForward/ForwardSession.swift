@@ -103,6 +103,11 @@ package final class ForwardSession: Sendable {
     /// Forwards a port no longer; false when there is no such static forward.
     package func remove(_ port: StaticPort) async -> Bool { await reconciler.remove(port) }
 
+    /// Notes what the user says about a port of the guest whose rule asks; nil forgets it.
+    package func answer(_ answer: PortConsent?, about port: PortNumber) async {
+        await reconciler.answer(answer, about: port)
+    }
+
     /// What there should be, with the changes made at run time.
     package var policy: ForwardPolicy {
         get async { await reconciler.currentPolicy }

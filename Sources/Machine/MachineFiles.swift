@@ -66,6 +66,9 @@ package struct MachineFiles: Hashable, Sendable {
     package var knownHosts: String { directory + "/known_hosts" }
     /// A program of `rum cp --root`.
     package var sftpAsRoot: String { directory + "/sftp-as-root" }
+    /// What the user has answered about ports.
+    var consents: String { directory + "/answers.json" }
+    var consentsLock: String { directory + "/answers.lock" }
     var lock: String { directory + "/lock" }
     /// The loopback address that the machine has to itself.
     var ownAddress: String { directory + "/address" }

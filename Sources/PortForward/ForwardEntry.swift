@@ -7,6 +7,8 @@ internal import Ports
 ///        └──bind fails──▶ blocked ──holder found──▶ blocked and told ──not wanted──▶ gone, `closed`
 ///                            └──────────retry──────────┴──▶ open
 ///
+/// Where its rule asks, it is asked about instead until the user has answered, and nothing is bound.
+///
 /// One that is blocked and not told yet goes without a word. When a retry fails for another reason than the one told,
 /// the user hears of it again. Where `onConflict` says `fail`, there is no retry; where it says `next`, the host port may be
 /// another than the one that is wanted.
@@ -14,7 +16,11 @@ struct ForwardEntry {
     enum State {
         case open(any BoundForward, on: PortNumber, latencyMicroseconds: UInt64?)
         case blocked(Blocked)
+        /// The user has been asked and has not answered.
+        case asking
     }
+
+    static let question = "waits for your answer"
 
     struct Blocked {
         var failure: BindFailure
@@ -39,6 +45,8 @@ struct ForwardEntry {
     var wanted: WantedForward
     var state: State
 
+    var isAsking: Bool { if case .asking = state { true } else { false } }
+
     /// The forward with the host port that it has; as it is wanted while it has none.
     var actual: WantedForward {
         guard case .open(_, let port, _) = state else { return wanted }
@@ -61,6 +69,10 @@ struct ForwardEntry {
         case .blocked(let blocked):
             ForwardSnapshot(
                 id: id, forward: wanted, state: .blocked, reason: blocked.reason, latencyMicroseconds: nil,
+                counters: ForwardCounters())
+        case .asking:
+            ForwardSnapshot(
+                id: id, forward: wanted, state: .asking, reason: Self.question, latencyMicroseconds: nil,
                 counters: ForwardCounters())
         }
     }

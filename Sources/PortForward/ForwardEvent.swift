@@ -5,10 +5,13 @@ package struct ForwardEvent: Hashable, Sendable {
     package enum Name: String, Sendable {
         /// The host port accepts connections.
         case opened
-        /// The host port refuses connections again; or one that was told to be blocked is not wanted any more.
+        /// The host port refuses connections again; or one that was blocked or asked about, and told
+        /// so, is not wanted any more.
         case closed
         /// The host port could not be opened; it will be as soon as it can.
         case blocked
+        /// Its rule asks, and it is not opened until the user says yes.
+        case asked
         /// The agent does not answer: what listens in the guest is unknown.
         case agentLost = "agent_lost"
         case agentBack = "agent_back"
@@ -25,11 +28,13 @@ package struct ForwardEvent: Hashable, Sendable {
     package var listener: ListeningSocket?
     /// The rule that decided about it; nil where none did.
     package var rule: PortRule?
-    /// Why: of `blocked`, `closed`, `limited` and the agent's events, and of `opened` on another host port than the wanted
+    /// Why: of `blocked`, `asked`, `closed`, `limited` and the agent's events, and of `opened` on another host port than the wanted
     /// one; nil for the usual reason.
     package var reason: String?
     /// What bind(2) said: of `blocked`, and of `closed` when the port was never open.
     package var failure: BindFailure?
+    /// Of `closed`: it was only asked about, and never open.
+    package var wasAsked = false
     /// From listen(2) in the guest to the open host port; nil when the former was not seen.
     package var latencyMicroseconds: UInt64?
     /// Microseconds since 1970.

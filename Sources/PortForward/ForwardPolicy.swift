@@ -4,6 +4,8 @@ package import Ports
 package struct ForwardPolicy: Hashable, Sendable {
     package var staticPorts: [StaticPort]
     package var autoPorts: AutoPorts?
+    /// What the user has answered about guest ports whose rule asks.
+    package var answers: [PortNumber: PortConsent] = [:]
     /// How many automatic forwards there may be at once; further ports of the guest are left out, and an event says so.
     package var maxAutoPorts: Int {
         get { autoPorts?.max ?? 0 }
@@ -37,7 +39,7 @@ package struct ForwardPolicy: Hashable, Sendable {
             let listeners = rest.prefix { $0.port == port }
             rest = rest.dropFirst(listeners.count)
             guard autoPorts.range.contains(port), !taken.contains(port),
-                let forward = autoPorts.forward(listeners, from: port)
+                let forward = autoPorts.forward(listeners, from: port, answers[port])
             else { continue }
             if forward.key.onConflict == .next || !hosts.contains(forward.key.hostPort) {
                 forwards.append(forward)
@@ -54,15 +56,22 @@ package struct ForwardPolicy: Hashable, Sendable {
         return listeners.isEmpty ? autoPorts.rule(for: port) : autoPorts.decision(on: listeners).rule
     }
 
+    /// Whether some rule asks about this port of the guest.
+    package func mayAsk(about port: PortNumber) -> Bool {
+        guard let autoPorts, autoPorts.range.contains(port) else { return false }
+        return autoPorts.rules.contains { $0.action == .ask && $0.match.contains(port) }
+    }
+
     /// Whether some guest could ever have this host port opened.
     package func mayOpen(_ port: PortNumber) -> Bool {
         if staticPorts.contains(where: { $0.host == port }) { return true }
         guard let autoPorts else { return false }
-        let forwards = autoPorts.rules.filter { $0.action == .forward }
+        let forwards = autoPorts.rules.filter { $0.action != .ignore }
         if forwards.contains(where: { $0.onConflict == .next || $0.mapsOnto(port) }) { return true }
         guard autoPorts.range.contains(port), !autoPorts.ignore.contains(port) else { return false }
         guard let rule = autoPorts.rule(for: port) else { return true }
-        return rule.action == .forward && rule.hostPort(for: port) == port
+        if rule.action == .ask, answers[port] == .deny { return false }
+        return rule.action != .ignore && rule.hostPort(for: port) == port
     }
 
     /// The first that knows its process, else the first.
@@ -79,20 +88,27 @@ extension AutoPorts {
         var listener: ListeningSocket?
         /// Whether an earlier rule may match once the guest has told more.
         var isUndecided = false
+        /// Whether the user is to be asked: by its rule, or by one that may match. A guest that tells nothing of its
+        /// processes must not get around the question.
+        var asks = false
     }
 
     /// What becomes of one guest port, on which all of `listeners` listen; nil when it is not forwarded.
+    ///
+    /// - Parameter answer: the user's, where a rule asks.
     fileprivate func forward(
-        _ listeners: ArraySlice<ListeningSocket>, from guest: PortNumber
+        _ listeners: ArraySlice<ListeningSocket>, from guest: PortNumber, _ answer: PortConsent?
     ) -> WantedForward? {
         let decision = decision(on: listeners)
         let rule = decision.rule ?? PortRule()
-        guard rule.action == .forward, let host = rule.hostPort(for: guest) else { return nil }
+        guard rule.action != .ignore, let host = rule.hostPort(for: guest) else { return nil }
+        if decision.asks, answer == .deny { return nil }
         return WantedForward(
             key: .init(
                 kind: .auto, bind: bind, hostPort: host, guestPort: guest, allow: allow,
                 onConflict: rule.onConflict, settings: rule.settings),
-            listener: decision.listener, rule: decision.rule, isUndecided: decision.isUndecided)
+            listener: decision.listener, rule: decision.rule, isUndecided: decision.isUndecided,
+            isAskedAbout: decision.asks, needsAnswer: decision.asks && answer == nil)
     }
 
     fileprivate func decision(on listeners: ArraySlice<ListeningSocket>) -> Decision {
@@ -102,12 +118,15 @@ extension AutoPorts {
             for listener in listeners {
                 switch rule.match.verdict(on: listener) {
                 case .matches: matching.append(listener)
-                case .undecided: decision.isUndecided = true
+                case .undecided:
+                    decision.isUndecided = true
+                    if rule.action == .ask { decision.asks = true }
                 case .differs: break
                 }
             }
             guard let listener = ForwardPolicy.named(matching[...]) else { continue }
             decision.rule = rule
+            if rule.action == .ask { decision.asks = true }
             decision.listener = listener
             return decision
         }

@@ -43,7 +43,7 @@ extension ForwardReconciler {
     private func giveWay(to port: StaticPort) {
         for entry in sortedEntries where entry.actual.key.hostPort == port.host {
             guard entry.wanted.key.onConflict == .next, case .open = entry.state else { continue }
-            close(entry, reason: "the host port becomes a static forward's", blockedReason: "")
+            close(entry, reason: "the host port becomes a static forward's", unopenedReason: "")
         }
     }
 

@@ -32,7 +32,9 @@ extension ForwardReconciler {
         guard !known.isEmpty else { return all }
         return all.map { forward in
             guard forward.isUndecided, let before = known[forward.key.guestPort] else { return forward }
-            return WantedForward(key: before.key, listener: forward.listener, rule: before.rule)
+            return WantedForward(
+                key: before.key, listener: forward.listener, rule: before.rule,
+                isAskedAbout: before.isAskedAbout, needsAnswer: before.needsAnswer)
         }
     }
 }

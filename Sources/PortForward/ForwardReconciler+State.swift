@@ -20,6 +20,7 @@ extension ForwardReconciler {
             case .blocked(let blocked) where blocked.isAnnounced:
                 tell(event(.blocked, entry.wanted, reason: blocked.reason, failure: blocked.failure))
             case .blocked: break
+            case .asking: tell(event(.asked, entry.wanted, reason: ForwardEntry.question))
             }
         }
     }

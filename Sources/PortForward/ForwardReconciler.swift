@@ -14,6 +14,8 @@ package import Ports
 /// While it is lost, what listens in the guest is unknown: automatic forwards stay until `grace` has passed since the
 /// loss, then they close. `ForwardEntry` says what one forward goes through.
 ///
+/// A port whose rule asks is told and not opened until the user answers: ForwardReconciler+Ask.swift.
+///
 /// A port that changes too often is left as it is for a while and then made what is wanted by then; see `ChangeLimits`.
 /// Which host port is taken: ForwardReconciler+HostPort.swift; when a blocked one is tried again:
 /// ForwardReconciler+Blocked.swift. The policy can change while it runs:
@@ -138,7 +140,7 @@ package actor ForwardReconciler {
         isStopped = true
         (wanted, unsettled) = ([:], [])
         binder.note(wanted: [])
-        for entry in sortedEntries { close(entry, blockedReason: "forwarding has ended") }
+        for entry in sortedEntries { close(entry, unopenedReason: "forwarding has ended") }
     }
 
     // MARK: Time
@@ -202,11 +204,12 @@ package actor ForwardReconciler {
                 settle(forward.key, now)
             } else {
                 entries[forward.key]?.wanted = forward
+                settle(forward.key, now)
                 if forward.key.settings.hold != nil { comeBack(forward.key) }
             }
         }
         changes.forget(at: now)
-        binder.note(wanted: list)
+        note(list)
         if !unsettled.isEmpty { timeChanges.continuation.yield() }
     }
 
@@ -237,9 +240,10 @@ package actor ForwardReconciler {
     }
 
     /// Opens or closes one port, or leaves it for later if it has changed too often.
-    private func settle(_ key: WantedForward.Key, _ now: UInt64) {
+    func settle(_ key: WantedForward.Key, _ now: UInt64) {
         let (entry, forward) = (entries[key], wanted[key])
-        guard (entry == nil) != (forward == nil) else { return }
+        if let entry, let forward { return follow(entry, forward, now) }
+        guard entry != nil || forward != nil else { return }
         if let entry, isHeld(entry, now) { return }
         if let forward, mustWait(forward, now) {
             unsettled.insert(key)
@@ -248,11 +252,11 @@ package actor ForwardReconciler {
         } else if let forward {
             open(forward)
         } else if let entry {
-            close(entry, blockedReason: "nothing listens there in the guest any more")
+            close(entry, unopenedReason: "nothing listens there in the guest any more")
         }
     }
 
-    private func mustWait(_ forward: WantedForward, _ now: UInt64) -> Bool {
+    func mustWait(_ forward: WantedForward, _ now: UInt64) -> Bool {
         guard forward.isUndecided else { return false }
         let since = undecided[forward.key] ?? now
         undecided[forward.key] = since
@@ -275,6 +279,7 @@ package actor ForwardReconciler {
     private func open(_ forward: WantedForward) {
         lastID += 1
         if forward.key.kind == .auto { automaticCount += 1 }
+        if forward.needsAnswer { return ask(forward, id: lastID) }
         do throws(BindFailure) {
             let (bound, port) = try bind(forward.key)
             opened(bound, on: port, forward, id: lastID)
@@ -296,8 +301,8 @@ package actor ForwardReconciler {
         send(.opened, entry.actual, reason: entry.detour, latencyMicroseconds: latency)
     }
 
-    /// - Parameter blockedReason: told of a port that was never open, if it was told to be blocked.
-    func close(_ entry: ForwardEntry, reason: String? = nil, blockedReason: String) {
+    /// - Parameter unopenedReason: told of a port that was never open, if it was told of at all.
+    func close(_ entry: ForwardEntry, reason: String? = nil, unopenedReason: String) {
         entries[entry.wanted.key] = nil
         away[entry.wanted.key] = nil
         if entry.wanted.key.kind == .auto { automaticCount -= 1 }
@@ -309,8 +314,23 @@ package actor ForwardReconciler {
             blockedCount -= 1
             if blockedCount == 0 { retries = RetryQueue() }
             guard blocked.isAnnounced else { return }
-            send(.closed, entry.wanted, reason: blockedReason, failure: blocked.failure)
+            send(.closed, entry.wanted, reason: unopenedReason, failure: blocked.failure)
+        case .asking:
+            var closed = event(.closed, entry.wanted, reason: unopenedReason)
+            closed.wasAsked = true
+            emit(closed)
         }
+    }
+
+    /// Takes an entry away that was asked about, without a word.
+    func withdraw(_ entry: ForwardEntry) {
+        entries[entry.wanted.key] = nil
+        automaticCount -= 1
+    }
+
+    /// Tells the binder what there is to be. A forward that is asked about has no way to the guest, by name either.
+    private func note(_ forwards: [WantedForward]) {
+        binder.note(wanted: forwards.filter { !$0.needsAnswer })
     }
 
     private func closeAutomatic() {
@@ -318,9 +338,9 @@ package actor ForwardReconciler {
         wanted = wanted.filter { $0.key.kind == .static }
         unsettled = unsettled.filter { $0.kind == .static }
         for entry in sortedEntries where entry.wanted.key.kind == .auto {
-            close(entry, reason: "the agent is lost", blockedReason: "the agent is lost")
+            close(entry, reason: "the agent is lost", unopenedReason: "the agent is lost")
         }
-        binder.note(wanted: policy.wanted(in: nil))
+        note(policy.wanted(in: nil))
     }
 
     /// A listener older than the connection tells nothing of how fast this side is.

@@ -7,6 +7,8 @@ package struct ForwardSnapshot: Hashable, Sendable, Identifiable {
         /// Open without a listener in the guest; clients wait for it (`ForwardSettings.hold`).
         case held
         case blocked
+        /// Not open, since its rule asks and the user has not answered.
+        case asking
     }
 
     /// New for every opening; a port that closes and opens again has another one.
@@ -18,7 +20,7 @@ package struct ForwardSnapshot: Hashable, Sendable, Identifiable {
     package var listener: ListeningSocket?
     /// The rule that decided; nil where none did.
     package var rule: PortRule?
-    /// Why it is blocked.
+    /// Why it is not open, or on another host port than it should be.
     package var reason: String?
     /// From listen(2) in the guest to the open host port; nil when the former was not seen.
     package var latencyMicroseconds: UInt64?

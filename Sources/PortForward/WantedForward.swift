@@ -44,13 +44,20 @@ package struct WantedForward: Hashable, Sendable {
     package var rule: PortRule?
     /// Whether another rule may decide once the guest has told more of the process.
     package var isUndecided: Bool
+    /// Whether its rule asks the user, or an undecided one may.
+    package var isAskedAbout: Bool
+    /// Whether the user has not answered yet, so that it must not be open.
+    package var needsAnswer: Bool
 
     package init(
-        key: Key, listener: ListeningSocket? = nil, rule: PortRule? = nil, isUndecided: Bool = false
+        key: Key, listener: ListeningSocket? = nil, rule: PortRule? = nil, isUndecided: Bool = false,
+        isAskedAbout: Bool = false, needsAnswer: Bool = false
     ) {
         self.key = key
         self.listener = listener
         self.rule = rule
         self.isUndecided = isUndecided
+        self.isAskedAbout = isAskedAbout
+        self.needsAnswer = needsAnswer
     }
 }

@@ -34,7 +34,7 @@ enum ConfigRules {
             var rule = PortRule(match: match(section, in: range, &reader))
             rule.line = section.line
             rule.action =
-                reader.value("action", in: section, expected: "forward or ignore", PortRule.Action.init)
+                reader.value("action", in: section, expected: "forward, ignore or ask", PortRule.Action.init)
                 ?? rule.action
             rule.label = reader.value("label", in: section, expected: labelRule, label)
             rule.onConflict =

@@ -10,10 +10,12 @@ extension ForwardEvent {
         let reason = reason?.printable(limit: Self.longestText)
         let because = reason.map { ": \($0)" } ?? ""
         switch name {
-        case .opened: return "\(prefix) \(hostText) → guest:\(forward?.guestPort.description ?? "?")"
-        case .closed where failure != nil: return "Gave up on \(hostText)\(because)"
+        case .opened: return "\(prefix) \(hostText) → guest:\(guestText)"
+        case .closed where failure != nil || wasAsked: return "Gave up on \(hostText)\(because)"
         case .closed: return "Stopped forwarding port \(portText)"
         case .blocked: return "Blocked: \(reason ?? hostText); \(outlook)"
+        case .asked:
+            return "Asked: \(hostText) → guest:\(guestText)\(program) \(reason ?? ""): \(commands)"
         case .agentLost: return "Lost the guest's agent\(because)"
         case .agentBack: return "The guest's agent is back\(because)"
         case .refused: return "Refused a client of \(hostText)\(because)"
@@ -29,6 +31,12 @@ extension ForwardEvent {
     static let longestText = 1000
 
     private var hostText: String { forward?.hostText ?? "?" }
+    private var guestText: String { forward?.guestPort.description ?? "?" }
+    private var commands: String { forward.map { PortConsent.commands($0.guestPort) } ?? "" }
+    private var program: String {
+        guard let process = listener?.process else { return "" }
+        return " (\(process.name.printable(limit: Self.longestText)), pid \(process.pid))"
+    }
     private var portText: String { forward?.hostPort.description ?? "?" }
     private var outlook: String {
         if forward?.onConflict == .fail { return "its rule lets it fail, so it is not tried again" }

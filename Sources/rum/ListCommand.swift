@@ -97,7 +97,7 @@ extension ListCommand.Row {
     private mutating func ask(_ link: OwnerLink) async -> Bool {
         do throws(CommandFailure) {
             guard let report = try await link.report() else { return false }
-            forwards = report.forwards.filter { $0.state != "blocked" }.map(\.hostText)
+            forwards = report.forwards.filter(\.isOpen).map(\.hostText)
             url = report.url
             problem = problem ?? (link.kind == .command ? report.agentProblem : nil)
         } catch {

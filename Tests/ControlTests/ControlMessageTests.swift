@@ -29,6 +29,10 @@ struct ControlMessageTests {
             .remove(ControlForward(bind: "127.0.0.1", host: 8080, guest: 80)),
             #"{"forward":{"bind":"127.0.0.1","guest":80,"host":8080},"request":"remove"}"#
         ),
+        (.allow(port: 5001), #"{"port":5001,"request":"allow"}"#),
+        (.deny(port: 5001), #"{"port":5001,"request":"deny"}"#),
+        (.forget(port: 5001), #"{"port":5001,"request":"forget"}"#),
+        (.forget(port: nil), #"{"request":"forget"}"#),
         (.stop, #"{"request":"stop"}"#),
     ]
 

@@ -5,6 +5,7 @@ import Glibc
 import HostForward
 import Linux
 import LiveKernel
+import Machine
 import PortForward
 import Ports
 import Relay
@@ -27,7 +28,8 @@ struct OwnerServiceTests {
 
     /// Serves while `body` runs; the agent is not started yet.
     private func serving(
-        rules: [PortRule] = [], _ body: (Place) async throws -> Void
+        rules: [PortRule] = [], remember: @escaping OwnerService.Memory = { _, _ in },
+        _ body: (Place) async throws -> Void
     ) async throws {
         let guest = try await Guest()
         let folder = try TestFolder()
@@ -46,7 +48,7 @@ struct OwnerServiceTests {
         }
         let service = OwnerService(
             hello: Self.hello, session: session, guest: GuestQuestions(address: address, token: nil),
-            subscribers: subscribers)
+            subscribers: subscribers, remember: remember)
         let server = try ControlServer(path: path, hello: Self.hello)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await server.serve { await service.handle($0, $1) } }
@@ -162,6 +164,57 @@ struct OwnerServiceTests {
                     && left.sentence == "5711 is ignored by the rule on line 20 of rum.toml"
             }
             withExtendedLifetime((agent, program, listener, held)) {}
+        }
+    }
+
+    @Test("A port whose rule asks is closed until the user allows it, and closes again with a no")
+    func asked() async throws {
+        var rule = PortRule()
+        rule.match.ports = [PortRange(port(5730), port(5739))].compactMap { $0 }
+        (rule.action, rule.line) = (.ask, 30)
+        let remembered = Mutex<[String]>([])
+        let memory: OwnerService.Memory = { answer, port async throws(MachineError) in
+            remembered.withLock { $0.append("\(port) \(answer?.rawValue ?? "forgotten")") }
+            if port.rawValue == 5739 { throw MachineError(.files, "the disk is full", hint: "free some") }
+        }
+        try await serving(rules: [rule], remember: memory) { place in
+            let agent = try await place.guest.startAgent()
+            let listener = try await place.guest.listen(port: 5731)
+            try await eventually("it is asked about") {
+                try await report(place).forwards.contains { $0.state == "asking" }
+            }
+            #expect(!Client.reaches(5731))
+            let asking = try await report(place).forwards.first { $0.state == "asking" }
+            #expect(asking?.reason == "waits for your answer: rum ports allow 5731, or rum ports deny 5731")
+            #expect(asking?.isOpen == false)
+            let waited = try await answer(place, .wait(port: 5731, seconds: 0.1))
+            #expect(waited.reason == "asking" && !waited.isDone)
+            let why = try await answer(place, .why(port: 5731))
+            #expect(
+                why.sentence.hasSuffix("waits for your answer, by the rule on line 30 of rum.toml"), "\(why)")
+
+            let waiting = Task { try await answer(place, .wait(port: 5731, seconds: 30)) }
+            let allowed = try await answer(place, .allow(port: 5731))
+            #expect(allowed.sentence == "guest port 5731 is allowed: 127.0.0.1:5731 → guest:5731")
+            #expect(Client.reaches(5731))
+            #expect(try await waiting.value.isDone)
+            #expect(try await answer(place, .deny(port: 5731)).reason == "denied")
+            #expect(!Client.reaches(5731))
+            #expect(try await answer(place, .why(port: 5731)).reason == "denied")
+            // At once, since it can't open.
+            #expect(try await answer(place, .wait(port: 5731, seconds: 60)).reason == "denied")
+            #expect(try await answer(place, .forget(port: nil)).reason == "forgotten")
+            #expect(try await answer(place, .why(port: 5731)).reason == "asking")
+
+            #expect(try await answer(place, .allow(port: 5701)).reason == "not_asked")
+            #expect(try await answer(place, .allow(port: 0)).reason == "no_port")
+            let unkept = try await answer(place, .allow(port: 5739))
+            #expect(
+                unkept.isDone
+                    && unkept.sentence.hasSuffix(", but only until forwarding ends: the disk is full"))
+            #expect(
+                remembered.withLock { $0 } == ["5731 allow", "5731 deny", "5731 forgotten", "5739 allow"])
+            withExtendedLifetime((agent, listener)) {}
         }
     }
 

@@ -350,7 +350,7 @@ struct ForwardReconcilerTests {
             switch event.name {
             case .opened: #expect(open.insert(number).inserted)
             case .closed: #expect(open.remove(number) != nil || event.failure != nil)
-            case .blocked: #expect(!open.contains(number))
+            case .blocked, .asked: #expect(!open.contains(number))
             case .limited, .refused: break
             case .agentLost, .agentBack: Issue.record("an agent's event names a forward")
             }

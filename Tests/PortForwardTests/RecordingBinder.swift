@@ -20,6 +20,7 @@ final class RecordingBinder: ForwardBinder {
         var searches = 0
         var tries = 0
         var retriesOfHeld = 0
+        var noted: [UInt16] = []
     }
 
     private let state = Mutex(State())
@@ -32,6 +33,8 @@ final class RecordingBinder: ForwardBinder {
     /// How often connections that the guest has lost were looked for.
     var searches: Int { state.withLock { $0.searches } }
     var tries: Int { state.withLock { $0.tries } }
+    /// The host ports of what there is to be, as told last.
+    var noted: [UInt16] { state.withLock { $0.noted } }
     /// How often clients that wait were told to try again.
     var retriesOfHeld: Int { state.withLock { $0.retriesOfHeld } }
 
@@ -58,6 +61,10 @@ final class RecordingBinder: ForwardBinder {
                 error: SystemError(code: code, operation: "bind"))
         }
         return Bound(binder: self, id: id)
+    }
+
+    func note(wanted forwards: [WantedForward]) {
+        state.withLock { $0.noted = forwards.map(\.key.hostPort.rawValue) }
     }
 
     func resetConnections(acceptedBefore time: UInt64) { state.withLock { $0.resets.append(time) } }

@@ -146,9 +146,13 @@ struct RulePolicyTests {
                     guest: port(UInt16.random(in: 5000...5010, using: &random)))
             }
             let range = PortRange(port(5000), port(5010))
-            return ForwardPolicy(
+            var policy = ForwardPolicy(
                 staticPorts: fixed,
                 autoPorts: range.map { .init(range: $0, ignore: [port(5005)], rules: rules) })
+            for number in UInt16(5000)...5010 {
+                policy.answers[port(number)] = [nil, .allow, .deny].randomElement(using: &random) ?? nil
+            }
+            return policy
         }
     }
 
@@ -161,15 +165,29 @@ struct RulePolicyTests {
         else { return nil }
         let listeners = table.listeners.filter { $0.port == guest }
         if listeners.isEmpty { return nil }
+        var asks = false
         for rule in auto.rules {
-            for listener in listeners where rule.match.verdict(on: listener) == .matches {
-                guard rule.action == .forward, let host = rule.hostPort(for: guest) else { return nil }
-                let isTaken = policy.staticPorts.contains { $0.host == host }
-                return isTaken && rule.onConflict != .next
-                    ? nil : "\(host) \(rule.onConflict) \(rule.line ?? 0)"
-            }
+            let verdicts = listeners.map { rule.match.verdict(on: $0) }
+            asks = asks || rule.action == .ask && verdicts.contains { $0 != .differs }
+            guard verdicts.contains(.matches) else { continue }
+            guard rule.action != .ignore, let host = rule.hostPort(for: guest) else { return nil }
+            let isTaken = policy.staticPorts.contains { $0.host == host }
+            if isTaken, rule.onConflict != .next { return nil }
+            return answered(policy, guest, asks, "\(host) \(rule.onConflict) \(rule.line ?? 0)")
         }
-        return policy.staticPorts.contains { $0.host == guest } ? nil : "\(guest) wait 0"
+        return policy.staticPorts.contains { $0.host == guest }
+            ? nil : answered(policy, guest, asks, "\(guest) wait 0")
+    }
+
+    private static func answered(
+        _ policy: ForwardPolicy, _ guest: PortNumber, _ asks: Bool, _ forward: String
+    ) -> String? {
+        guard asks else { return forward }
+        switch policy.answers[guest] {
+        case .allow: return forward
+        case .deny: return nil
+        case nil: return forward + " asks"
+        }
     }
 
     @Test("Each port becomes what the first matching rule says, and nothing else does", arguments: 1...300)
@@ -186,7 +204,7 @@ struct RulePolicyTests {
         #expect(zip(guests, guests.dropFirst()).allSatisfy { $0 < $1 })
         for number in UInt16(4990)...5020 {
             let found = automatic.first { $0.key.guestPort == port(number) }.map {
-                "\($0.key.hostPort) \($0.key.onConflict) \($0.rule?.line ?? 0)"
+                "\($0.key.hostPort) \($0.key.onConflict) \($0.rule?.line ?? 0)\($0.needsAnswer ? " asks" : "")"
             }
             #expect(found == Self.expected(policy, table, port(number)))
         }

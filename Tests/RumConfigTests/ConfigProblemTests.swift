@@ -190,7 +190,7 @@ struct ConfigProblemTests {
         rule("command = \"/(/\"", "command: \"/(/\" is not \(pattern): a ( without its )"),
         rule("container = \"\"", "container: \"\" is not \(pattern): expected 1 to 200 characters"),
         rule("address = \"lan\"", "address: \"lan\" is not any, loopback or wildcard"),
-        rule("action = \"drop\"", "action: \"drop\" is not forward or ignore"),
+        rule("action = \"drop\"", "action: \"drop\" is not forward, ignore or ask"),
         rule("label = \"My web\"", "label: \"My web\" is not \(label)"),
         rule("label = \"8080\"", "label: \"8080\" is not \(label)"),
         rule("on_conflict = \"retry\"", "on_conflict: \"retry\" is not wait, next or fail"),

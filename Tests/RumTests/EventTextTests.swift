@@ -33,6 +33,14 @@ struct ForwardEventTests {
         #expect(
             line(.refused, Self.auto, "it is user 7's")
                 == "Refused a client of 127.0.0.1:5001: it is user 7's")
+        #expect(
+            line(.asked, Self.auto, "waits for your answer")
+                == "Asked: 127.0.0.1:5001 → guest:5001 waits for your answer: rum ports allow 5001, or rum ports deny 5001"
+        )
+        var withdrawn = ForwardEvent(
+            name: .closed, forward: Self.auto, reason: "it is denied", timeMicroseconds: 0)
+        withdrawn.wasAsked = true
+        #expect(withdrawn.line == "Gave up on 127.0.0.1:5001: it is denied")
         #expect(line(.agentLost, nil, "no answer") == "Lost the guest's agent: no answer")
         #expect(line(.agentBack, nil) == "The guest's agent is back")
     }

@@ -56,6 +56,19 @@ struct PortAnswerTests {
         return forward
     }
 
+    static var asking: OwnerReport.Forward {
+        var asking = ruled(forward(5432, 5432), label: "db")
+        (asking.state, asking.process, asking.pid) = ("asking", "postgres", 9)
+        asking.reason = "waits for your answer"
+        return asking
+    }
+
+    static var denied: ForwardPolicy {
+        var denied = policy
+        denied.answers = [port(5432): .deny]
+        return denied
+    }
+
     static func forward(
         _ host: UInt16, _ guest: UInt16, kind: String = "auto", blocked reason: String? = nil
     ) -> OwnerReport.Forward {
@@ -148,6 +161,19 @@ struct PortAnswerTests {
             reason: "out_of_range",
             sentence: "rum.toml has no [auto_ports], and no [[ports]] for guest port 4000",
             hint: "set auto_ports.range", facts: facts(4000, policy: ForwardPolicy())),
+        Row(
+            reason: "asking",
+            sentence:
+                "guest port 5432, where postgres (pid 9) listens, waits for your answer, by the rule \"db\" on line 14 of rum.toml",
+            hint: "rum ports allow 5432, or rum ports deny 5432", facts: facts(5432, asking)),
+        Row(
+            reason: "denied",
+            sentence: "5432 is denied by your answer, for which the rule on line 14 of rum.toml asks",
+            hint: "rum ports allow 5432",
+            facts: facts(5432, rule: rule { $0.action = .ask }, policy: denied)),
+        Row(
+            reason: "nothing_listens", sentence: "nothing in the guest listens on 5001",
+            facts: facts(5001, rule: rule { $0.action = .ask }, policy: denied)),
         Row(
             reason: "ignored", sentence: "5353 is in auto_ports.ignore", hint: "rum ports add 5353:5353",
             facts: facts(5353)),

@@ -116,6 +116,12 @@ def taken_folder(place):
     os.chmod(place.path("home/machines/app"), 0o777)
 
 
+def damaged_answers(place):
+    """A machine whose answers are none."""
+    place.machine('{"uuid": "u", "instanceID": "i", "configFile": "/home/ann/app/rum.toml"}')
+    place.write("home/machines/app/answers.json", "{", 0o600)
+
+
 HOST = [
     up("Programs are missing, which is asked before the download", env={"PATH": "/nowhere"},
        toml='[image]\nbase = "https://example.org/debian.qcow2"\n'),
@@ -144,6 +150,10 @@ MACHINES = [
     Row("There is no machine to which a forward could be added", "ports", "add", "8080:80", toml=TOML),
     Row("A forward that is added is written wrong", "ports", "add", "8080", toml=TOML, code=2),
     Row("A port that is asked for is none", "ports", "why", "http", toml=TOML, code=2),
+    Row("There is no machine about whose ports an answer could be given", "ports", "allow", "5001", toml=TOML),
+    Row("All answers about ports are forgotten, and a port is named", "ports", "forget", "--all", "5001", "app",
+        toml=TOML, code=2),
+    Row("What was answered about ports is damaged", "ports", "answers", toml=TOML, prepare=damaged_answers),
     Row("There is no machine with logs", "logs", toml=TOML),
     Row("The machine belongs to another rum.toml", "up", toml='name = "dev"\n' + TOML,
         prepare=lambda place: place.machine(json.dumps(

@@ -2,6 +2,8 @@
 package struct PortRule: Hashable, Sendable {
     package enum Action: String, Hashable, Sendable, CaseIterable {
         case forward, ignore
+        /// Forward once the user has said yes.
+        case ask
     }
 
     /// What to do when another program holds the host port.

@@ -25,6 +25,8 @@ final class Owner: Sendable {
     private let isBackground: Bool
     /// Whether the machine was started for it, so that how provisioning goes is news.
     private let isFresh: Bool
+    /// nil where nobody could answer.
+    private let questions: TerminalQuestions?
     private let libvirtIsLost = Atomic(false)
     /// Whether the machine runs, as far as known.
     let machineRuns = Atomic(true)
@@ -42,6 +44,7 @@ final class Owner: Sendable {
         self.agentTimeout = agentTimeout
         self.isBackground = isBackground
         self.isFresh = isFresh
+        questions = isBackground || output.json ? nil : .atTerminal()
         voice = OwnerVoice(output: output, isBackground: isBackground)
     }
 
@@ -53,24 +56,37 @@ final class Owner: Sendable {
             rum: rumVersion, machine: machine.config.name, pid: ProcessInfo.processInfo.processIdentifier,
             isBackground: isBackground)
         let server = try bind(hello)
-        let policy = try await explained { () async throws(MachineError) in try await machine.forwardPolicy()
+        var policy = try await explained { () async throws(MachineError) in try await machine.forwardPolicy()
         }
+        policy.answers = answers()
         let engine = try RelayEngine.forHost(output)
         let pages = PageOpener(environment: ProcessInfo.processInfo.environment, say: voice.say)
         let session = ForwardSession(
             agent: running.address, token: running.token, policy: policy, engine: engine
-        ) { [voice] event in
+        ) { [voice, questions] event in
             voice.tell(event)
+            questions?.take(EventDocument(event))
             pages.take(event)
         }
         let names = try NameRouter.make(for: machine.config.name, session, engine, say: voice.say)
         let guest = GuestQuestions(address: running.address, token: running.token)
         let service = OwnerService(
-            hello: hello, session: session, guest: guest, subscribers: voice.subscribers, names: names)
+            hello: hello, session: session, guest: guest, subscribers: voice.subscribers, names: names
+        ) { [machine] answer, port async throws(MachineError) in
+            try await machine.remember(answer, about: port)
+        }
         try await withThrowingTaskGroup(of: Void.self) { group in
             // In a group of its own: it still has to tell how the rest has ended.
             group.addTask { try await server.serve { await service.handle($0, $1) } }
             group.addTask { await names.run() }
+            if let questions {
+                group.addTask {
+                    await questions.run { consent, port in
+                        let answer = await service.take(consent, about: port)
+                        return answer.hint == nil ? nil : answer.sentence
+                    }
+                }
+            }
             defer { group.cancelAll() }
             do {
                 try await own(session, service, guest)
@@ -93,6 +109,16 @@ final class Owner: Sendable {
             throw CommandFailure(
                 "cannot serve \(machine.files.controlSocket): \(error.reason)",
                 hint: "set RUM_HOME to a short path that you may write to")
+        }
+    }
+
+    /// What was answered about ports, as far as it can be read.
+    private func answers() -> [PortNumber: PortConsent] {
+        do throws(MachineError) {
+            return try machine.consents()
+        } catch {
+            voice.say("\(error.message), so ports are asked about again. \(error.hint)")
+            return [:]
         }
     }
 

@@ -24,7 +24,17 @@ extension OwnerReport {
     }
 }
 
+extension PortConsent {
+    /// The commands that answer, as sentences name them.
+    static func commands(_ port: PortNumber) -> String {
+        "rum ports allow \(port), or rum ports deny \(port)"
+    }
+}
+
 extension OwnerReport.Forward {
+    /// Whether clients can connect.
+    var isOpen: Bool { state == "open" || state == "held" }
+
     init(_ snapshot: ForwardSnapshot) {
         self.init(
             kind: snapshot.forward.kind.rawValue, bind: snapshot.forward.bind.text,
@@ -35,6 +45,9 @@ extension OwnerReport.Forward {
         ruleLine = snapshot.rule?.line
         onConflict = snapshot.rule?.onConflict.rawValue
         reason = snapshot.reason
+        if snapshot.state == .asking {
+            reason = "\(reason ?? ""): \(PortConsent.commands(snapshot.forward.guestPort))"
+        }
         latencyMicroseconds = snapshot.latencyMicroseconds
         connections = snapshot.counters.accepted
         active = snapshot.counters.active
@@ -61,6 +74,7 @@ extension OwnerReport.Forward {
         let name = label.map { ", \($0)" } ?? ""
         let program = process.map { " (\($0), pid \(pid ?? 0))" } ?? ""
         return "\(hostText) → \(kind == "auto" ? "guest:\(guestPort)" : guest)\(program)\(name)"
-            + (reason.map { state == "blocked" ? ", blocked: \($0)" : ", since \($0)" } ?? "")
+            + (reason.map { ", \(state == "blocked" ? "blocked: " : state == "asking" ? "" : "since ")\($0)" }
+                ?? "")
     }
 }

@@ -10,18 +10,19 @@ import Router
 /// Answers what is asked on the control socket.
 final class OwnerService: Sendable {
     private let hello: ControlHello
-    private let session: ForwardSession
+    let session: ForwardSession
     private let guest: GuestQuestions
     private let subscribers: Subscribers
     /// Between two looks at a program that is not ready. A look reads much of the guest's /proc.
     private static let longestPause = Duration.milliseconds(500)
     private let names: NameRouter?
     private let kind: ForwardsKind
+    let remember: Memory
     private let stops = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingOldest(1))
 
     init(
         hello: ControlHello, session: ForwardSession, guest: GuestQuestions, subscribers: Subscribers,
-        names: NameRouter? = nil, kind: ForwardsKind = .machine
+        names: NameRouter? = nil, kind: ForwardsKind = .machine, remember: @escaping Memory = { _, _ in }
     ) {
         self.hello = hello
         self.session = session
@@ -29,6 +30,7 @@ final class OwnerService: Sendable {
         self.subscribers = subscribers
         self.names = names
         self.kind = kind
+        self.remember = remember
     }
 
     /// Returns when a client asks the owner to end.
@@ -44,6 +46,10 @@ final class OwnerService: Sendable {
         case .why(let port): peer.send(.answer(await why(port)))
         case .add(let forward): peer.send(.answer(await add(forward)))
         case .remove(let forward): peer.send(.answer(await remove(forward)))
+        case .allow(let port): peer.send(.answer(await take(.allow, about: port)))
+        case .deny(let port): peer.send(.answer(await take(.deny, about: port)))
+        case .forget(let port?): peer.send(.answer(await take(nil, about: port)))
+        case .forget(nil): peer.send(.answer(await forgetAll()))
         case .stop:
             peer.send(.answer(ControlAnswer(isDone: true, reason: "ends", sentence: "the forwards end")))
             stops.continuation.yield()
@@ -236,7 +242,9 @@ final class OwnerService: Sendable {
 }
 
 extension ForwardSnapshot {
-    fileprivate func isOpen(_ port: PortNumber) -> Bool { state != .blocked && forward.hostPort == port }
+    fileprivate func isOpen(_ port: PortNumber) -> Bool {
+        (state == .open || state == .held) && forward.hostPort == port
+    }
 }
 
 extension StaticPort {
@@ -254,7 +262,7 @@ extension StaticPort {
 }
 
 extension ControlAnswer {
-    fileprivate static var noPort: ControlAnswer {
+    static var noPort: ControlAnswer {
         ControlAnswer(
             isDone: false, reason: "no_port", sentence: "that is no port or no address",
             hint: "ports are 1 to 65535; addresses are IP addresses or localhost")

@@ -62,7 +62,11 @@ struct PortAnswer {
             return blockedAnswer(blocked)
         }
         if let open = facts.forwards.first {
-            return open.state == "blocked" ? blockedAnswer(open) : openAnswer(open)
+            switch open.state {
+            case "blocked": return blockedAnswer(open)
+            case "asking": return askingAnswer(open)
+            default: return openAnswer(open)
+            }
         }
         if let rival = facts.policy.staticPorts.first(where: { $0.host == port }) {
             return no(
@@ -140,6 +144,13 @@ struct PortAnswer {
         )
     }
 
+    private func askingAnswer(_ forward: OwnerReport.Forward) -> ControlAnswer {
+        let program = forward.process.map { ", where \($0) (pid \(forward.pid ?? 0)) listens," } ?? ""
+        return no(
+            "asking", "guest port \(forward.guestPort)\(program) waits for your answer\(rule(of: forward))",
+            hint: "rum ports allow \(forward.guestPort), or rum ports deny \(forward.guestPort)")
+    }
+
     /// Names the rule that decided, and why another host port was taken.
     private func rule(of forward: OwnerReport.Forward) -> String {
         let detour = forward.state == "open" ? forward.reason.map { ", since \($0)" } ?? "" : ""
@@ -181,6 +192,12 @@ struct PortAnswer {
             return no(
                 "ignored", "\(port) is ignored by \(PortRule.title(label: rule.label, line: rule.line))",
                 hint: "change that rule, or forward it for now: \(add)")
+        }
+        if rule.action == .ask, facts.policy.answers[port] == .deny {
+            return no(
+                "denied",
+                "\(port) is denied by your answer, for which \(PortRule.title(label: rule.label, line: rule.line)) asks",
+                hint: "rum ports allow \(port), or rum ports forget \(port)")
         }
         let rival = facts.policy.staticPorts.first { $0.host == rule.hostPort(for: port) }
         guard let rival, rule.onConflict != .next else { return nil }

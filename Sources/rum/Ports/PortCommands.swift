@@ -86,9 +86,9 @@ enum PortQuestion {
     static let forwardForm = "forward like 8080:80 or [::1]:8080:80"
 
     /// The sentence is the data; what to do is talk. As JSON it is all in one object.
-    static func tell(_ answer: ControlAnswer, port: PortNumber, json: Bool) async throws {
+    static func tell(_ answer: ControlAnswer, port: PortNumber?, json: Bool) async throws {
         if json {
-            let document = PortAnswerDocument(port: port.rawValue, answer: answer)
+            let document = PortAnswerDocument(port: port?.rawValue, answer: answer)
             return try await StandardOutput.line(document.jsonLine)
         }
         try await StandardOutput.line(answer.sentence.printable(limit: 1000))
@@ -109,7 +109,8 @@ enum PortQuestion {
 
 /// The JSON of an answer about a port.
 struct PortAnswerDocument: Encodable {
-    let port: UInt16
+    /// nil where it is about all.
+    let port: UInt16?
     let answer: ControlAnswer
 
     enum CodingKeys: String, CodingKey {

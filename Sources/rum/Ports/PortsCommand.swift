@@ -7,9 +7,10 @@ import Linux
 struct PortsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ports",
-        abstract: "Show every forward; wait for one, explain one, add and remove some.",
+        abstract: "Show every forward; wait for one, explain one, add, remove, allow and deny some.",
         subcommands: [
             PortsShow.self, PortsWait.self, PortsWhy.self, PortsAdd.self, PortsRemove.self,
+            PortsAllow.self, PortsDeny.self, PortsForget.self, PortsAnswers.self,
         ],
         defaultSubcommand: PortsShow.self)
 }

@@ -14,6 +14,7 @@ struct OwnerFollower {
     let link: OwnerLink
     let output: EventOutput
     let progress: ProgressPrinter
+    var questions: TerminalQuestions?
 
     /// Returns then, or when the task is cancelled.
     ///
@@ -38,12 +39,16 @@ struct OwnerFollower {
             for try await message in link.messages(.events) {
                 switch message {
                 case .hello(let hello):
+                    // All that stand come again.
+                    questions?.forget()
                     if hello.rum != rumVersion {
                         progress.say(
                             "it is of rum \(hello.rum), and this is \(rumVersion); `rum up -d` replaces a background process"
                         )
                     }
-                case .event(let event): output.print(event)
+                case .event(let event):
+                    output.print(event)
+                    questions?.take(event.object)
                 case .said(let text): progress.say(text)
                 case .report(let report):
                     if end == .ready, report.agent != nil { return true }

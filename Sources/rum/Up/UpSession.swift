@@ -85,7 +85,29 @@ final class UpSession: Sendable {
             "The ports of \(name) are forwarded by \(hello.isBackground ? "a background process" : "another `rum up`") (pid \(hello.pid)); Ctrl-C leaves it running"
         )
         try await whileWaiting { [self] in
-            try await OwnerFollower(link: link, output: output, progress: progress).run(until: .end)
+            try await followAsking()
+        }
+    }
+
+    /// Questions can be answered here as well.
+    private func followAsking() async throws {
+        let questions = output.json ? nil : TerminalQuestions.atTerminal()
+        let follower = OwnerFollower(link: link, output: output, progress: progress, questions: questions)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            if let questions {
+                group.addTask { [link] in
+                    await questions.run { consent, port in
+                        do throws(CommandFailure) {
+                            let answer = try await link.answer(.answering(consent, about: port))
+                            return answer?.hint == nil ? nil : answer?.sentence
+                        } catch {
+                            return error.message
+                        }
+                    }
+                }
+            }
+            try await follower.run(until: .end)
+            group.cancelAll()
         }
     }
 
