@@ -35,6 +35,10 @@ package enum AgentLimits {
     package static let mostDescribed = 4096
     package static let longestDescription = 1024
 
+    /// Forwards that a host tells of; and how soon after a list the next one goes.
+    package static let mostForwards = 4096
+    package static let betweenForwards = Duration.milliseconds(100)
+
     // MARK: The agent's service
 
     /// How long a new connection may take until its first call arrives with the right token.

@@ -12,6 +12,7 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
     private let startedAt: UInt64
     private let forwardVersion: UInt32
     private let switcher: String
+    private let shared: SharedForwards?
     private let explainer = PortExplainer()
     private let processes = ProcessReader()
 
@@ -20,11 +21,12 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
     ///   - bootID: the kernel's, new at every boot.
     ///   - startedAt: CLOCK_MONOTONIC at the agent's start, in nanoseconds.
     ///   - forwardVersion: the newest version of the forward port's protocol that this agent speaks.
+    ///   - shared: where hosts tell of their forwards; nil for nowhere.
     ///   - switcher: the path of a program that begins with `UserSwitch.runIfAsked()`, as the agent does.
     package init(
         tables: any ListenTableProvider, hostname: String, instanceID: String, bootID: String,
         startedAt: UInt64 = SystemClock.monotonic, forwardVersion: UInt32 = 1,
-        switcher: String = "/proc/self/exe"
+        shared: SharedForwards? = nil, switcher: String = "/proc/self/exe"
     ) {
         self.tables = tables
         self.hostname = hostname
@@ -32,6 +34,7 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
         self.bootID = bootID
         self.startedAt = startedAt
         self.forwardVersion = forwardVersion
+        self.shared = shared
         self.switcher = switcher
     }
 
@@ -84,6 +87,33 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
                 code: .invalidArgument, message: "port must be 1 to 65535, got \(request.port)")
         }
         return await explainer.explanation(of: port).message
+    }
+
+    package func shareForwards(
+        request: RPCAsyncSequence<Rum_V1_HostForwards, any Error>, context: ServerContext
+    ) async throws -> Rum_V1_ShareForwardsResponse {
+        guard let shared else {
+            throw RPCError(code: .unimplemented, message: "this agent keeps no file of forwards")
+        }
+        let host = shared.join()
+        var failure: (any Error)?
+        do {
+            try await untilCancelled(context) {
+                for try await message in request {
+                    guard let list = message.list else {
+                        throw RPCError(
+                            code: .invalidArgument,
+                            message: "expected ports and addresses, \(AgentLimits.mostForwards) at most")
+                    }
+                    await shared.set(list, of: host)
+                }
+            }
+        } catch {
+            failure = error
+        }
+        await shared.set(nil, of: host)
+        if let failure { throw failure }
+        return Rum_V1_ShareForwardsResponse()
     }
 
     private static func send(

@@ -155,6 +155,22 @@ package struct AgentConnection: Sendable {
         }
     }
 
+    /// Tells the guest's programs where the host forwards which port, until `lists` ends: it hands each whole list to what it is
+    /// given.
+    ///
+    /// - Throws: `RPCError`; `.unimplemented` from an agent that keeps no file for it.
+    package func shareForwards(
+        _ lists:
+            @escaping @Sendable (_ send: @Sendable ([ForwardedPort]) async throws -> Void) async throws ->
+            Void
+    ) async throws {
+        _ = try await agent.shareForwards(
+            metadata: metadata,
+            requestProducer: { writer in
+                try await lists { try await writer.write(Rum_V1_HostForwards($0)) }
+            })
+    }
+
     /// Runs a command in the guest: `input` feeds it, `output` gets what it says, and the exit comes back.
     package func exec(
         input: @escaping @Sendable (RPCWriter<Rum_V1_ExecInput>) async throws -> Void,

@@ -14,6 +14,7 @@ package struct AgentFollower: Sendable {
     private let describesProcesses: Bool
     private let alwaysPoll: Bool
     private let feed: (@Sendable (PortRange) async throws -> OwnedDescriptor)?
+    private let share: (@Sendable (AgentConnection) async -> Void)?
     private let checkRequests = CheckRequests()
 
     /// - Parameters:
@@ -23,13 +24,16 @@ package struct AgentFollower: Sendable {
     ///   - feed: opens a connection over which the agent sends the tables of a range by themselves, which is faster than the
     ///     stream of gRPC. Asked of agents that offer it, within a time limit of its own; where it fails, and where processes
     ///     are to be described, the stream is taken.
+    ///   - share: is called with each connection, beside all else, and cancelled at its end.
     ///   - dial: opens a socket to the agent's RPC port, within a time limit of its own.
     package init(
         token: MachineToken?, range: PortRange?, describesProcesses: Bool = false, alwaysPoll: Bool = false,
         feed: (@Sendable (PortRange) async throws -> OwnedDescriptor)? = nil,
+        share: (@Sendable (AgentConnection) async -> Void)? = nil,
         dial: @escaping @Sendable () async throws -> OwnedDescriptor
     ) {
         self.feed = feed
+        self.share = share
         self.dial = dial
         self.token = token
         self.range = range
@@ -109,6 +113,13 @@ package struct AgentFollower: Sendable {
                     }
                 } else {
                     await announce(.stream)
+                }
+                if let share {
+                    group.addTask {
+                        await share(connection)
+                        // Its end ends nothing: an agent may not want to be told.
+                        while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
+                    }
                 }
                 // Whichever ends first ends the connection.
                 defer { group.cancelAll() }

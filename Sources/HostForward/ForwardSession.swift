@@ -29,6 +29,7 @@ package final class ForwardSession: Sendable {
         engine: RelayEngine, emit: @escaping @Sendable (ForwardEvent) -> Void
     ) {
         target = ForwardTarget(address: agent, token: token ?? .none)
+        let sharing = ForwardSharing()
         let binder = RelayBinder(engine: engine, agent: target) { key, reason in
             emit(
                 ForwardEvent(
@@ -36,7 +37,11 @@ package final class ForwardSession: Sendable {
                     timeMicroseconds: ForwardClock.system.wallMicroseconds()))
         }
         routes = binder.routes
-        reconciler = ForwardReconciler(policy: policy, binder: binder, clock: .system, emit: emit)
+        let reconciler = ForwardReconciler(policy: policy, binder: binder, clock: .system) { event in
+            emit(event)
+            sharing.note()
+        }
+        self.reconciler = reconciler
         followsPorts = policy.autoPorts != nil
         follower = AgentFollower(
             token: token, range: policy.autoPorts?.range,
@@ -45,6 +50,7 @@ package final class ForwardSession: Sendable {
                 let preamble = TablePreamble(token: token ?? .none, range: range)
                 return try await AgentDialer(address: target.address).dial(preamble)
             },
+            share: { agent in await sharing.run(with: agent) { await reconciler.forwards } },
             dial: { [target] in try await AgentDialer(address: target.address).dial(.rpc) })
     }
 

@@ -28,6 +28,12 @@ struct ServeCommand: AsyncParsableCommand {
             valueName: "file"))
     var tokenFile: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "A file in which programs of the guest find where the host forwards which port, while it does.",
+            valueName: "file"))
+    var portsFile: String?
+
     func validate() throws {
         guard Set(listen).count == listen.count else {
             throw ValidationError("--listen: the same address was given twice")
@@ -52,15 +58,18 @@ struct ServeCommand: AsyncParsableCommand {
         watcher.onPublish { feeds.publish($0) }
         let forwarder = GuestForwarder(
             engine: engine, token: token ?? .none, targets: targets, tables: feeds)
+        let shared = portsFile.map { SharedForwards(path: $0) { Self.log($0) } }
         let server = AgentServer(
             service: RumAgentService(
                 tables: watcher, hostname: GuestIdentity.hostname, instanceID: GuestIdentity.newInstanceID(),
-                bootID: GuestIdentity.bootID, forwardVersion: UInt32(ForwardVersion.newest.rawValue)),
+                bootID: GuestIdentity.bootID, forwardVersion: UInt32(ForwardVersion.newest.rawValue),
+                shared: shared),
             token: token)
         defer {
             forwarder.close()
             watcher.stop()
             feeds.close()
+            shared?.close()
             for address in listen { ServiceSocket.remove(address.socketAddress(for: .rpc)) }
         }
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -33,6 +33,33 @@ struct ForwardTests {
         #expect(rum.lines.count { $0.contains(#""event":"opened""#) } == 30)
     }
 
+    @Test("A file in the guest tells which host port each port has, as long as the host is there")
+    func sharedForwards() async throws {
+        let guest = try await Guest()
+        let folder = try TestFolder()
+        let file = folder.path + "/made/ports.json"
+        let agent = try await guest.startAgent(["--ports-file", file])
+        let rum = try guest.startForward(["--auto", "5440-5449", "--port", "15441:5441"])
+        func says(_ rows: String) -> Bool { (try? readText(file)) == "{\"forwards\":[\(rows)]}\n" }
+        let fixed = #"{"guest_port":5441,"host":"127.0.0.1","host_port":15441}"#
+        try await eventually("the static forward") { says(fixed) }
+        do {
+            let listener = try await guest.listen(port: 5442)
+            try await eventually("the automatic one too") {
+                says(fixed + #",{"guest_port":5442,"host":"127.0.0.1","host_port":5442}"#)
+            }
+            withExtendedLifetime(listener) {}
+        }
+        try await eventually("the static one alone") { says(fixed) }
+        rum.send(SIGKILL)
+        try await eventually("no file") { !FileManager.default.fileExists(atPath: file) }
+        let next = try guest.startForward(["--auto", "5440-5449"])
+        try await eventually("a host without forwards") { says("") }
+        agent.send(SIGTERM)
+        try await eventually("no file") { !FileManager.default.fileExists(atPath: file) }
+        withExtendedLifetime(next) {}
+    }
+
     @Test(
         "A client that ends its side still gets the reply", arguments: [IPAddress.anyV4, .loopbackV6, .anyV6])
     func halfClose(address: IPAddress) async throws {

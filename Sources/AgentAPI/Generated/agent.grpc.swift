@@ -85,13 +85,27 @@ package enum Rum_V1_RumAgent: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "ShareForwards" metadata.
+        package enum ShareForwards: Sendable {
+            /// Request type for "ShareForwards".
+            package typealias Input = Rum_V1_HostForwards
+            /// Response type for "ShareForwards".
+            package typealias Output = Rum_V1_ShareForwardsResponse
+            /// Descriptor for "ShareForwards".
+            package static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "rum.v1.RumAgent"),
+                method: "ShareForwards",
+                type: .clientStreaming
+            )
+        }
         /// Descriptors for all methods in the "rum.v1.RumAgent" service.
         package static let descriptors: [GRPCCore.MethodDescriptor] = [
             Ping.descriptor,
             ListeningPorts.descriptor,
             WatchListeningPorts.descriptor,
             Exec.descriptor,
-            ExplainPort.descriptor
+            ExplainPort.descriptor,
+            ShareForwards.descriptor
         ]
     }
 }
@@ -207,6 +221,25 @@ extension Rum_V1_RumAgent {
             request: GRPCCore.StreamingServerRequest<Rum_V1_ExplainPortRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Rum_V1_ExplainPortResponse>
+
+        /// Handle the "ShareForwards" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells the guest's programs where the host forwards which port, for as long as the call lasts: each message is the whole
+        /// > list. An agent without a file for it answers UNIMPLEMENTED.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Rum_V1_HostForwards` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Rum_V1_ShareForwardsResponse` messages.
+        func shareForwards(
+            request: GRPCCore.StreamingServerRequest<Rum_V1_HostForwards>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Rum_V1_ShareForwardsResponse>
     }
 
     /// Service protocol for the "rum.v1.RumAgent" service.
@@ -306,6 +339,25 @@ extension Rum_V1_RumAgent {
             request: GRPCCore.ServerRequest<Rum_V1_ExplainPortRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Rum_V1_ExplainPortResponse>
+
+        /// Handle the "ShareForwards" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells the guest's programs where the host forwards which port, for as long as the call lasts: each message is the whole
+        /// > list. An agent without a file for it answers UNIMPLEMENTED.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Rum_V1_HostForwards` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Rum_V1_ShareForwardsResponse` message.
+        func shareForwards(
+            request: GRPCCore.StreamingServerRequest<Rum_V1_HostForwards>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Rum_V1_ShareForwardsResponse>
     }
 
     /// Simple service protocol for the "rum.v1.RumAgent" service.
@@ -405,6 +457,25 @@ extension Rum_V1_RumAgent {
             request: Rum_V1_ExplainPortRequest,
             context: GRPCCore.ServerContext
         ) async throws -> Rum_V1_ExplainPortResponse
+
+        /// Handle the "ShareForwards" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells the guest's programs where the host forwards which port, for as long as the call lasts: each message is the whole
+        /// > list. An agent without a file for it answers UNIMPLEMENTED.
+        ///
+        /// - Parameters:
+        ///   - request: A stream of `Rum_V1_HostForwards` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Rum_V1_ShareForwardsResponse` to respond with.
+        func shareForwards(
+            request: GRPCCore.RPCAsyncSequence<Rum_V1_HostForwards, any Swift.Error>,
+            context: GRPCCore.ServerContext
+        ) async throws -> Rum_V1_ShareForwardsResponse
     }
 }
 
@@ -467,6 +538,17 @@ extension Rum_V1_RumAgent.StreamingServiceProtocol {
                 )
             }
         )
+        router.registerHandler(
+            forMethod: Rum_V1_RumAgent.Method.ShareForwards.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Rum_V1_HostForwards>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Rum_V1_ShareForwardsResponse>(),
+            handler: { request, context in
+                try await self.shareForwards(
+                    request: request,
+                    context: context
+                )
+            }
+        )
     }
 }
 
@@ -512,6 +594,17 @@ extension Rum_V1_RumAgent.ServiceProtocol {
     ) async throws -> GRPCCore.StreamingServerResponse<Rum_V1_ExplainPortResponse> {
         let response = try await self.explainPort(
             request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    package func shareForwards(
+        request: GRPCCore.StreamingServerRequest<Rum_V1_HostForwards>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Rum_V1_ShareForwardsResponse> {
+        let response = try await self.shareForwards(
+            request: request,
             context: context
         )
         return GRPCCore.StreamingServerResponse(single: response)
@@ -588,6 +681,19 @@ extension Rum_V1_RumAgent.SimpleServiceProtocol {
         return GRPCCore.ServerResponse<Rum_V1_ExplainPortResponse>(
             message: try await self.explainPort(
                 request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    package func shareForwards(
+        request: GRPCCore.StreamingServerRequest<Rum_V1_HostForwards>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Rum_V1_ShareForwardsResponse> {
+        return GRPCCore.ServerResponse<Rum_V1_ShareForwardsResponse>(
+            message: try await self.shareForwards(
+                request: request.messages,
                 context: context
             ),
             metadata: [:]
@@ -717,6 +823,30 @@ extension Rum_V1_RumAgent {
             deserializer: some GRPCCore.MessageDeserializer<Rum_V1_ExplainPortResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Rum_V1_ExplainPortResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "ShareForwards" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells the guest's programs where the host forwards which port, for as long as the call lasts: each message is the whole
+        /// > list. An agent without a file for it answers UNIMPLEMENTED.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request producing `Rum_V1_HostForwards` messages.
+        ///   - serializer: A serializer for `Rum_V1_HostForwards` messages.
+        ///   - deserializer: A deserializer for `Rum_V1_ShareForwardsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func shareForwards<Result>(
+            request: GRPCCore.StreamingClientRequest<Rum_V1_HostForwards>,
+            serializer: some GRPCCore.MessageSerializer<Rum_V1_HostForwards>,
+            deserializer: some GRPCCore.MessageDeserializer<Rum_V1_ShareForwardsResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Rum_V1_ShareForwardsResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
     }
 
@@ -901,6 +1031,41 @@ extension Rum_V1_RumAgent {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "ShareForwards" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Tells the guest's programs where the host forwards which port, for as long as the call lasts: each message is the whole
+        /// > list. An agent without a file for it answers UNIMPLEMENTED.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request producing `Rum_V1_HostForwards` messages.
+        ///   - serializer: A serializer for `Rum_V1_HostForwards` messages.
+        ///   - deserializer: A deserializer for `Rum_V1_ShareForwardsResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        package func shareForwards<Result>(
+            request: GRPCCore.StreamingClientRequest<Rum_V1_HostForwards>,
+            serializer: some GRPCCore.MessageSerializer<Rum_V1_HostForwards>,
+            deserializer: some GRPCCore.MessageDeserializer<Rum_V1_ShareForwardsResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Rum_V1_ShareForwardsResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.clientStreaming(
+                request: request,
+                descriptor: Rum_V1_RumAgent.Method.ShareForwards.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
@@ -1043,6 +1208,36 @@ extension Rum_V1_RumAgent.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Rum_V1_ExplainPortRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Rum_V1_ExplainPortResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ShareForwards" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Tells the guest's programs where the host forwards which port, for as long as the call lasts: each message is the whole
+    /// > list. An agent without a file for it answers UNIMPLEMENTED.
+    ///
+    /// - Parameters:
+    ///   - request: A streaming request producing `Rum_V1_HostForwards` messages.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func shareForwards<Result>(
+        request: GRPCCore.StreamingClientRequest<Rum_V1_HostForwards>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Rum_V1_ShareForwardsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.shareForwards(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Rum_V1_HostForwards>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Rum_V1_ShareForwardsResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -1208,6 +1403,41 @@ extension Rum_V1_RumAgent.ClientProtocol {
             metadata: metadata
         )
         return try await self.explainPort(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "ShareForwards" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Tells the guest's programs where the host forwards which port, for as long as the call lasts: each message is the whole
+    /// > list. An agent without a file for it answers UNIMPLEMENTED.
+    ///
+    /// - Parameters:
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - producer: A closure producing request messages to send to the server. Returning
+    ///       from the closure closes the request stream.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    package func shareForwards<Result>(
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        requestProducer producer: @Sendable @escaping (GRPCCore.RPCWriter<Rum_V1_HostForwards>) async throws -> Void,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Rum_V1_ShareForwardsResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.StreamingClientRequest<Rum_V1_HostForwards>(
+            metadata: metadata,
+            producer: producer
+        )
+        return try await self.shareForwards(
             request: request,
             options: options,
             onResponse: handleResponse

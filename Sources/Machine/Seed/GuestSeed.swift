@@ -135,7 +135,7 @@ package struct GuestSeed: Hashable, Sendable {
         [Service]
         ExecStartPre=-/bin/sh -c 'modprobe -qa vmw_vsock_virtio_transport inet_diag tcp_diag'
         ExecStartPre=-/bin/sh -c '[ -e /run/rum/folders-mounted ] || sh /var/lib/rum/read-seed mount-folders'
-        ExecStart=@PROGRAM@ @LISTEN@ --token-file /etc/rum/token
+        ExecStart=@PROGRAM@ @LISTEN@ --token-file /etc/rum/token --ports-file /run/rum/ports.json
         Restart=always
         RestartSec=200ms
         KillMode=process

@@ -10,7 +10,7 @@
 # Keeps the agent running where there is no systemd: it is started again when it ends.
 pidfile=/run/rum-agent.pid
 program="@PROGRAM@"
-arguments="@LISTEN@ --token-file /etc/rum/token"
+arguments="@LISTEN@ --token-file /etc/rum/token --ports-file /run/rum/ports.json"
 
 is_running() { [ -s "$pidfile" ] && kill -0 "$(cat "$pidfile")" 2>/dev/null; }
 start() {

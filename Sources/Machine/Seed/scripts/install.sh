@@ -11,8 +11,10 @@ console=${RUM_CONSOLE-$console}
 tell() { { echo "rum-install: $*" >>"$console"; } 2>/dev/null || true; }
 
 if [ "${1-}" != steps ]; then
+    # Everybody may read ports.json there, and nothing else.
     mkdir -p "$run"
-    chmod 0700 "$run"
+    chmod 0711 "$run"
+    (umask 077; : >"$run/install.log"; : >"$run/complaints")
     tell begins
     # The trace tells which step failed.
     if sh -eux "$0" steps >"$run/install.log" 2>&1; then

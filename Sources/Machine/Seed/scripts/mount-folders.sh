@@ -4,7 +4,7 @@
 set -u
 seed=$(dirname "$0")
 mkdir -p /run/rum
-chmod 0700 /run/rum
+chmod 0711 /run/rum
 # The agent's service and `install` may both be here.
 exec 9>/run/rum/mount.lock
 ! command -v flock >/dev/null || flock 9

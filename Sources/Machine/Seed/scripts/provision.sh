@@ -7,8 +7,8 @@ cd /
 run=/run/rum
 log=$run/provision.log
 state=$run/provision.state
-install -d -m 0700 "$run"
-: >"$log"
+install -d -m 0711 "$run"
+(umask 077; : >"$log")
 
 uptime() { cut -d . -f 1 /proc/uptime; }
 started=$(uptime)
