@@ -148,6 +148,7 @@ final class Owner: Sendable {
                     self.voice.say(
                         "The agent \(info.version) is ready (\(source.mode.rawValue), \(source.push.rawValue))"
                     )
+                    if let warning = await AutoPorts.blindRules(session) { self.voice.say(warning) }
                     started.continuation.finish()
                     await service.tellReport()
                     ready.continuation.finish()
