@@ -125,6 +125,84 @@ struct DevContainerTests {
         #expect(config.ports == [.init(host: port(80), guest: port(80))])
     }
 
+    /// Ports and attributes as public repositories have them, with the rule for each port and what is left out.
+    struct Combination: Sendable, CustomTestStringConvertible {
+        /// Port to label and onAutoForward.
+        var attributes: [UInt16: (label: String, action: String)]
+        var forward: [UInt16]
+        /// Port to label and how its page is opened.
+        var rules: [UInt16: (label: String, opens: PortRule.PageOpening?)]
+        var rest: [UInt16] = []
+        var fixed: [UInt16] = []
+        var leftOut: [String] = []
+        var testDescription: String { "\(forward)" }
+    }
+
+    static let combinations = [
+        // A desktop in the browser beside an application server.
+        Combination(
+            attributes: [
+                8080: ("Tomcat", "notify"), 5901: ("VNC Server", "silent"),
+                6080: ("noVNC Web Client", "openBrowser"),
+            ],
+            forward: [8080, 5901, 6080],
+            rules: [8080: ("tomcat", nil), 5901: ("vnc-server", nil), 6080: ("novnc-web-client", .always)],
+            leftOut: [#"onAutoForward silent of portsAttributes "5901""#]),
+        // A model server and notebooks.
+        Combination(
+            attributes: [
+                8000: ("FastAPI Server", "notify"), 11434: ("Ollama Server", "silent"),
+                8888: ("Jupyter Lab", "openBrowser"),
+            ],
+            forward: [8000, 11434, 8888],
+            rules: [
+                8000: ("fastapi-server", nil), 11434: ("ollama-server", nil), 8888: ("jupyter-lab", .always),
+            ],
+            leftOut: [#"onAutoForward silent of portsAttributes "11434""#]),
+        // Only some of the ports have attributes.
+        Combination(
+            attributes: [3000: ("Frontend", "notify"), 3001: ("API", "silent")],
+            forward: [3000, 3001, 5432, 6379], rules: [3000: ("frontend", nil), 3001: ("api", nil)],
+            rest: [5432, 6379], leftOut: [#"onAutoForward silent of portsAttributes "3001""#]),
+        // The ingress of a cluster.
+        Combination(
+            attributes: [
+                3000: ("Grafana", "notify"), 7007: ("Backstage", "notify"), 8080: ("ArgoCD", "notify"),
+            ],
+            forward: [80, 443, 3000, 7007, 8080, 9090],
+            rules: [3000: ("grafana", nil), 7007: ("backstage", nil), 8080: ("argocd", nil)], rest: [9090],
+            fixed: [80, 443]),
+        // The templates of a hosted editor.
+        Combination(
+            attributes: [3000: ("Application", "openPreview")], forward: [3000],
+            rules: [3000: ("application", nil)],
+            leftOut: [#"onAutoForward openPreview of portsAttributes "3000""#]),
+    ]
+
+    @Test("Combinations that public repositories have", arguments: combinations)
+    func found(_ sample: Combination) throws {
+        let list = sample.attributes.map {
+            #""\#($0)": { "label": "\#($1.label)", "onAutoForward": "\#($1.action)" }"#
+        }.joined(separator: ", ")
+        let result = try take(
+            #"{ "forwardPorts": \#(sample.forward), "portsAttributes": { \#(list) } }"#)
+        let wanted = sample.rules.sorted { $0.key < $1.key }.map { number, rule in
+            Self.rule("\(number)") { ($0.label, $0.opensPage) = (rule.label, rule.opens) }
+        }
+        var rest = PortRule()
+        rest.match.ports = sample.rest.compactMap { PortRange(port($0), port($0)) }
+        let found = result.config.autoPorts?.rules.map { rule in
+            var rule = rule
+            rule.line = nil
+            return rule
+        }
+        #expect(found == wanted + (sample.rest.isEmpty ? [] : [rest]))
+        #expect(result.config.ports.map(\.host.rawValue) == sample.fixed)
+        #expect(result.leftOut == sample.leftOut)
+        // Nothing there means that somebody is to be asked first.
+        #expect(result.config.autoPorts?.rules.contains { $0.action == .ask } == false)
+    }
+
     @Test("What has no counterpart is told")
     func leftOut() throws {
         let text = #"""
