@@ -263,7 +263,10 @@ struct InstallTests {
         let service = guest + "/var/lib/rum/agent-service"
         let shell = Tool(name: "sh", package: "dash")
         #expect(try await shell.outcome(of: [service, "status"]).succeeded)
-        let expected = "\(guest)/opt/rum/rum-agent --listen vsock --token-file \(guest)/etc/rum/token"
+        let expected = """
+            \(guest)/opt/rum/rum-agent --listen vsock --token-file \(guest)/etc/rum/token \
+            --ports-file \(guest)/run/rum/ports.json
+            """
         // It ends at once, and is started again.
         try await eventually {
             ((try? readText(guest + "/agent")) ?? "").split(separator: "\n").filter { $0 == expected }.count
