@@ -21,16 +21,31 @@ struct RemoteAgentTests {
         #expect(AgentKit.read(text) == outcome)
     }
 
-    @Test("The token is made once, and what holds none is left as it is")
+    @Test("A file's token is used, and what holds none is refused and left as it is")
     func token() throws {
         let folder = try TestFolder()
         let path = folder.path + "/token"
-        let token = try RemoteAgent.token(at: path)
+        #expect(try RemoteAgent.token(at: path) == nil)
+        let token = MachineToken.random()
+        _ = try folder.file("token", token.text + "\n")
         #expect(try RemoteAgent.token(at: path) == token)
-        #expect(try readText(path) == token.text + "\n")
         _ = try folder.file("token", "mine\n")
         #expect(throws: MachineError.self) { try RemoteAgent.token(at: path) }
         #expect(try readText(path) == "mine\n")
+    }
+
+    @Test("An installation that fails leaves neither a token nor a folder behind")
+    func failed() async throws {
+        let folder = try TestFolder()
+        let bundle = try folder.file("bundle", "agent")
+        // No name that ssh would look up.
+        let agent = try RemoteAgent(destination: "no such machine", environment: ["RUM_HOME": folder.path])
+        let error = await #expect(throws: MachineError.self) {
+            try await agent.install(bundle: bundle, tokenFile: agent.tokenFile)
+        }
+        #expect(error?.message.hasPrefix("ssh no such machine failed") ?? false)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path + "/agents").isEmpty)
+        #expect(try mode(of: folder.path + "/agents") == 0o700)
     }
 
     @Test("Each machine has a folder that is no other's, whatever ssh calls it")
@@ -42,7 +57,6 @@ struct RemoteAgentTests {
         }
         let expected = ["dev@box", "box", "ssh%3a%2f%2fdev@box%3a22", "%2e.%2f..%2fetc", "%2e"]
         #expect(folders == expected.map { folder.path + "/agents/" + $0 })
-        #expect(try mode(of: folder.path + "/agents") == 0o700)
     }
 
     private func mode(of path: String) throws -> Int {

@@ -1,4 +1,4 @@
-package import AgentChannel
+internal import AgentChannel
 internal import Glibc
 internal import Linux
 
@@ -9,12 +9,11 @@ package struct RemoteAgent: Sendable {
     /// What belongs to it on this host, in a folder that only this user can look into.
     package let folder: String
 
-    /// The folder is `agents/NAME` beside that of all machines; it is made here.
+    /// The folder is `agents/NAME` beside that of all machines; it is made when there is something to keep.
     package init(destination: String, environment: [String: String]) throws(MachineError) {
         self.destination = destination
         let shared = try MachineFiles.sharedFolder(environment: environment)
         folder = "\(shared)/agents/\(Self.fileName(for: destination))"
-        try MachineFiles.makeDirectory(folder)
     }
 
     /// A file's name that no other text has.
@@ -31,17 +30,12 @@ package struct RemoteAgent: Sendable {
     /// Where the token is kept.
     package var tokenFile: String { folder + "/token" }
 
-    /// The token in the file at `path`, which is written with a new one unless it is there.
-    package static func token(at path: String) throws(MachineError) -> MachineToken {
-        if MachineFiles.exists(path) {
-            if let token = MachineToken(text: try MachineFiles.read(path)) { return token }
-            throw MachineError(
-                .files, "\(path) holds no token",
-                hint: "Name another file, or remove this one for a new token.")
-        }
-        let token = MachineToken.random()
-        try MachineFiles.write(Array((token.text + "\n").utf8), to: path)
-        return token
+    /// The token in the file at `path`; nil when there is no such file.
+    static func token(at path: String) throws(MachineError) -> MachineToken? {
+        guard MachineFiles.exists(path) else { return nil }
+        if let token = MachineToken(text: try MachineFiles.read(path)) { return token }
+        throw MachineError(
+            .files, "\(path) holds no token", hint: "Name another file, or remove this one for a new token.")
     }
 }
 
@@ -50,7 +44,21 @@ package struct RemoteAgent: Sendable {
 extension RemoteAgent {
     /// Copies the bundle and its service, and starts the agent; what is not as it should be there, but stops nothing.
     /// Whoever ssh logs in must be root, or be able to become root without a password. ssh asks its questions on the terminal.
-    package func install(bundle: String, token: MachineToken) async throws(MachineError) -> [String] {
+    ///
+    /// - Parameter tokenFile: has the agent's token, and is made with a new one if there is none. What fails leaves no file.
+    package func install(bundle: String, tokenFile: String) async throws(MachineError) -> [String] {
+        let known = try Self.token(at: tokenFile)
+        let token = known ?? .random()
+        let warnings = try await install(bundle: bundle, token: token)
+        if known == nil {
+            // A second time with another token would do no harm there, so it need not be known before.
+            if tokenFile == self.tokenFile { try MachineFiles.makeDirectory(folder) }
+            try MachineFiles.write(Array((token.text + "\n").utf8), to: tokenFile)
+        }
+        return warnings
+    }
+
+    private func install(bundle: String, token: MachineToken) async throws(MachineError) -> [String] {
         guard let path = realpath(bundle, nil) else {
             throw MachineError(
                 .files, "there is no agent bundle at \(bundle)", hint: MachineStarter.bundleHint)
@@ -61,7 +69,10 @@ extension RemoteAgent {
         try MachineFiles.remove(place)
         try MachineFiles.makeDirectory(place)
         let archive = place + ".tar"
-        defer { for path in [place, archive] { try? MachineFiles.remove(path) } }
+        defer {
+            for path in [place, archive] { try? MachineFiles.remove(path) }
+            rmdir(folder)
+        }
         for (name, text) in kit.files { try MachineFiles.write(Array(text.utf8), to: "\(place)/\(name)") }
         guard symlink(path, place + "/rum-agent.tar.gz") == 0 else {
             throw MachineFiles.failure("create", place, .current("symlink"))

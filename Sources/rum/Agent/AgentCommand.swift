@@ -41,11 +41,10 @@ struct AgentInstall: AsyncParsableCommand {
             let warnings = try await explained { () async throws(MachineError) in
                 let agent = try RemoteAgent(destination: machine, environment: environment)
                 let path = tokenFile ?? agent.tokenFile
-                let token = try RemoteAgent.token(at: path)
                 if talk.verbose { StandardError.line("rum: token: \(path)") }
                 StandardError.line("rum: Copying the agent to \(machine)")
                 return try await agent.install(
-                    bundle: MachineOptions.agentBundle(environment), token: token)
+                    bundle: MachineOptions.agentBundle(environment), tokenFile: path)
             }
             for warning in warnings { StandardError.line("rum: \(machine) says: \(warning)") }
             StandardError.line("rum: The agent runs on \(machine). Its ports are forwarded by:")
