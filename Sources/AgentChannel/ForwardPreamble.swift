@@ -8,9 +8,11 @@ package enum ForwardVersion: UInt8, Sendable, Comparable, CaseIterable {
     case records = 2
     /// Tunnels as before, and a connection may ask for the agent's tables: `TablePreamble`.
     case tables = 3
+    /// As before, and a tunnel may carry one connection after another.
+    case kept = 4
 
     /// The highest that this build speaks.
-    package static let newest = ForwardVersion.tables
+    package static let newest = ForwardVersion.kept
 
     /// The highest that both speak, where the other end tells its own as a number; 0 is one that tells none.
     package init(spokenWith other: UInt32) {
@@ -44,6 +46,11 @@ package struct ForwardPreamble: Hashable, Sendable {
 
     /// The flag for `waitsForAnswer`.
     static let waitingFlag: UInt8 = 1
+    /// The flag for `keepsTunnel`.
+    static let keepingFlag: UInt8 = 2
+
+    /// After both ends of this connection the tunnel may be asked to carry another.
+    package var keepsTunnel: Bool { version >= .kept }
 
     package init(
         token: MachineToken, port: PortNumber, version: ForwardVersion = .raw, waitsForAnswer: Bool = false
@@ -59,10 +66,15 @@ package struct ForwardPreamble: Hashable, Sendable {
         let number = [UInt8(port.rawValue >> 8), UInt8(port.rawValue & 0xff)]
         return switch version {
         case .raw: token.bytes + number
-        case .records, .tables:
-            token.bytes + [0, 0, ForwardVersion.records.rawValue, waitsForAnswer ? Self.waitingFlag : 0]
-                + number
+        case .records, .tables, .kept:
+            token.bytes + [0, 0, ForwardVersion.records.rawValue, flags] + number
         }
+    }
+}
+
+extension ForwardPreamble {
+    private var flags: UInt8 {
+        (waitsForAnswer ? Self.waitingFlag : 0) | (keepsTunnel ? Self.keepingFlag : 0)
     }
 }
 

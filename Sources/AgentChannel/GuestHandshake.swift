@@ -23,6 +23,7 @@ package struct GuestHandshake: RelayHandshake {
     private struct Answer {
         var form: TunnelForm
         var atOnce = false
+        var keepsTunnel = false
     }
 
     private var state = State.reading([])
@@ -57,6 +58,10 @@ package struct GuestHandshake: RelayHandshake {
         }
     }
 
+    package var keepsTunnel: Bool {
+        if case .dialling(_, let answer) = state { answer.keepsTunnel } else { false }
+    }
+
     package func take(_ tunnel: consuming OwnedDescriptor) {
         if case .asked(let range) = state { tables?.add(tunnel, range: range) }
     }
@@ -83,7 +88,11 @@ package struct GuestHandshake: RelayHandshake {
         if wantsTables { return offer(Self.port(bytes, at: whole - 4), last) }
         guard version == ForwardVersion.records.rawValue, let last else { return refuse(.notAllowed) }
         let flags = bytes[ForwardPreamble.firstSize + 1]
-        return dial(last, Answer(form: .records, atOnce: flags & ForwardPreamble.waitingFlag != 0))
+        return dial(
+            last,
+            Answer(
+                form: .records, atOnce: flags & ForwardPreamble.waitingFlag != 0,
+                keepsTunnel: flags & ForwardPreamble.keepingFlag != 0))
     }
 
     private mutating func offer(_ lower: PortNumber?, _ upper: PortNumber?) -> HandshakeStep {

@@ -24,14 +24,16 @@ package struct HostHandshake: RelayHandshake {
         self.greeting = greeting
     }
 
+    package var keepsTunnel: Bool { preamble.keepsTunnel }
+
     package mutating func next(_ event: HandshakeEvent) -> HandshakeStep {
         switch state {
+        case .opening where event == .reused: return ask()
         case .opening(var opening):
             let step = opening.next(event)
             state = .opening(opening)
             guard case .relay = step else { return step }
-            state = .asking
-            return .send(preamble.bytes + preamble.tunnelForm.wrapped(greeting))
+            return ask()
         case .asking:
             switch event {
             case .sent: return .receive(1, meanwhile: preamble.waitsForAnswer ? nil : preamble.tunnelForm)
@@ -44,6 +46,11 @@ package struct HostHandshake: RelayHandshake {
             }
         }
     }
+
+    private mutating func ask() -> HandshakeStep {
+        state = .asking
+        return .send(preamble.bytes + preamble.tunnelForm.wrapped(greeting))
+    }
 }
 
 extension ForwardPreamble {
@@ -51,7 +58,7 @@ extension ForwardPreamble {
     var tunnelForm: TunnelForm {
         switch version {
         case .raw: .raw
-        case .records, .tables: .records
+        case .records, .tables, .kept: .records
         }
     }
 }

@@ -8,6 +8,7 @@ internal import Linux
 /// handshake -> relaying    both flows run until both have ended in order, or one is reset
 ///           -> refusing    the last bytes go out, and the peer's close is awaited; so it is with a client that is answered
 ///           -> held        a client waits for its server, without a tunnel -> handshake
+/// relaying -> handshake     both flows have ended, and the host keeps the tunnel for another client
 /// ```
 /// Confined to its event loop's thread.
 ///
@@ -34,7 +35,7 @@ final class RelayConnection {
 
     private(set) var target: RelayTarget
     /// CLOCK_MONOTONIC nanoseconds.
-    let acceptedAt: UInt64
+    private(set) var acceptedAt: UInt64
     /// The client on the host, the server in the guest.
     var local = RelayEnd(isTunnel: false)
     var tunnel = RelayEnd(isTunnel: true)
@@ -59,6 +60,12 @@ final class RelayConnection {
     var isRetrying = false
     /// Nothing has shown yet that the accepted peer may speak.
     var isSilent = false
+    /// The tunnel may carry another connection after this one has ended in order.
+    var keepsTunnel = false
+    /// Where the tunnel leads, of one that may be kept.
+    var tunnelAddress: SocketAddress?
+    /// The tunnel has carried a connection, and has not been asked for another.
+    var isIdle = false
     var wait = ClientWait()
     /// Bytes of the client that were taken from its socket; they begin its flow once it is settled in which form.
     private var lead: [UInt8] = []
@@ -152,7 +159,7 @@ final class RelayConnection {
 
     /// Ends a connection that never came to relaying.
     func fail() -> Verdict {
-        target.tally.addFailure()
+        if !isIdle { target.tally.addFailure() }
         return abort()
     }
 
@@ -204,7 +211,9 @@ final class RelayConnection {
         // Reset as it was connected, most often with the queue of a listener that closes: no byte has reached the server.
         if back == .sourceFailed, let verdict = hold(loop) { return verdict }
         guard placeLead(resources) else { return abort() }
-        pass = RelayFlow.Pass(resources: resources, isLast: back == .ended, isPatient: isPatient)
+        pass = RelayFlow.Pass(
+            resources: resources, isLast: back == .ended, isPatient: isPatient,
+            freesTunnel: back == .ended && keepsTunnel && target.role.tunnel == .accepted)
         let out = toTunnel.run(from: &local, to: &tunnel, &pass, after: &outbox, moved: &movedToTunnel)
         if outbox.isEmpty { isPatient = false }
         if wait.isHeld, before != movedToTunnel &+ movedFromTunnel { endWait(loop) }
@@ -220,12 +229,24 @@ final class RelayConnection {
         if tunnel.failed, back != .yielded, !(form == .records && back == .ended && out == .ended) {
             return abort()
         }
-        if out == .ended, back == .ended { return .done }
+        if out == .ended, back == .ended { return complete(loop) }
         if out == .ended || back == .ended {
             let moved = before != movedToTunnel &+ movedFromTunnel
             if deadline == .max || moved { loop.arm(self, after: loop.options.halfClosedTimeout) }
         }
         return out == .yielded || back == .yielded ? .yielded : .waiting
+    }
+
+    /// Begins anew with the tunnel that it has, which may be asked to carry another connection; `words` go out before.
+    func startOver(saying words: ArraySlice<UInt8>, _ loop: RelayLoop) {
+        discard(loop.resources)
+        local.close()
+        (toTunnel, fromTunnel, form, outbox, isPatient) = (RelayFlow(), RelayFlow(), .raw, words, false)
+        (movedToTunnel, movedFromTunnel, countedForth, countedBack) = (0, 0, 0, 0)
+        acceptedAt = loop.now
+        stage = Self.firstStage(target.role, tunnel.fd)
+        (isIdle, keepsTunnel) = (true, false)
+        loop.arm(self, after: loop.options.idleTimeout)
     }
 
     /// Ends it after these last words to the client.

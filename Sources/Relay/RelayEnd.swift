@@ -54,6 +54,8 @@ struct RelayEnd: ~Copyable {
     var writable = false
     /// The events that the loop has asked for; 0 before it has.
     private(set) var watched: UInt32 = 0
+    /// Its events carry the token of a connection that has ended.
+    private var isMisdirected = false
     /// The peer has shut down its side: an end of file follows the data.
     private(set) var hungUp = false
     /// A hang-up has been reported, and whether it is more than a half-close has not been looked at.
@@ -99,6 +101,12 @@ struct RelayEnd: ~Copyable {
         fd = -1
     }
 
+    /// Takes the socket of another end over, with what is known about it.
+    mutating func take(over other: inout RelayEnd) {
+        swap(&self, &other)
+        isMisdirected = watched != 0
+    }
+
     /// Gives the socket away, as it is.
     mutating func detach() -> OwnedDescriptor? {
         fd = -1
@@ -124,10 +132,13 @@ struct RelayEnd: ~Copyable {
         var events = watched | EPOLLIN.rawValue | EPOLLRDHUP.rawValue | EPOLLET.rawValue
         if !writable { events |= EPOLLOUT.rawValue }
         if transport == .tcp { events |= EPOLLPRI.rawValue }
-        return events == watched ? nil : events
+        return events == watched && !isMisdirected ? nil : events
     }
 
-    mutating func noteWatched(_ events: UInt32) { watched = events }
+    mutating func noteWatched(_ events: UInt32) { (watched, isMisdirected) = (events, false) }
+
+    /// Notes that the loop hears nothing of it any more until it is watched again.
+    mutating func noteIgnored() { watched = 0 }
 
     /// Whether a connect has come through, has failed, or is still on its way (`wouldBlock`).
     mutating func connectProgress() -> Transfer {

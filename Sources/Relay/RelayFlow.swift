@@ -53,6 +53,8 @@ struct RelayFlow {
     private(set) var state = State.open
     var carrier = Carrier.none
     private(set) var isBulk = false
+    /// Its end said that the tunnel is free again.
+    private(set) var saidFree = false
     private var smallTurns = 0
     /// Where the source speaks in records.
     var reader: RecordReader?
@@ -143,16 +145,19 @@ struct RelayFlow {
         let isLast: Bool
         /// The outbox may stay while there is nothing to send with it.
         let isPatient: Bool
+        /// The tunnel is free again once this flow has ended.
+        let freesTunnel: Bool
         /// Bytes for the sink that come before those of the flow.
         var outbox: ArraySlice<UInt8> = []
         var share: Int
         var method = SpliceTrial.Method.copy
         var moved = 0
 
-        init(resources: RelayResources, isLast: Bool, isPatient: Bool = false) {
+        init(resources: RelayResources, isLast: Bool, isPatient: Bool = false, freesTunnel: Bool = false) {
             self.resources = resources
             self.isLast = isLast
             self.isPatient = isPatient
+            self.freesTunnel = freesTunnel
             share = resources.turnBytes
         }
 
@@ -198,7 +203,8 @@ struct RelayFlow {
             case .draining:
                 discard(pass.resources)
                 if writer != nil {
-                    writer?.owe(headerOf: 0)
+                    saidFree = pass.freesTunnel
+                    writer?.oweEnd(isFree: saidFree)
                     state = .ending
                     continue
                 }

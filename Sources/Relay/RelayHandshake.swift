@@ -13,11 +13,18 @@ package protocol RelayHandshake: Sendable {
     /// Takes the outcome of the step before, `accepted` at first, and says what is to be done now.
     mutating func next(_ event: HandshakeEvent) -> HandshakeStep
 
+    /// Both relays let the tunnel carry another connection once this one has ended in order. Asked for at each `dial` of a
+    /// tunnel, and when relaying begins.
+    var keepsTunnel: Bool { get }
+
     /// Takes the tunnel's socket over, which is non-blocking, after `handOver`. Called on an event loop: it must not wait.
     func take(_ tunnel: consuming OwnedDescriptor)
 }
 
 extension RelayHandshake {
+    /// A tunnel is closed with its connection unless a handshake says otherwise.
+    package var keepsTunnel: Bool { false }
+
     /// Closes it: most handshakes hand nothing over.
     package func take(_ tunnel: consuming OwnedDescriptor) {}
 }
@@ -28,6 +35,8 @@ package enum HandshakeEvent: Equatable, Sendable {
     case accepted
     /// The dialled address has accepted.
     case connected
+    /// In place of a new tunnel there is one to that address which has carried a connection before (`keepsTunnel`).
+    case reused
     /// The dialled address can't be reached.
     case failed(SystemError)
     /// The bytes of `send` go out before anything else.

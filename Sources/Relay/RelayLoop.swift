@@ -35,6 +35,7 @@ final class RelayLoop {
     private var silent: [EventToken] = []
     private var silentCount = 0
     var held = HeldClients()
+    var spares = SpareTunnels()
     private var isStopped = false
     private var stopWaiters: [@Sendable () -> Void] = []
 
@@ -110,8 +111,14 @@ final class RelayLoop {
     /// where another process has the socket too, nothing happens to the connection.
     @discardableResult
     func detach(_ end: inout RelayEnd) -> OwnedDescriptor? {
-        if end.watched != 0 { inbox.ignore(end.fd) }
+        ignore(&end)
         return end.detach()
+    }
+
+    /// Hears nothing of a socket any more until it is watched again.
+    func ignore(_ end: inout RelayEnd) {
+        if end.watched != 0 { inbox.ignore(end.fd) }
+        end.noteIgnored()
     }
 
     // MARK: Events
@@ -132,12 +139,14 @@ final class RelayLoop {
         switch command {
         case .adopt(let fd, let target): begin(OwnedDescriptor(owning: fd), target)
         case .reset(let time):
+            spares.closeAll()
             // Those that are held have no tunnel to a former agent.
             for connection in connections.all where connection.acceptedAt < time && !connection.wait.isHeld {
                 _ = connection.abort()
                 remove(connection)
             }
         case .findLostTunnels:
+            spares.closeAll()
             // A handshake has a deadline of its own.
             for connection in connections.all where connection.isRelaying { connection.tunnel.findLoss() }
         case .retryHeld: retryHeld()
@@ -295,7 +304,7 @@ final class RelayLoop {
 
     private var waitingTime: Int32 {
         guard queue.isEmpty else { return 0 }
-        let next = min(nextDeadline, retryAt, resumeAt, patientUntil, held.nextTry)
+        let next = min(nextDeadline, retryAt, resumeAt, patientUntil, held.nextTry, spares.nextDeadline)
         guard next < .max else { return -1 }
         guard next > now else { return 0 }
         return Int32(clamping: (next - now + 999_999) / 1_000_000)
@@ -327,6 +336,7 @@ final class RelayLoop {
             paused = []
             for listener in turn { resume(listener) }
         }
+        if now >= spares.nextDeadline { spares.expire(now) }
         if now >= nextDeadline { expire() }
         if resources.isShort, now >= reclaimAt { reclaim() }
     }
@@ -378,6 +388,7 @@ final class RelayLoop {
             _ = connection.abort()
             remove(connection)
         }
+        spares.closeAll()
         resources.pipes.closeIdle()
         for answer in stopWaiters { answer() }
     }

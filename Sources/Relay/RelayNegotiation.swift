@@ -38,6 +38,10 @@ final class RelayNegotiation {
         case .dial(let address):
             // Whoever is to be connected somewhere has shown that it may.
             if connection.isSilent { loop.admit(connection) }
+            if connection.isIdle {
+                connection.isIdle = false
+                loop.arm(connection, after: loop.options.handshakeTimeout)
+            }
             step = .dial(address)
         case .send(let bytes):
             // They wait for what follows: an answer to be awaited, or bytes of the client to go out with.
@@ -48,6 +52,7 @@ final class RelayNegotiation {
             step = .receive(count, meanwhile)
         case .relay(let form, let saying, let atOnce):
             connection.setForm(form)
+            connection.keepsTunnel = handshake.keepsTunnel
             connection.outbox += saying
             connection.beginRelaying(loop, atOnce: atOnce)
         case .refuse(let bytes):
@@ -67,6 +72,10 @@ final class RelayNegotiation {
         _ address: SocketAddress, _ connection: RelayConnection, _ loop: RelayLoop
     ) -> RelayConnection.Verdict? {
         let isAccepted = connection.target.role.tunnel == .accepted
+        if !isAccepted, !connection.tunnel.isOpen, handshake.keepsTunnel {
+            connection.tunnelAddress = address
+            if loop.spares.take(address, into: &connection.tunnel) { return take(.reused, connection, loop) }
+        }
         let progress =
             isAccepted
             ? Self.connect(&connection.local, to: address) : Self.connect(&connection.tunnel, to: address)

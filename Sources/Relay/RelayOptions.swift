@@ -28,6 +28,11 @@ package struct RelayOptions: Sendable {
     package var silenceTimeout = Duration.seconds(2)
     /// Such tunnels and clients per loop that have not done so yet; above that the oldest of them is closed.
     package var maxSilent = 64
+    /// Tunnels per loop that a host keeps for its next clients, out of the descriptors that connections leave; and how long.
+    package var maxSpares: Int
+    package var spareTime = Duration.seconds(1)
+    /// How long an agent waits on such a tunnel: longer than the host keeps it, so that none is asked as it closes.
+    package var idleTimeout = Duration.seconds(3)
     /// How long a connection of which one direction has ended may stay without a byte in the other.
     package var halfClosedTimeout = Duration.seconds(3600)
     /// Clients of all listeners that may wait for their servers at once (`RelayHold`); as many descriptors may serve others.
@@ -69,5 +74,6 @@ package struct RelayOptions: Sendable {
         let limit = min(DescriptorLimit.current, 1 << 20)
         maxDescriptors = max(32, limit - min(limit / 4, 256))
         maxHeld = min(1024, maxDescriptors / 4)
+        maxSpares = min(16, limit / 256)
     }
 }

@@ -1,5 +1,6 @@
 /// The records in which bytes travel through a tunnel: 4 bytes of length, big-endian, then so many bytes of the stream.
-/// A length of 0 is the last record: the direction has ended in order, and nothing follows it.
+/// A length of 0 is the last record: the direction has ended in order. Nothing follows it but, where the tunnel is kept, one
+/// byte from the agent: it is through with both directions, and the tunnel may carry another connection.
 ///
 /// A direction without its last record was cut off. So a reset, a killed program and an orderly end look different over
 /// every kind of socket, although unix and vsock sockets have no RST and hybrid ones only a close.
@@ -7,6 +8,8 @@ enum RelayRecord {
     static let headerSize = 4
     /// Bytes; a longer record is an error of the peer.
     static let longest = 1 << 24
+    /// The byte behind the last record of a tunnel that is free again.
+    static let freeMark: UInt8 = 1
 
     /// The record of so many bytes; at least one.
     static func record(of bytes: [UInt8]) -> [UInt8] {
@@ -28,6 +31,8 @@ struct RecordReader {
     private var headerBytes: UInt8 = 0
     /// The last record has been read.
     private(set) var hasEnded = false
+    /// The tunnel is free again, as has been read behind it.
+    private(set) var isFree = false
 
     /// Bytes of the present record still to come.
     var left: Int { Int(bytesLeft) }
@@ -35,9 +40,13 @@ struct RecordReader {
     /// Bytes of a header that come before anything else.
     var headerLeft: Int { left > 0 || hasEnded ? 0 : RelayRecord.headerSize - Int(headerBytes) }
 
-    /// Takes bytes of a header, as far as one is due; returns how many.
+    /// Takes bytes of a header, as far as one is due, or the byte behind the last one; returns how many.
     mutating func takeHeader(_ bytes: UnsafeRawBufferPointer) throws(Problem) -> Int {
-        guard !hasEnded else { throw .behindTheEnd }
+        if hasEnded {
+            guard !isFree, bytes.first == RelayRecord.freeMark else { throw .behindTheEnd }
+            isFree = true
+            return 1
+        }
         let count = min(headerLeft, bytes.count)
         for byte in bytes.prefix(count) { header = header << 8 | UInt32(byte) }
         headerBytes += UInt8(count)
@@ -57,8 +66,8 @@ struct RecordReader {
 /// What a flow into a tunnel owes the record it has begun.
 struct RecordWriter {
     private var bytesLeft: Int32 = 0
-    private var header: UInt32 = 0
     private var headerBytes: UInt8 = 0
+    private var header: UInt64 = 0
 
     /// Bytes that the present record's header has announced and that have not been taken from the source.
     var left: Int { Int(bytesLeft) }
@@ -71,8 +80,14 @@ struct RecordWriter {
 
     /// Leaves the last `count` bytes of a record's header to be sent before anything else.
     mutating func owe(headerOf length: Int, last count: Int = RelayRecord.headerSize) {
-        header = UInt32(truncatingIfNeeded: length)
+        header = UInt64(length)
         headerBytes = UInt8(count)
+    }
+
+    /// Leaves the last record to be sent, and behind it that the tunnel is free again.
+    mutating func oweEnd(isFree: Bool) {
+        header = isFree ? UInt64(RelayRecord.freeMark) : 0
+        headerBytes = UInt8(RelayRecord.headerSize) + (isFree ? 1 : 0)
     }
 
     /// Hands the header bytes that are owed to `send`, which returns how many it took.

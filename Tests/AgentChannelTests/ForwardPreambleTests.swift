@@ -22,7 +22,7 @@ struct ForwardPreambleTests {
 
     @Test(
         "The version is the highest that both ends know",
-        arguments: [(0, .raw), (1, .raw), (2, .records), (3, .tables), (4_000_000_000, .tables)]
+        arguments: [(0, .raw), (1, .raw), (2, .records), (3, .tables), (4, .kept), (4_000_000_000, .kept)]
             as [(UInt32, ForwardVersion)])
     func version(_ other: UInt32, _ expected: ForwardVersion) {
         #expect(ForwardVersion(spokenWith: other) == expected)

@@ -39,6 +39,31 @@ struct HandshakeTests {
         #expect(host.next(.received([0])) == .relay(form))
     }
 
+    @Test("A tunnel that has carried a connection is asked at once, also on a hybrid socket")
+    func reused() {
+        for agent in [AgentAddress.unix(directory: "/run/a"), .hybrid(path: "/run/v.sock")] {
+            var host = Self.host(agent, .kept)
+            #expect(host.keepsTunnel)
+            _ = host.next(.accepted)
+            #expect(host.next(.reused) == .send(Self.preamble(.kept).bytes))
+            #expect(host.next(.sent) == .receive(1, meanwhile: .records))
+        }
+    }
+
+    @Test(
+        "A tunnel is kept where the host asks for it, as one of version 4 does",
+        arguments: ForwardVersion.allCases)
+    func kept(_ version: ForwardVersion) {
+        let preamble = Self.preamble(version)
+        var guest = Self.guest()
+        _ = guest.next(.accepted)
+        _ = guest.next(.received(Array(preamble.bytes[..<34])))
+        _ = guest.next(.received(Array(preamble.bytes[34...])))
+        #expect(guest.next(.connected) == .relay(version == .raw ? .raw : .records, saying: [0]))
+        #expect(guest.keepsTunnel == (version == .kept) && preamble.keepsTunnel == (version == .kept))
+        #expect(version != .kept || preamble.bytes[32...] == [0, 0, 2, 2, 0x13, 0x89])
+    }
+
     @Test(
         "A host that waits lets no client bytes go ahead, and asks again after a refusal; a greeting goes first"
     )

@@ -30,12 +30,16 @@ struct RelayRecordTests {
         let result = try Self.payload(bytes, pieces: size)
         #expect(result.bytes == [1, 2, 3, 4] && result.hasEnded)
         #expect(try !Self.payload(Array(bytes.dropLast()), pieces: size).hasEnded)
+        #expect(try Self.payload(bytes + [RelayRecord.freeMark], pieces: size).hasEnded)
     }
 
     @Test("A record that is too long and bytes behind the last one are errors")
     func wrong() {
         #expect(throws: RecordReader.Problem.tooLong) { try Self.payload([1, 0, 0, 1], pieces: 4) }
         #expect(throws: RecordReader.Problem.behindTheEnd) { try Self.payload([0, 0, 0, 0, 0], pieces: 5) }
+        #expect(throws: RecordReader.Problem.behindTheEnd) {
+            try Self.payload([0, 0, 0, 0, 1, 1], pieces: 6)
+        }
     }
 
     @Test("A header that is owed is sent in as many pieces as the sink takes")
@@ -50,5 +54,20 @@ struct RelayRecordTests {
             }
         }
         #expect(sent == [1, 2, 3, 4])
+    }
+
+    @Test("The last record says that the tunnel is free where it is", arguments: [false, true])
+    func last(_ isFree: Bool) throws {
+        var (writer, reader) = (RecordWriter(), RecordReader())
+        writer.oweEnd(isFree: isFree)
+        var sent: [UInt8] = []
+        _ = writer.payHeader { bytes in
+            sent += bytes
+            return .moved(bytes.count)
+        }
+        #expect(sent == [0, 0, 0, 0] + (isFree ? [RelayRecord.freeMark] : []) && writer.headerLeft == 0)
+        var rest = sent[...]
+        while !rest.isEmpty { rest = rest.dropFirst(try rest.withUnsafeBytes { try reader.takeHeader($0) }) }
+        #expect(reader.hasEnded && reader.isFree == isFree)
     }
 }

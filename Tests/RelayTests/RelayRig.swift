@@ -9,6 +9,8 @@ import Testing
 /// How the host's relay reaches the guest's, and in which version of the protocol.
 enum Tunnel: String, CaseIterable, Codable, CustomTestStringConvertible {
     case unix, tcp, hybrid
+    /// Version 2, whose tunnels carry one connection each.
+    case recordsUnix
     /// Version 1.
     case rawUnix, rawTCP
 
@@ -16,7 +18,8 @@ enum Tunnel: String, CaseIterable, Codable, CustomTestStringConvertible {
 
     var version: ForwardVersion {
         switch self {
-        case .unix, .tcp, .hybrid: .records
+        case .unix, .tcp, .hybrid: .newest
+        case .recordsUnix: .records
         case .rawUnix, .rawTCP: .raw
         }
     }
@@ -53,7 +56,7 @@ final class RelayRig {
         let role = RelayRole(tunnel: .accepted) { GuestHandshake(token: Self.token) { _ in answers } }
         let agent: AgentAddress
         switch tunnel {
-        case .unix, .rawUnix, .hybrid:
+        case .unix, .recordsUnix, .rawUnix, .hybrid:
             let address = AgentAddress.unix(directory: folder.path).socketAddress(for: .forward)
             guestListener = try guest.listen(on: StreamSocket.listen(on: address), role: role)
             if tunnel == .hybrid {

@@ -12,6 +12,9 @@ enum RelayRow {
         _ tunnel: Tunnel, options: RelayOptions = RelayOptions(), _ body: (RelayRig) async throws -> Void
     ) async throws {
         signal(SIGPIPE, SIG_IGN)
+        var options = options
+        // The rows look for what is left over.
+        options.spareTime = .milliseconds(50)
         let before = openDescriptors()
         do {
             let rig = try RelayRig(tunnel, hostOptions: options, guestOptions: options)
