@@ -68,10 +68,16 @@ package struct Tool: Hashable, Sendable {
     ///
     /// `input` is its standard input. Throws only when it cannot be started.
     func outcome(of arguments: [String], input: String = "") async throws(MachineError) -> Outcome {
+        try await outcome(of: arguments, reading: .string(input))
+    }
+
+    func outcome(of arguments: [String], reading input: some InputProtocol) async throws(MachineError)
+        -> Outcome
+    {
         do {
             let result = try await StartGate.run { [name] gate in
                 try await run(
-                    .name(name), arguments: Arguments(arguments), input: .string(input),
+                    .name(name), arguments: Arguments(arguments), input: input,
                     output: .string(limit: MachineLimits.toolOutput),
                     error: .string(limit: MachineLimits.toolOutput)
                 ) { _ in gate.started() }
@@ -120,13 +126,15 @@ package struct Tool: Hashable, Sendable {
         }
     }
 
+    var notInstalled: MachineError {
+        MachineError(
+            .missingTool, "\(name) is not installed",
+            hint: "Install it, on Debian with: apt install \(package)")
+    }
+
     /// Why the program could not be run.
     private func launchFailure(_ error: any Error) -> MachineError {
-        if let error = error as? SubprocessError, error.code == .executableNotFound {
-            return MachineError(
-                .missingTool, "\(name) is not installed",
-                hint: "Install it, on Debian with: apt install \(package)")
-        }
+        if let error = error as? SubprocessError, error.code == .executableNotFound { return notInstalled }
         return MachineError(.tool, "\(name) cannot be run: \(error)", hint: "Run \(name) by hand to see why.")
     }
 

@@ -112,8 +112,8 @@ extension RemoteAgent {
 
 extension RemoteAgent {
     /// Keeps an ssh running that leads the sockets of `directory` to the agent, until the task is cancelled. The directory is
-    /// made first and removed at the end. `tell` gets a line when ssh ends, unless it says the same again; then it is started
-    /// again.
+    /// made first and removed at the end; ssh ends with this process even if that is killed. `tell` gets a line when ssh ends,
+    /// unless it says the same again; then it is started again.
     package func keepReachable(
         in directory: String, tell: @Sendable (String) -> Void
     ) async throws(MachineError) {
@@ -122,7 +122,8 @@ extension RemoteAgent {
         while !Task.isCancelled {
             try MachineFiles.remove(directory)
             try MachineFiles.makeDirectory(directory)
-            let outcome = try await Tool.ssh.outcome(of: Self.tunnel(to: destination, in: directory))
+            let outcome = try await Tool.ssh.leashedOutcome(
+                of: Self.tunnel(to: destination, in: directory), removing: directory)
             if Task.isCancelled { return }
             if told != outcome.complaint { tell("ssh \(destination) ended: \(outcome.complaint)") }
             told = outcome.complaint
