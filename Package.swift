@@ -235,6 +235,7 @@ let package = Package(
             swiftSettings: rules),
         .testTarget(
             name: "ControlTests", dependencies: ["Control", "Linux", "TestSupport"], swiftSettings: rules),
+        .testTarget(name: "RumAgentTests", dependencies: ["rum-agent"], swiftSettings: rules),
         .testTarget(
             name: "RumTests",
             dependencies: [

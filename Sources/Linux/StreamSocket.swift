@@ -64,10 +64,8 @@ package enum StreamSocket {
         }
     }
 
-    /// Starts to connect. The socket is writable when the attempt has ended; `pendingError` then tells how.
-    ///
-    /// - Throws: an error that the kernel gave at once (ECONNREFUSED for unix, ENODEV for vsock).
-    package static func connect(to address: SocketAddress) throws(SystemError) -> OwnedDescriptor {
+    /// Opens a socket of the address's family, with all that is to be set before connect(2).
+    static func prepare(for address: SocketAddress) throws(SystemError) -> OwnedDescriptor {
         let descriptor = try open(for: address)
         let fd = descriptor.rawValue
         if case .tcp = address { try setOption(fd, Int32(IPPROTO_TCP), TCP_NODELAY, Int32(1), "TCP_NODELAY") }
@@ -78,8 +76,16 @@ package enum StreamSocket {
             try? setOption(
                 fd, AF_VSOCK, Int32(SO_VM_SOCKETS_CONNECT_TIMEOUT_OLD), limit, "vsock connect timeout")
         }
+        return descriptor
+    }
+
+    /// Starts to connect. The socket is writable when the attempt has ended; `pendingError` then tells how.
+    ///
+    /// - Throws: an error that the kernel gave at once (ECONNREFUSED for unix, ENODEV for vsock).
+    package static func connect(to address: SocketAddress) throws(SystemError) -> OwnedDescriptor {
+        let descriptor = try prepare(for: address)
         do throws(SystemError) {
-            try address.connect(fd)
+            try address.connect(descriptor.rawValue)
         } catch {
             // An interrupted connect goes on in the background, like EINPROGRESS (connect(2)).
             guard error.code == EINPROGRESS || error.code == EINTR else { throw error }

@@ -37,6 +37,14 @@ struct ListenAddress: ExpressibleByArgument, Hashable, CustomStringConvertible {
         if case .reached(.tcp) = place { true } else { false }
     }
 
+    /// The line that tells that it listens here, and who is served if that is more than the agent's owner would think: over
+    /// vsock every user of the host can connect, to a unix socket only its owner.
+    func announcement(hasToken: Bool) -> String {
+        let isOpen = self == .vsock && !hasToken
+        return "listening on \(self)"
+            + (isOpen ? " without a token, so every user of the host is served; rum exec is refused" : "")
+    }
+
     /// The agent's listeners as the watcher sees them: over tcp its two ports, which are not the guest's to forward.
     var listeners: [ListeningSocket.Key] {
         [AgentPort.rpc, .forward].compactMap {

@@ -79,12 +79,7 @@ struct ServeCommand: AsyncParsableCommand {
                     try forwarder.listen(on: address.socketAddress(for: .forward))
                 }
                 group.addTask { try await server.serve(on: OwnedDescriptor(owning: rpc)) }
-                let isOpen = address == .vsock && token == nil
-                Self.log(
-                    "listening on \(address)"
-                        + (isOpen
-                            ? " without a token, so every user of the host is served; rum exec is refused"
-                            : ""))
+                Self.log(address.announcement(hasToken: token != nil))
             }
             Self.log("mode \(watcher.source.mode.rawValue), push \(watcher.source.push.rawValue)")
             group.addTask {
