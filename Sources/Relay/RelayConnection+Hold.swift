@@ -1,17 +1,39 @@
 /// Clients that wait for their server; see `RelayHold`.
 extension RelayConnection {
     /// Has the client wait. nil when its listener holds nobody, when it has waited long enough or too many do, and when
-    /// something was said already.
+    /// something that its server may have got was said already.
     func hold(_ loop: RelayLoop) -> Verdict? {
-        guard let hold = target.role.hold, !hold.isOver, !local.failed, isUntouched else { return nil }
+        guard let hold = target.role.hold, !hold.isOver, !local.failed else { return nil }
+        let again = isUntouched ? lead : undelivered
+        guard let again else { return nil }
         if wait.until == .max { wait.until = loop.time(after: hold.time) }
         guard loop.time(after: .zero) < wait.until, wait.isHeld || loop.enter(hold) else { return nil }
         wait.isHeld = true
+        if !isUntouched { wait.isDoubtful = true }
+        lead = again
         forgetTunnel(loop.resources)
         stage = .held
         loop.disarm(self)
         loop.hold(self)
         return .waiting
+    }
+
+    /// All that the client has said, if no server has got any of it.
+    private var undelivered: [UInt8]? {
+        guard fromTunnel.reader?.saysUndelivered == true, movedFromTunnel == 0 else { return nil }
+        return toTunnel.kept
+    }
+
+    /// Tells a host that waits for its answers that the server was lost before a byte had reached it, most often in the queue
+    /// of a listener that closes; nil where that is not so.
+    func tellUndelivered(_ loop: RelayLoop) -> Verdict? {
+        guard hostWaits, isUntouched, !tunnel.failed, target.role.tunnel == .accepted else { return nil }
+        discard(loop.resources)
+        local.reset()
+        outbox += withUnsafeBytes(of: RelayRecord.undelivered.bigEndian) { Array($0) }
+        stage = .refusing(toClient: false)
+        loop.arm(self, after: loop.options.handshakeTimeout)
+        return tunnel.finish(&outbox, loop.resources.scratch.memory) ?? abort()
     }
 
     /// Dials for a client that has waited, from the beginning.
@@ -23,8 +45,10 @@ extension RelayConnection {
 
     /// The server is back: for the others that wait, too. Known when bytes flow, since it may reset what it has accepted.
     func endWait(_ loop: RelayLoop) {
-        guard wait.isHeld, let hold = target.role.hold else { return }
+        guard let hold = target.role.hold else { return }
         leaveHold(loop)
+        guard !wait.isDoubtful || movedFromTunnel > 0 else { return }
+        wait.isDoubtful = false
         hold.retry()
         loop.retryHeld()
     }

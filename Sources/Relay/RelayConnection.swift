@@ -68,9 +68,11 @@ final class RelayConnection {
     var isIdle = false
     var wait = ClientWait()
     /// Bytes of the client that were taken from its socket; they begin its flow once it is settled in which form.
-    private var lead: [UInt8] = []
-    private var movedToTunnel: UInt64 = 0
-    private var movedFromTunnel: UInt64 = 0
+    var lead: [UInt8] = []
+    /// The host sends nothing before it has the answer, and may dial again (`RelayHold`).
+    var hostWaits = false
+    private(set) var movedToTunnel: UInt64 = 0
+    private(set) var movedFromTunnel: UInt64 = 0
     private var countedForth: UInt64 = 0
     private var countedBack: UInt64 = 0
 
@@ -138,10 +140,11 @@ final class RelayConnection {
         discard(resources)
         tunnel.reset()
         (toTunnel, fromTunnel, form, outbox) = (RelayFlow(), RelayFlow(), .raw, [])
+        (movedToTunnel, countedForth) = (0, 0)
     }
 
     /// Gives pipes and buffers back; the bytes in them are lost.
-    private func discard(_ resources: RelayResources) {
+    func discard(_ resources: RelayResources) {
         toTunnel.discard(resources)
         fromTunnel.discard(resources)
         if let leftover { resources.buffers.give(leftover) }
@@ -188,6 +191,8 @@ final class RelayConnection {
             tunnel.readable = true
         }
         leftover = nil
+        if target.role.hold != nil, form == .records { toTunnel.kept = [] }
+        hostWaits = atOnce
         guard target.role.tunnel == .accepted, !atOnce else { return }
         isPatient = true
         loop.remind(self)
@@ -210,18 +215,21 @@ final class RelayConnection {
         let back = fromTunnel.run(from: &tunnel, to: &local, &pass, moved: &movedFromTunnel)
         // Reset as it was connected, most often with the queue of a listener that closes: no byte has reached the server.
         if back == .sourceFailed, let verdict = hold(loop) { return verdict }
+        if movedFromTunnel > 0 { toTunnel.kept = nil }
+        // An end of file that follows a failed write is none.
+        if back == .sinkFailed { local.failed = true }
         guard placeLead(resources) else { return abort() }
         pass = RelayFlow.Pass(
             resources: resources, isLast: back == .ended, isPatient: isPatient,
             freesTunnel: back == .ended && keepsTunnel && target.role.tunnel == .accepted)
         let out = toTunnel.run(from: &local, to: &tunnel, &pass, after: &outbox, moved: &movedToTunnel)
         if outbox.isEmpty { isPatient = false }
-        if wait.isHeld, before != movedToTunnel &+ movedFromTunnel { endWait(loop) }
+        if wait.isOpen, before != movedToTunnel &+ movedFromTunnel { endWait(loop) }
         count()
         if out == .sinkFailed { tunnel.failed = true }
-        if back == .sinkFailed { local.failed = true }
         // With records nobody closes a tunnel that the other has not ended: it was reset.
         if form == .records, tunnel.peerIsGone, out != .ended { tunnel.failed = true }
+        if local.failed || out == .sourceFailed, let verdict = tellUndelivered(loop) { return verdict }
         // A read fails only after everything that came before the reset has been read and passed on.
         if out == .sourceFailed || back == .sourceFailed { return abort() }
         // What a lost peer sent before it went is passed on as far as the other side takes it at once.

@@ -44,6 +44,7 @@ extension RelayFlow {
         case .wouldBlock: return nil
         case .failed: return .sourceFailed
         case .moved(let peeked):
+            kept = nil
             if headroom > 0 {
                 RelayRecord.writeHeader(peeked, to: memory)
                 writer?.begin(peeked)

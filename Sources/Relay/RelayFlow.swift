@@ -34,6 +34,8 @@ struct RelayFlow {
     private static let smallTurn = 4 << 10
     /// Bytes of an outbox that is sent together with the first ones of the stream.
     private static let longestJoined = 128
+    /// Bytes that are kept of a source that may have to be repeated.
+    private static let mostKept = 16 << 10
 
     /// What holds the bytes on their way.
     enum Carrier {
@@ -62,6 +64,8 @@ struct RelayFlow {
     var writer: RecordWriter?
     /// Bytes of an outbox and a header at the start of the carrier, which count as nothing moved.
     var headerInCarrier: UInt8 = 0
+    /// All that was taken from the source, while it may have to be said again; nil where it need not, or was too much.
+    var kept: [UInt8]?
 
     /// Nothing has been taken from the source.
     var isUntouched: Bool { state == .open && carrier.count == 0 && (writer?.left ?? 0) == 0 }
@@ -85,7 +89,13 @@ struct RelayFlow {
         buffer.fill(header + bytes.count)
         headerInCarrier = UInt8(header)
         carrier = .buffer(buffer)
+        keep(bytes)
         return true
+    }
+
+    private mutating func keep(_ bytes: some Collection<UInt8>) {
+        guard let count = kept?.count else { return }
+        if count + bytes.count <= Self.mostKept { kept?.append(contentsOf: bytes) } else { kept = nil }
     }
 
     /// Gives the pipe or buffer back; the bytes in it are lost.
@@ -328,6 +338,7 @@ struct RelayFlow {
                 headerInCarrier = UInt8(headroom)
                 pass.outbox = []
             }
+            keep(room.prefix(count))
             if owed > 0 { writer?.consume(count) }
             buffer.fill(headroom + count)
             if count >= Self.bulkRead { isBulk = true }

@@ -1,7 +1,8 @@
 internal import Synchronization
 
 /// Has the clients of a forward wait while its server is away, instead of being reset: accepted, unread, without a tunnel.
-/// What they have sent stays in the kernel. One object serves all listeners of a forward; safe from any thread.
+/// What they have sent stays in the kernel; or, where the agent says that a server was lost before a byte had reached it, in
+/// `RelayFlow.kept`. One object serves all listeners of a forward; safe from any thread.
 ///
 /// A client waits at most `time` in all. The oldest one of each loop dials now and then, and when bytes of one flow, or
 /// `retry` is called, all do.
@@ -49,8 +50,13 @@ struct ClientWait {
     var until = UInt64.max
     /// It has a place among those that wait.
     var isHeld = false
+    /// What it has sent has come to nobody before: that bytes go out doesn't show that its server is back.
+    var isDoubtful = false
     /// `RelayHold.turn` when the present tunnel was dialled.
     var dialTurn: UInt64 = 0
+
+    /// Others may be told once its server is known to be back.
+    var isOpen: Bool { isHeld || isDoubtful }
 }
 
 /// The clients of one loop that wait for their servers, in the order in which they came.

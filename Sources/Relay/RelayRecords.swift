@@ -10,6 +10,8 @@ enum RelayRecord {
     static let longest = 1 << 24
     /// The byte behind the last record of a tunnel that is free again.
     static let freeMark: UInt8 = 1
+    /// In place of a length, from the agent alone, and its last word: the server was lost before a byte had reached it.
+    static let undelivered: UInt32 = 1 << 31 | 1
 
     /// The record of so many bytes; at least one.
     static func record(of bytes: [UInt8]) -> [UInt8] {
@@ -24,7 +26,7 @@ enum RelayRecord {
 
 /// Finds the records in the bytes of a tunnel, which come in pieces of any size.
 struct RecordReader {
-    enum Problem: Error { case tooLong, behindTheEnd }
+    enum Problem: Error { case tooLong, behindTheEnd, undelivered }
 
     private var bytesLeft: Int32 = 0
     private var header: UInt32 = 0
@@ -33,6 +35,8 @@ struct RecordReader {
     private(set) var hasEnded = false
     /// The tunnel is free again, as has been read behind it.
     private(set) var isFree = false
+    /// The peer has said `RelayRecord.undelivered`.
+    private(set) var saysUndelivered = false
 
     /// Bytes of the present record still to come.
     var left: Int { Int(bytesLeft) }
@@ -51,7 +55,8 @@ struct RecordReader {
         for byte in bytes.prefix(count) { header = header << 8 | UInt32(byte) }
         headerBytes += UInt8(count)
         if headerBytes == RelayRecord.headerSize {
-            guard header <= RelayRecord.longest else { throw .tooLong }
+            saysUndelivered = header == RelayRecord.undelivered
+            guard header <= RelayRecord.longest else { throw saysUndelivered ? .undelivered : .tooLong }
             bytesLeft = Int32(header)
             hasEnded = header == 0
             (header, headerBytes) = (0, 0)

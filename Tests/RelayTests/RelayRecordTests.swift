@@ -40,6 +40,7 @@ struct RelayRecordTests {
         #expect(throws: RecordReader.Problem.behindTheEnd) {
             try Self.payload([0, 0, 0, 0, 1, 1], pieces: 6)
         }
+        #expect(throws: RecordReader.Problem.undelivered) { try Self.payload([0x80, 0, 0, 1], pieces: 3) }
     }
 
     @Test("A header that is owed is sent in as many pieces as the sink takes")
