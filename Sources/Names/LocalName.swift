@@ -46,9 +46,12 @@ package enum ServiceName {
     /// A machine's part of a host's name.
     package static func machine(_ name: String) -> String { name.lowercased() }
 
-    /// `http://5173.dev.localhost:7000/`; without the port where it is http's own. nil for a machine's page.
-    package static func url(of service: String?, machine: String, router port: UInt16) -> String {
+    /// `http://5173.dev.localhost:7000/`; without the port where it is the scheme's own. nil for a machine's page.
+    package static func url(
+        of service: String?, machine: String, router port: UInt16, scheme: String = "http"
+    ) -> String {
         let prefix = service.map { "\($0)." } ?? ""
-        return "http://\(prefix)\(self.machine(machine)).localhost\(port == 80 ? "" : ":\(port)")/"
+        let isUsual = port == (scheme == "https" ? 443 : 80)
+        return "\(scheme)://\(prefix)\(self.machine(machine)).localhost\(isUsual ? "" : ":\(port)")/"
     }
 }

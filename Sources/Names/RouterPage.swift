@@ -21,12 +21,19 @@ package struct RouterPage: Hashable, Sendable {
         package var process: String?
         /// Where the host has it too.
         package var host: String
+        /// Of its URL.
+        package var scheme: String
 
-        package init(name: String, port: UInt16, process: String?, host: String) {
+        package init(name: String, port: UInt16, process: String?, host: String, scheme: String = "http") {
             self.name = name
             self.port = port
             self.process = process
             self.host = host
+            self.scheme = scheme
+        }
+
+        package func url(machine: String, router port: UInt16) -> String {
+            ServiceName.url(of: name, machine: machine, router: port, scheme: scheme)
         }
     }
 
@@ -135,7 +142,7 @@ package struct RouterPage: Hashable, Sendable {
     private static func list(of services: [Service], machine: String, router port: UInt16) -> String {
         if services.isEmpty { return "<p>Nothing of \(escaped(machine)) is forwarded now.</p>" }
         let rows = services.map { service in
-            let url = ServiceName.url(of: service.name, machine: machine, router: port)
+            let url = service.url(machine: machine, router: port)
             let cells = [
                 "<a href=\"\(escaped(url))\">\(escaped(url))</a>", "guest:\(service.port)",
                 escaped(service.process ?? ""), escaped(service.host),

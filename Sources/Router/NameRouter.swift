@@ -1,5 +1,6 @@
 package import HostForward
 internal import Linux
+internal import Names
 internal import PortForward
 package import Relay
 internal import Synchronization
@@ -42,6 +43,13 @@ package final class NameRouter: Sendable {
 
     /// The port by which the machine's names lead here now; nil when they do not.
     package var port: UInt16? { directory.ports.first }
+
+    /// Where the machine's guest ports are reached by name now; empty while names lead nowhere.
+    package var urls: [UInt16: String] {
+        guard let port else { return [:] }
+        let urls = directory.services.map { ($0.port, $0.url(machine: machine, router: port)) }
+        return Dictionary(urls) { first, _ in first }
+    }
 
     /// Runs until the task is cancelled; by then nothing listens any more. Trouble is told, and ends nothing.
     package func run() async {

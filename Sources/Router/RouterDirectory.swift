@@ -139,11 +139,15 @@ final class RouterDirectory: Sendable {
         ([machine] + state.withLock { $0.members.values.map(\.machine) }).sorted()
     }
 
-    private var services: [RouterPage.Service] {
-        routes.wanted.map { forward in
-            RouterPage.Service(
-                name: forward.rule?.label ?? "\(forward.key.guestPort)", port: forward.key.guestPort.rawValue,
-                process: forward.listener?.process?.name, host: forward.key.hostText)
+    /// What is reached by name. A label leads to the first port that has it, and the others go by their numbers.
+    var services: [RouterPage.Service] {
+        var labels: Set<String> = []
+        return routes.wanted.map { forward in
+            var name = "\(forward.key.guestPort)"
+            if let label = forward.rule?.label, labels.insert(label).inserted { name = label }
+            return RouterPage.Service(
+                name: name, port: forward.key.guestPort.rawValue, process: forward.listener?.process?.name,
+                host: forward.key.hostText, scheme: forward.rule?.scheme.rawValue ?? "http")
         }
     }
 }

@@ -27,9 +27,15 @@ struct LocalNameTests {
         #expect(LocalName(host: String(repeating: "a.", count: 200) + "localhost") == nil)
     }
 
-    @Test("An address leaves http's own port out") func url() {
+    @Test("An address leaves its scheme's own port out") func url() {
         #expect(
             ServiceName.url(of: "5173", machine: "Dev", router: 7000) == "http://5173.dev.localhost:7000/")
         #expect(ServiceName.url(of: nil, machine: "dev", router: 80) == "http://dev.localhost/")
+        #expect(
+            ServiceName.url(of: "web", machine: "dev", router: 80, scheme: "https")
+                == "https://web.dev.localhost:80/")
+        #expect(
+            ServiceName.url(of: "web", machine: "dev", router: 443, scheme: "https")
+                == "https://web.dev.localhost/")
     }
 }

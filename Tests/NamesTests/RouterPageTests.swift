@@ -4,7 +4,9 @@ import Testing
 @Suite("The router's pages")
 struct RouterPageTests {
     private let services = [
-        RouterPage.Service(name: "5173", port: 5173, process: "<b>node", host: "127.0.0.1:5173")
+        RouterPage.Service(name: "5173", port: 5173, process: "<b>node", host: "127.0.0.1:5173"),
+        RouterPage.Service(
+            name: "shop", port: 5443, process: nil, host: "127.0.0.1:5443", scheme: "https"),
     ]
 
     private func text(_ page: RouterPage, wantsBody: Bool = true) -> String {
@@ -16,6 +18,7 @@ struct RouterPageTests {
         let text = text(.machine("dev", services, router: 7000))
         #expect(text.hasPrefix("HTTP/1.1 200 OK\r\n"))
         #expect(text.contains("<a href=\"http://5173.dev.localhost:7000/\">"))
+        #expect(text.contains("<a href=\"https://shop.dev.localhost:7000/\">"))
         #expect(text.contains("&lt;b&gt;node") && !text.contains("<b>node"))
     }
 

@@ -29,18 +29,20 @@ struct NameRouterTests {
 
         var told: [RouterNews] { news.all.withLock { $0 } }
 
-        /// Forwards guest port 5001, whose host port nobody opens.
+        /// Forwards guest ports 5001 and 5002, whose host ports nobody opens.
         init(_ name: String, in shared: TestFolder, port number: UInt16) throws {
             folder = try TestFolder()
             engine = try RelayEngine()
             agent = try StreamSocket.listen(on: .unix(path: folder.path + "/2223.sock"))
             let target = ForwardTarget(address: .unix(directory: folder.path), token: .none)
             binder = RelayBinder(engine: engine, agent: target)
-            let key = WantedForward.Key(
-                kind: .auto, bind: .loopback, hostPort: port(5001), guestPort: port(5001))
             var rule = PortRule()
-            rule.label = "web"
-            binder.note(wanted: [WantedForward(key: key, rule: rule)])
+            (rule.label, rule.scheme) = ("web", .https)
+            binder.note(
+                wanted: [port(5001), port(5002)].map { port in
+                    let key = WantedForward.Key(kind: .auto, bind: .loopback, hostPort: port, guestPort: port)
+                    return WantedForward(key: key, rule: rule)
+                })
             let news = News()
             self.news = news
             router = NameRouter(
@@ -78,6 +80,8 @@ struct NameRouterTests {
             try await eventually { dev.router.port == number }
             let unknown = try Self.ask("api.dev.localhost", number)
             #expect(!dev.isReached(within: 200))
+            let machine = "dev.localhost:\(number)/"
+            #expect(dev.router.urls == [5001: "https://web.\(machine)", 5002: "https://5002.\(machine)"])
             let client = try Self.ask("web.dev.localhost:\(number)", number)
             #expect(dev.isReached())
             _ = (unknown.rawValue, client.rawValue)

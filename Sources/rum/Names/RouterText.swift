@@ -38,9 +38,7 @@ extension NameRouter {
     }
 
     /// Where the machine's page is; nil while its names lead nowhere.
-    func url(of service: String? = nil) -> String? {
-        port.map { ServiceName.url(of: service, machine: machine, router: $0) }
-    }
+    var url: String? { port.map { ServiceName.url(of: nil, machine: machine, router: $0) } }
 
     private static func explainedNow<Result>(
         _ body: () throws(MachineError) -> Result

@@ -69,10 +69,10 @@ final class OwnerService: Sendable {
     /// Of static forwards, the guest is asked who listens: only the automatic range is followed.
     private func report() async -> OwnerReport {
         var report = await OwnerReport(session, hello: hello)
-        report.url = names?.url()
+        report.url = names?.url
+        let urls = names?.urls ?? [:]
         for index in report.forwards.indices {
-            let forward = report.forwards[index]
-            report.forwards[index].url = names?.url(of: forward.label ?? "\(forward.guestPort)")
+            report.forwards[index].url = urls[report.forwards[index].guestPort]
         }
         guard report.agentProblem == nil else { return report }
         let unknown = report.forwards.filter { $0.kind == "static" && $0.guestAddress == nil }
