@@ -58,6 +58,18 @@ struct OutputTests {
         try expect(stopped.text, stopped, "status-stopped")
     }
 
+    @Test("rum status says what the agent sees by, and why by nothing better")
+    func degraded() {
+        let source = ListenSource(mode: .procfs, push: .poll, degraded: "sock_diag is refused")
+        let agent = StatusDocument.Agent(
+            AgentInfo(
+                version: "0.1.0", hostname: "dev", instanceID: "i", bootID: "b", source: source,
+                monotonicTime: 1, startedAt: nil, forwardVersion: 2),
+            address: .vsock(cid: 3))
+        #expect(agent.text == "0.1.0, mode procfs, push poll, degraded: sock_diag is refused (vsock:3)")
+        #expect(agent.degraded == "sock_diag is refused")
+    }
+
     @Test("rum list, with a machine that runs and one whose libvirt does not answer")
     func list() throws {
         let rows = [
