@@ -1,5 +1,7 @@
+import AgentChannel
 import Glibc
 import Linux
+import Ports
 import TestSupport
 import Testing
 
@@ -244,6 +246,27 @@ struct RelayReuseTests {
             #expect(rig.guestListener.counters.accepted == 1)
             #expect(rig.hostListener.counters.failed == 1 && rig.guestListener.counters.failed == 1)
             try await eventually("nothing is left") { rig.guest.activeConnections == 0 }
+            await rig.end()
+        }
+    }
+
+    @Test("Each connection through a tunnel shows the token")
+    func token() async {
+        await #expect(processExitsWith: .success) {
+            let rig = try Self.rig(.unix)
+            let host = Peer(try StreamSocket.connect(to: rig.guestListener.address))
+            let port = try #require(PortNumber(5001))
+            for _ in 0..<2 {
+                try host.write(ForwardPreamble(token: RelayRig.token, port: port, version: .kept).bytes)
+                let server = try rig.server.accept()
+                try host.write([0, 0, 0, 1, 7, 0, 0, 0, 0])
+                #expect(try server.readToEnd() == [7])
+                server.shutdownWriting()
+                #expect(try host.read(exactly: 6) == [0, 0, 0, 0, 0, RelayRecord.freeMark])
+            }
+            try host.write(ForwardPreamble(token: .random(), port: port, version: .kept).bytes)
+            #expect(try host.readToEnd() == [3])
+            #expect(rig.guestListener.counters.accepted == 1)
             await rig.end()
         }
     }

@@ -108,7 +108,7 @@ class HostOfAnotherKind(Case):
             length = int.from_bytes(feed.read(4), "big")
             return set(pb.ListeningPortsResponse.FromString(feed.read(length)).ports)
 
-        self.assertEqual(self.ask("Ping", pb.PingRequest()).forward_version, 3)
+        self.assertEqual(self.ask("Ping", pb.PingRequest()).forward_version, 4)
         feed = self.ask_for_tables(20000, 20999)
         self.assertEqual(feed.read(1), b"\0")
         self.assertEqual(next_ports(), set())
