@@ -1,5 +1,5 @@
 import ArgumentParser
-import FoundationEssentials
+import CommandMain
 import Linux
 import Ports
 
@@ -17,11 +17,11 @@ struct TableRendering: ParsableArguments {
 
     /// A table for people, or one line of JSON.
     func text(of table: ListenTable) -> String {
-        if json { return jsonText(of: table) }
+        if json { return TableDocument(table).jsonLine }
         let rows = table.listeners.map { listener in
             [
                 "\(listener.port)", Self.address(listener), listener.process.map { "\($0.pid)" } ?? "-",
-                listener.process?.name ?? "-",
+                listener.process?.name.printable() ?? "-",
             ]
         }
         let all = [["PORT", "ADDRESS", "PID", "PROCESS"]] + rows
@@ -33,31 +33,18 @@ struct TableRendering: ParsableArguments {
 
     /// One line of either kind.
     func lineText(of table: ListenTable) -> String {
-        if json { return jsonText(of: table) }
+        if json { return TableDocument(table).jsonLine }
         let listeners = table.listeners.map { listener in
-            "\(Self.address(listener)):\(listener.port)" + (listener.process.map { " (\($0.name))" } ?? "")
+            "\(Self.address(listener)):\(listener.port)"
+                + (listener.process.map { " (\($0.name.printable()))" } ?? "")
         }
         return "\(table.revision): "
             + (listeners.isEmpty ? "nothing listens" : listeners.joined(separator: ", "))
     }
 
-    private func jsonText(of table: ListenTable) -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        // Strings and numbers always encode.
-        let data = (try? encoder.encode(TableDocument(table))) ?? Data()
-        return String(decoding: data, as: UTF8.self)
-    }
-
     private static func address(_ listener: ListeningSocket) -> String {
         let text = listener.address.isV6 ? "[\(listener.address)]" : "\(listener.address)"
         return listener.interfaceIndex == 0 ? text : "\(text)%\(listener.interfaceIndex)"
-    }
-}
-
-extension String {
-    fileprivate func padding(to width: Int) -> String {
-        self + String(repeating: " ", count: max(0, width - count))
     }
 }
 

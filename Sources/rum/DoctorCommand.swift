@@ -31,10 +31,7 @@ struct DoctorCommand: AsyncParsableCommand {
                 [configuration] + (await HostCheck(machine: machine) { progress.show($0) }.findings())
             let failed = findings.filter { $0.status == .fail }
             if json {
-                let encoder = JSONEncoder()
-                encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-                let report = Report(ok: failed.isEmpty, findings: findings)
-                try await StandardOutput.line(String(decoding: try encoder.encode(report), as: UTF8.self))
+                try await StandardOutput.line(Report(ok: failed.isEmpty, findings: findings).jsonLine)
             } else {
                 for finding in findings {
                     try await StandardOutput.line(Self.text(finding, isColoured: Colours.areWanted))
@@ -85,8 +82,8 @@ struct DoctorCommand: AsyncParsableCommand {
             case .warn: Colours.yellow
             case .fail: Colours.red
             }
-        let status = finding.status.rawValue.padding(toLength: 4, withPad: " ", startingAt: 0)
-        let check = finding.check.padding(toLength: 12, withPad: " ", startingAt: 0)
+        let status = finding.status.rawValue.padding(to: 4)
+        let check = finding.check.padding(to: 12)
         let lines = finding.message.split(separator: "\n").map { $0.printable(limit: 1000) }
         let indent = "\n" + String(repeating: " ", count: 19)
         var text =

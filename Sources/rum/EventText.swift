@@ -1,5 +1,5 @@
+import CommandMain
 import Control
-import Foundation
 import Linux
 import PortForward
 import Ports
@@ -43,30 +43,6 @@ extension ForwardEvent {
         return failure?.isBusy ?? true ? "will forward when it is free" : "will forward when it can be bound"
     }
     private var prefix: String { forward?.kind == .auto ? "Auto-forwarding" : "Forwarding" }
-}
-
-extension Encodable {
-    /// One line of JSON, without its end.
-    var jsonLine: String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        // Strings and numbers always encode.
-        return String(decoding: (try? encoder.encode(self)) ?? Data(), as: UTF8.self).escapedForTerminals
-    }
-}
-
-extension String {
-    /// JSON in which what a terminal would not show in its place is escaped; to a reader of JSON it is the same.
-    fileprivate var escapedForTerminals: String {
-        if unicodeScalars.allSatisfy(\.isPrintable) { return self }
-        return unicodeScalars.reduce(into: "") { result, scalar in
-            if scalar.isPrintable { return result.unicodeScalars.append(scalar) }
-            for unit in String(scalar).utf16 {
-                let digits = String(unit, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            }
-        }
-    }
 }
 
 /// The JSON that stands where lines are missing. The whole state follows it: an `opened` or `blocked` for each forward,

@@ -36,10 +36,8 @@ struct ImagesCommand: AsyncParsableCommand {
 
         var text: String {
             let held = size.map { ImagesCommand.mebibytes($0) + (inUse == true ? ", in use" : "") } ?? "-"
-            return [name ?? "-", held, url ?? path ?? ""].enumerated().map { index, word in
-                let width = [20, 18, 0][index]
-                return word.printable(limit: 1000) + String(repeating: " ", count: max(0, width - word.count))
-            }.joined(separator: "  ").trimmingCharacters(in: .whitespaces)
+            let columns = [(name ?? "-").padding(to: 20), held.padding(to: 18), url ?? path ?? ""]
+            return columns.map { $0.printable(limit: 1000) }.joined(separator: "  ")
         }
     }
 
@@ -61,7 +59,7 @@ struct ImagesCommand: AsyncParsableCommand {
             }
             rows += cached.filter { $0.imageName == nil }.map { Row(nil, $0) }
             if talk.verbose { StandardError.line("rum: the cache is \(CachedImage.folder(environment))") }
-            if json { return try await ImagesCommand.printJSON(rows) }
+            if json { return try await StandardOutput.line(rows.jsonLine) }
             for row in rows { try await StandardOutput.line(row.text) }
         }
     }
@@ -81,19 +79,13 @@ struct ImagesCommand: AsyncParsableCommand {
             let removed = try await explained { () async throws(MachineError) in
                 try CachedImage.prune(environment: environment)
             }
-            if json { return try await ImagesCommand.printJSON(removed.map { Row(nil, $0) }) }
+            if json { return try await StandardOutput.line(removed.map { Row(nil, $0) }.jsonLine) }
             for file in removed where talk.verbose {
                 StandardError.line("rum: removed \(file.path.printable(limit: 1000))")
             }
             let freed = removed.filter { !$0.isInUse }.reduce(0) { $0 + $1.size }
             try await StandardOutput.line("Removed \(removed.count) files, \(ImagesCommand.mebibytes(freed))")
         }
-    }
-
-    private static func printJSON(_ rows: [Row]) async throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        try await StandardOutput.line(String(decoding: try encoder.encode(rows), as: UTF8.self))
     }
 
     private static func mebibytes(_ bytes: UInt64) -> String { "\(bytes >> 20) MiB" }

@@ -24,11 +24,7 @@ struct ListCommand: AsyncParsableCommand {
         for forward in ForwardFiles.all(environment: environment) {
             if let row = await Row(forward) { rows.append(row) }
         }
-        if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            return try await StandardOutput.line(String(decoding: try encoder.encode(rows), as: UTF8.self))
-        }
+        if json { return try await StandardOutput.line(rows.jsonLine) }
         if rows.isEmpty { return StandardError.line("rum: there are no machines; `rum up` makes one") }
         for row in rows {
             try await StandardOutput.line(row.text)
@@ -104,12 +100,5 @@ extension ListCommand.Row {
             problem = problem ?? error.message
         }
         return true
-    }
-}
-
-extension String {
-    /// The text with spaces after it, up to `width` characters.
-    fileprivate func padding(to width: Int) -> String {
-        self + String(repeating: " ", count: max(0, width - count))
     }
 }

@@ -33,13 +33,7 @@ struct StatusCommand: AsyncParsableCommand {
             }
         }
         if talk.verbose { StandardError.line("rum: libvirt at \(status.libvirtURI)") }
-        if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            try await StandardOutput.line(String(decoding: try encoder.encode(document), as: UTF8.self))
-        } else {
-            try await StandardOutput.line(document.text)
-        }
+        try await StandardOutput.line(json ? document.jsonLine : document.text)
     }
 
     /// A status is asked for by people and scripts that wait.
@@ -174,10 +168,7 @@ struct StatusDocument: Encodable {
                 ("rum up", "does not run, so nothing is forwarded; `rum up -d` forwards in the background"))
         }
         // Much of it comes from the guest: it must not reach the terminal as it is.
-        return rows.map {
-            $0.0.padding(toLength: 13, withPad: " ", startingAt: 0) + $0.1.printable(limit: 1000)
-        }
-        .joined(separator: "\n")
+        return rows.map { $0.0.padding(to: 13) + $0.1.printable(limit: 1000) }.joined(separator: "\n")
     }
 }
 

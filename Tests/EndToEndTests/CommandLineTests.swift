@@ -1,4 +1,5 @@
 import Glibc
+import Linux
 import TestSupport
 import Testing
 
@@ -45,5 +46,24 @@ struct CommandLineTests {
             #expect(run.status == 0)
             #expect(!run.lines.isEmpty)
         }
+    }
+
+    @Test("What a process calls itself reaches no terminal raw", arguments: [[], ["--json"]])
+    func hostileName(options: [String]) async throws {
+        let guest = try await Guest()
+        let script = """
+            import socket, time
+            open("/proc/self/comm", "wb").write(b"\\x1b[2J\\xc2\\x9b\\xe2\\x80\\xae")
+            listener = socket.create_server(("127.0.0.1", 5001))
+            print("listens", flush=True)
+            time.sleep(600)
+            """
+        let server = try await guest.start("/usr/bin/python3", ["-c", script])
+        try await server.waits(for: "listens")
+        let list = try await guest.start("rum-agent", ["list"] + options)
+        try await eventually("rum-agent ended") { list.status != nil }
+        #expect(list.lines.contains { $0.contains("5001") && $0.contains("[2J") }, "it said: \(list.lines)")
+        let areShown = list.lines.allSatisfy { $0.unicodeScalars.allSatisfy(\.isPrintable) }
+        #expect(areShown, "it said: \(list.lines)")
     }
 }

@@ -63,7 +63,7 @@ struct HostsCommand: AsyncParsableCommand {
             return try await change(lines, "Write these lines to \(file)?")
         }
         let entries = Entry.all
-        if json { return try await StandardOutput.line(Self.json(entries)) }
+        if json { return try await StandardOutput.line(entries.jsonLine) }
         if entries.isEmpty { return StandardError.line("rum: there are no machines; `rum up` makes one") }
         for entry in entries { try await StandardOutput.line(entry.line) }
     }
@@ -84,12 +84,6 @@ struct HostsCommand: AsyncParsableCommand {
                     machine: machine.config.name)
             }
         }
-    }
-
-    private static func json(_ entries: [Entry]) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(entries), as: UTF8.self)
     }
 
     /// The lines of a file, each of which must be of the kind that this command prints: root may read it.

@@ -1,7 +1,6 @@
 import ArgumentParser
 import CommandMain
 import Control
-import Foundation
 import Linux
 
 struct PortsCommand: AsyncParsableCommand {
@@ -49,12 +48,7 @@ struct PortsShow: AsyncParsableCommand {
             let answer = await forwarded.withoutOwner()
             throw CommandFailure(answer.sentence, hint: answer.hint)
         }
-        if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            return try await StandardOutput.line(
-                String(decoding: try encoder.encode(report.forwards), as: UTF8.self))
-        }
+        if json { return try await StandardOutput.line(report.forwards.jsonLine) }
         let width = StandardOutput.isTerminal ? TerminalSize.current?.columns : nil
         for line in PortsTable(report).lines(width: width) { try await StandardOutput.line(line) }
         for note in report.notes(link.kind) { StandardError.line("rum: \(note.printable(limit: 1000))") }
