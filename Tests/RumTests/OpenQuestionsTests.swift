@@ -45,6 +45,15 @@ struct OpenQuestionsTests {
         #expect(questions.take("y", at: later + .seconds(2)) == .nothing)
     }
 
+    @Test("An IPv6 address stands in brackets, as everywhere")
+    func brackets() {
+        let questions = Holder()
+        var asked = event("asked", 5001)
+        asked.bind = "::1"
+        #expect(questions.take(asked, at: start))
+        #expect(questions.waiting.first?.text == "Forward [::1]:5002 → guest:5001? y or n, then Enter")
+    }
+
     @Test("A line is no answer to a question that has only just come in the place of another one")
     func reaction() {
         let questions = Holder()

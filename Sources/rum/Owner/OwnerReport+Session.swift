@@ -62,7 +62,7 @@ extension OwnerReport.Forward {
     }
 
     /// The host side, as users write it.
-    var hostText: String { bind.contains(":") ? "[\(bind)]:\(hostPort)" : "\(bind):\(hostPort)" }
+    var hostText: String { bind.with(port: hostPort) }
 
     /// One line for people; names in it may come from the guest.
     ///

@@ -111,8 +111,7 @@ struct PortsTable {
 extension OwnerReport.Forward {
     /// Where it goes in the guest: the address that listens, as far as known.
     fileprivate var guestText: String {
-        guard let guestAddress else { return "guest:\(guestPort)" }
-        return guestAddress.contains(":") ? "[\(guestAddress)]:\(guestPort)" : "\(guestAddress):\(guestPort)"
+        (guestAddress ?? "guest").with(port: guestPort)
     }
 
     /// A static forward is open before anybody listens.

@@ -58,7 +58,7 @@ struct OpenQuestions {
 
     private static func text(_ event: EventDocument) -> String {
         let program = event.process.map { " (\($0.printable(limit: 100)), pid \(event.pid ?? 0))" } ?? ""
-        let host = event.hostPort.map { "\(event.bind ?? ""):\($0)" } ?? "?"
+        let host = event.hostPort.map { (event.bind ?? "").with(port: $0) } ?? "?"
         return "Forward \(host) → guest:\(event.guestPort ?? 0)\(program)? y or n, then Enter"
     }
 }
