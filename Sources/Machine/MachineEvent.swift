@@ -9,7 +9,7 @@ package enum MachineState: String, Hashable, Sendable {
     case paused
     /// The guest sleeps (ACPI S3).
     case sleeping
-    case shuttingDown
+    case shuttingDown = "stopping"
 
     init(_ state: Int32) {
         switch virDomainState(UInt32(bitPattern: state)) {
