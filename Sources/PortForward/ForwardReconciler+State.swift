@@ -12,7 +12,7 @@ extension ForwardReconciler {
     /// no other in between.
     package func retell(after start: @Sendable () -> Void, to tell: @Sendable (ForwardEvent) -> Void) {
         start()
-        if case .lost(_, isBack: false) = agent { tell(event(.agentLost, reason: lostReason)) }
+        if agent.isAway { tell(event(.agentLost, reason: agent.lostReason)) }
         for entry in sortedEntries {
             switch entry.state {
             case .open(_, _, let latency):

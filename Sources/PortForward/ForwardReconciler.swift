@@ -6,13 +6,8 @@ package import Ports
 /// Every event tells what has already happened. A port that can't be bound holds up no other. `run` must be running for
 /// blocked ports to be tried again, for changes that had to wait, and for the grace to end.
 ///
-/// The agent is in one of three states, and only the first table after a connection says that it is well:
-///
-///     unknown ──table──▶ following ──loss──▶ lost ──connection──▶ lost, but back ──table──▶ following
-///                                             ▲───────loss───────────────┘
-///
-/// While it is lost, what listens in the guest is unknown: automatic forwards stay until `grace` has passed since the
-/// loss, then they close. `ForwardEntry` says what one forward goes through.
+/// While the agent is lost (`AgentPresence`), what listens in the guest is unknown: automatic forwards stay until `grace` has
+/// passed since the loss, then they close. `ForwardEntry` says what one forward goes through.
 ///
 /// A port whose rule asks is told and not opened until the user answers: ForwardReconciler+Ask.swift.
 ///
@@ -21,15 +16,6 @@ package import Ports
 /// ForwardReconciler+Blocked.swift. The policy can change while it runs:
 /// ForwardReconciler+Changes.swift. What there is: ForwardReconciler+State.swift.
 package actor ForwardReconciler {
-    enum Agent {
-        /// Not heard of yet.
-        case unknown
-        /// Its tables hold.
-        case following
-        /// CLOCK_MONOTONIC nanoseconds of the loss, and whether a new connection already stands.
-        case lost(since: UInt64, isBack: Bool)
-    }
-
     var policy: ForwardPolicy
     let binder: any ForwardBinder
     let limits: ForwardLimits
@@ -57,13 +43,7 @@ package actor ForwardReconciler {
     private var surplus = SurplusNotice()
     private var lastID: UInt64 = 0
 
-    var agent = Agent.unknown
-    /// Why the agent was lost last.
-    var lostReason: String?
-    private var instanceID: String?
-    private var bootID: String?
-    private var connectedAt: UInt64 = 0
-    private var hostMinusGuest: Int64?
+    var agent = AgentPresence()
     private var isStopped = false
 
     let timeChanges = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
@@ -92,23 +72,19 @@ package actor ForwardReconciler {
     /// - Parameter startedAt: when this agent was started, in nanoseconds of the host's CLOCK_MONOTONIC; nil from an
     ///   agent that does not tell.
     package func agentConnected(instanceID: String, bootID: String, startedAt: UInt64? = nil) {
-        let isNewInstance = self.instanceID.map { $0 != instanceID } ?? false
-        let isNewBoot = self.bootID.map { $0 != bootID } ?? false
-        self.instanceID = instanceID
-        self.bootID = bootID
-        connectedAt = clock.monotonic()
-        guard case .lost(let since, false) = agent else { return }
-        agent = .lost(since: since, isBack: true)
-        if isNewInstance {
+        let back = agent.connected(instanceID: instanceID, bootID: bootID, at: clock.monotonic())
+        guard let back else { return }
+        if back.isNewInstance {
             // Tunnels to the former agent are dead, and after a reboot nothing may ever say so. Those accepted after
             // this one's start go through it and are well: the loss may have been noticed seconds later.
-            binder.resetConnections(acceptedBefore: startedAt ?? since)
+            binder.resetConnections(acceptedBefore: startedAt ?? back.lostSince)
         } else {
             // The guest may have slept, and tells nobody of the vsock connections that it loses then.
             binder.findLostConnections()
         }
         let reason: String? =
-            isNewBoot ? "the guest was rebooted" : isNewInstance ? "the agent was started again" : nil
+            back.isNewBoot
+            ? "the guest was rebooted" : back.isNewInstance ? "the agent was started again" : nil
         send(.agentBack, reason: reason)
     }
 
@@ -117,20 +93,14 @@ package actor ForwardReconciler {
     /// - Parameter hostMinusGuest: what turns the guest's CLOCK_MONOTONIC into the host's, in nanoseconds;
     ///   nil when unknown, and latencies with it.
     package func apply(_ table: ListenTable, hostMinusGuest: Int64? = nil) {
-        agent = .following
-        self.hostMinusGuest = hostMinusGuest
+        agent.followed(hostMinusGuest: hostMinusGuest)
         self.table = table
         reconcile(policy.wanted(in: table))
     }
 
     /// The connection to the agent is gone or can't be made; says so once.
     package func agentLost(reason: String) {
-        switch agent {
-        case .unknown, .lost(_, isBack: false): return
-        case .lost(let since, isBack: true): agent = .lost(since: since, isBack: false)
-        case .following: agent = .lost(since: clock.monotonic(), isBack: false)
-        }
-        lostReason = reason
+        guard agent.lost(reason: reason, at: clock.monotonic()) else { return }
         send(.agentLost, reason: reason)
         timeChanges.continuation.yield()
     }
@@ -173,7 +143,7 @@ package actor ForwardReconciler {
     package func tick() -> UInt64? {
         let now = clock.monotonic()
         var next: UInt64?
-        if case .lost(let since, _) = agent {
+        if let since = agent.lostSince {
             let end = since &+ limits.grace.wholeNanoseconds
             if now >= end {
                 closeAutomatic()
@@ -294,7 +264,10 @@ package actor ForwardReconciler {
     }
 
     func opened(_ bound: any BoundForward, on port: PortNumber, _ forward: WantedForward, id: UInt64) {
-        let latency = latencyMicroseconds(of: forward.listener)
+        // A static forward does not wait for its listener, so how old that is says nothing.
+        let latency =
+            forward.key.kind == .auto
+            ? agent.latencyMicroseconds(of: forward.listener, at: clock.monotonic()) : nil
         let entry = ForwardEntry(
             id: id, wanted: forward, state: .open(bound, on: port, latencyMicroseconds: latency))
         entries[forward.key] = entry
@@ -341,15 +314,6 @@ package actor ForwardReconciler {
             close(entry, reason: "the agent is lost", unopenedReason: "the agent is lost")
         }
         note(policy.wanted(in: nil))
-    }
-
-    /// A listener older than the connection tells nothing of how fast this side is.
-    private func latencyMicroseconds(of listener: ListeningSocket?) -> UInt64? {
-        guard let listenedAt = listener?.listenedAt, let hostMinusGuest else { return nil }
-        let listened = listenedAt &+ UInt64(bitPattern: hostMinusGuest)
-        guard listened >= connectedAt else { return nil }
-        let now = clock.monotonic()
-        return (now - min(now, listened)) / 1000
     }
 
     func send(

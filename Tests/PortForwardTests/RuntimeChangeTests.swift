@@ -44,6 +44,16 @@ struct RuntimeChangeTests {
         #expect(await !reconciler.remove(Self.forward(8080, 81)))
     }
 
+    @Test("How long its program has listened already says nothing of how fast it was opened")
+    func latency() async {
+        let reconciler = await make()
+        await reconciler.agentConnected(instanceID: "a", bootID: "1")
+        await reconciler.apply(table([80], listenedAt: clock.now), hostMinusGuest: 0)
+        clock.advance(.seconds(20))
+        #expect(await reconciler.add(Self.forward(9000, 80)) == .opened)
+        #expect(log.all.last?.name == .opened && log.all.last?.latencyMicroseconds == nil)
+    }
+
     @Test("What changes while the agent is lost for long opens no port of its last table")
     func whileLost() async {
         let reconciler = await make()
