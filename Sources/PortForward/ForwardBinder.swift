@@ -58,6 +58,9 @@ package struct BindFailure: Error, Hashable, Sendable, CustomStringConvertible {
     /// Somebody else holds the port; it can be expected to come free.
     package var isBusy: Bool { error.isAddressInUse }
 
+    /// The port is a privileged one, and this process may not bind it.
+    package var lacksPrivilege: Bool { error.isPermission && address.port.isPrivileged }
+
     package var description: String { "\(BindAddress(address.address).with(address.port)): \(error)" }
 }
 

@@ -30,14 +30,10 @@ struct ForwardEntry {
 
         var reason: String {
             let place = "\(BindAddress(failure.address.address).with(failure.address.port))"
-            guard failure.isBusy else {
-                let text = "\(place): \(failure.error.reason)"
-                guard failure.error.isPermission, failure.address.port.rawValue < 1024 else { return text }
-                return text
-                    + " (a port below 1024: take a higher one, or: sudo sysctl net.ipv4.ip_unprivileged_port_start="
-                    + "\(failure.address.port), or: sudo setcap cap_net_bind_service+ep $(readlink -f $(which rum)))"
-            }
-            return "\(place) is held by \(holder?.description ?? "another process")"
+            if failure.isBusy { return "\(place) is held by \(holder?.description ?? "another process")" }
+            let text = "\(place): \(failure.error.reason)"
+            guard failure.lacksPrivilege else { return text }
+            return "\(text) (a port below 1024: \(failure.address.port.cureForPrivilege))"
         }
     }
 
@@ -68,12 +64,9 @@ struct ForwardEntry {
                 counters: bound.counters)
         case .blocked(let blocked):
             ForwardSnapshot(
-                id: id, forward: wanted, state: .blocked, reason: blocked.reason, latencyMicroseconds: nil,
-                counters: ForwardCounters())
+                id: id, forward: wanted, state: .blocked, reason: blocked.reason, failure: blocked.failure)
         case .asking:
-            ForwardSnapshot(
-                id: id, forward: wanted, state: .asking, reason: Self.question, latencyMicroseconds: nil,
-                counters: ForwardCounters())
+            ForwardSnapshot(id: id, forward: wanted, state: .asking, reason: Self.question)
         }
     }
 }

@@ -22,13 +22,15 @@ package struct ForwardSnapshot: Hashable, Sendable, Identifiable {
     package var rule: PortRule?
     /// Why it is not open, or on another host port than it should be.
     package var reason: String?
+    /// What bind(2) said: of `blocked`.
+    package var failure: BindFailure?
     /// From listen(2) in the guest to the open host port; nil when the former was not seen.
     package var latencyMicroseconds: UInt64?
     package var counters: ForwardCounters
 
     init(
-        id: UInt64, forward: WantedForward, state: State, reason: String?, latencyMicroseconds: UInt64?,
-        counters: ForwardCounters
+        id: UInt64, forward: WantedForward, state: State, reason: String?, failure: BindFailure? = nil,
+        latencyMicroseconds: UInt64? = nil, counters: ForwardCounters = ForwardCounters()
     ) {
         self.id = id
         self.forward = forward.key
@@ -36,6 +38,7 @@ package struct ForwardSnapshot: Hashable, Sendable, Identifiable {
         listener = forward.listener
         rule = forward.rule
         self.reason = reason
+        self.failure = failure
         self.latencyMicroseconds = latencyMicroseconds
         self.counters = counters
     }

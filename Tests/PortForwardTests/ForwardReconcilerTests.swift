@@ -122,7 +122,7 @@ struct ForwardReconcilerTests {
         await reconciler.announceBlocked()
         #expect(
             log.all.first?.reason
-                == "127.0.0.1:80: Permission denied (a port below 1024: take a higher one, or: sudo sysctl "
+                == "127.0.0.1:80: Permission denied (a port below 1024: take a higher host port, or: sudo sysctl "
                 + "net.ipv4.ip_unprivileged_port_start=80, or: sudo setcap cap_net_bind_service+ep "
                 + "$(readlink -f $(which rum)))")
         let tries = binder.tries

@@ -1,4 +1,5 @@
 import Control
+import Glibc
 import Linux
 import PortForward
 import Ports
@@ -67,6 +68,17 @@ struct PortAnswerTests {
         var denied = policy
         denied.answers = [port(5432): .deny]
         return denied
+    }
+
+    static var unprivileged: PortFacts {
+        var facts = facts(
+            80, forward(80, 80, kind: "static", blocked: "127.0.0.1:80: Permission denied (...)"))
+        facts.failures = [
+            BindFailure(
+                address: HostAddress(address: .loopbackV4, port: port(80)),
+                error: SystemError(code: EACCES, operation: "bind"))
+        ]
+        return facts
     }
 
     static func forward(
@@ -225,17 +237,9 @@ struct PortAnswerTests {
             hint: "rum ports add 15002:5002",
             facts: facts(5002, forward(5002, 5002, blocked: "127.0.0.1:5002 is held by node (pid 4121)"))),
         Row(
-            reason: "not_permitted",
-            sentence:
-                "127.0.0.1:80: Permission denied (a port below 1024: see net.ipv4.ip_unprivileged_port_start)",
+            reason: "not_permitted", sentence: "127.0.0.1:80 cannot be bound: Permission denied",
             hint: "setcap",
-            facts: facts(
-                80,
-                forward(
-                    80, 80, kind: "static",
-                    blocked:
-                        "127.0.0.1:80: Permission denied (a port below 1024: see net.ipv4.ip_unprivileged_port_start)"
-                ))),
+            facts: unprivileged),
         Row(
             reason: "agent_missing",
             sentence: "the guest's agent has not answered yet, so what listens there is unknown: it boots",

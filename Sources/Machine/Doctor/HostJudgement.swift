@@ -187,15 +187,12 @@ enum HostJudgement {
 
     /// Static forwards of ports that only some programs may open (ip(7), ip_unprivileged_port_start).
     static func ports(_ ports: [StaticPort], firstFree: UInt16, isRoot: Bool) -> HostFinding? {
-        let low = ports.filter { $0.host.rawValue < firstFree }.map { "\($0.host)" }
-        guard !low.isEmpty, !isRoot else { return nil }
+        let low = ports.map(\.host).filter { $0.rawValue < firstFree }
+        guard let lowest = low.min(), !isRoot else { return nil }
+        let numbers = low.map(\.description).joined(separator: ", ")
         return HostFinding(
-            "ports", .warn,
-            "host port \(low.joined(separator: ", ")) is below \(firstFree), so only root may open it",
-            cure: """
-                Use a higher host port; or: sudo sysctl net.ipv4.ip_unprivileged_port_start=\(low[0]); or: sudo setcap \
-                cap_net_bind_service+ep $(readlink -f $(which rum))
-                """)
+            "ports", .warn, "host port \(numbers) is below \(firstFree), so only root may open it",
+            cure: lowest.cureForPrivilege)
     }
 }
 

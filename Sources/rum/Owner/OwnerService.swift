@@ -168,7 +168,8 @@ final class OwnerService: Sendable {
         var facts = PortFacts(
             port: port, forwardName: kind == .command ? hello.machine : nil, policy: await session.policy,
             forwards: snapshots.map(OwnerReport.Forward.init), agent: .answers,
-            holdBack: await session.holdBack(of: port), rule: await session.rule(for: port))
+            failures: snapshots.compactMap(\.failure), holdBack: await session.holdBack(of: port),
+            rule: await session.rule(for: port))
         switch session.agent {
         case .notYetReached: facts.agent = .missing("it may still boot")
         case .lost(let reason): facts.agent = .lost(reason)
@@ -217,11 +218,10 @@ final class OwnerService: Sendable {
                     sentence: "\(place) is held by \(holder?.description ?? "another process")",
                     hint: "end that program, or choose another host port")
             }
-            let isLow = failure.error.isPermission && port.host.rawValue < 1024
             return ControlAnswer(
-                isDone: false, reason: isLow ? "not_permitted" : "not_bound",
+                isDone: false, reason: failure.lacksPrivilege ? "not_permitted" : "not_bound",
                 sentence: "\(place) cannot be bound: \(failure.error.reason)",
-                hint: isLow ? CommonHints.lowPort(port.host.rawValue) : "choose an address of this host")
+                hint: failure.lacksPrivilege ? port.host.cureForPrivilege : "choose an address of this host")
         }
     }
 

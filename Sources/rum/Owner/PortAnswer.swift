@@ -1,51 +1,7 @@
-import AgentChannel
 import Control
 import Linux
 import PortForward
 import Ports
-
-/// All that decides whether a port is forwarded, gathered at one moment.
-struct PortFacts: Sendable {
-    /// What is known of the guest.
-    enum Agent: Sendable {
-        case answers
-        /// Why it has not answered yet, or no longer does.
-        case missing(String)
-        case lost(String)
-    }
-
-    /// A socket that listens on the port in the guest.
-    struct Listener: Sendable {
-        var socket: ListeningSocket
-        /// Connections that wait to be accepted; nil where the guest can't tell.
-        var waiting: UInt32?
-        /// Whether the kernel takes no more of them.
-        var isQueueFull = false
-        /// The inode number of the network namespace; nil for the agent's own.
-        var namespace: UInt64?
-        /// What runs it, such as `docker container 3f2a9c`.
-        var container: String?
-
-        var program: String {
-            socket.process.map { "\($0.name) (pid \($0.pid))" } ?? "a program"
-        }
-    }
-
-    var port: PortNumber
-    /// The name by which commands have to be told whose forwards they are about; nil where a rum.toml tells.
-    var forwardName: String?
-    var policy: ForwardPolicy
-    /// Those whose host port or guest port it is, static ones first.
-    var forwards: [OwnerReport.Forward]
-    var agent: Agent
-    var holdBack: HoldBack?
-    /// The rule that decides about it as a guest port.
-    var rule: PortRule?
-    /// nil when the guest did not tell.
-    var listeners: [Listener]?
-    /// Whether the guest looked into other network namespaces.
-    var sawOtherNamespaces = false
-}
 
 /// Says in one sentence why a port is or is not forwarded: a pure function of the facts.
 struct PortAnswer {
@@ -109,13 +65,14 @@ struct PortAnswer {
         if let full = own.first(where: \.isQueueFull) {
             return no(
                 "not_accepting",
-                "\(way) is open, but \(full.program) does not accept: \(full.waiting ?? 0) connections wait, which fills its queue",
+                "\(way) is open, but \(full.socket.program) does not accept: \(full.waiting ?? 0) connections wait, which fills its queue",
                 hint: "the program hangs or is busy; look at it in the guest")
         }
         let rule = rule(of: forward)
         if let listener = own.first {
             return yes(
-                "forwarded", "\(way), where \(listener.program) listens on \(listener.socket.address)\(rule)")
+                "forwarded",
+                "\(way), where \(listener.socket.program) listens on \(listener.socket.address)\(rule)")
         }
         if let process = forward.process {
             return yes("forwarded", "\(way), where \(process) (pid \(forward.pid ?? 0)) listens\(rule)")
@@ -130,10 +87,13 @@ struct PortAnswer {
     }
 
     private func blockedAnswer(_ forward: OwnerReport.Forward) -> ControlAnswer {
-        let reason = forward.reason ?? "\(forward.hostText) cannot be opened"
-        if forward.hostPort < 1024, reason.contains("ip_unprivileged_port_start") {
-            return no("not_permitted", reason, hint: CommonHints.lowPort(forward.hostPort))
+        let failure = facts.failures.first { $0.address.port.rawValue == forward.hostPort }
+        if let failure, failure.lacksPrivilege {
+            return no(
+                "not_permitted", "\(forward.hostText) cannot be bound: \(failure.error.reason)",
+                hint: failure.address.port.cureForPrivilege)
         }
+        let reason = forward.reason ?? "\(forward.hostText) cannot be opened"
         let outcome =
             forward.onConflict == PortRule.ConflictChoice.fail.rawValue
             ? "is not forwarded until its listener goes and comes again" : "waits for it"
@@ -237,18 +197,18 @@ struct PortAnswer {
             if own.isQueueFull {
                 return no(
                     "not_accepting",
-                    "\(own.program) listens on \(own.socket.address):\(port) but does not accept: \(own.waiting ?? 0) connections wait"
+                    "\(own.socket.program) listens on \(own.socket.address):\(port) but does not accept: \(own.waiting ?? 0) connections wait"
                 )
             }
             if own.socket.interfaceIndex != 0 {
                 return no(
                     "unreachable",
-                    "\(own.program) listens on \(own.socket.address) of one network interface of the guest only, where the agent cannot dial it",
+                    "\(own.socket.program) listens on \(own.socket.address) of one network interface of the guest only, where the agent cannot dial it",
                     hint: "have it listen on 127.0.0.1 or 0.0.0.0")
             }
             return no(
                 "opening",
-                "\(own.program) has just begun to listen on \(own.socket.address):\(port), and the forward opens now",
+                "\(own.socket.program) has just begun to listen on \(own.socket.address):\(port), and the forward opens now",
                 hint: "`rum ports wait \(port)` returns when it is open")
         }
         if let elsewhere = otherNamespace { return elsewhere }
@@ -267,7 +227,7 @@ struct PortAnswer {
         let place = other.container ?? "another network namespace of the guest"
         return no(
             "other_namespace",
-            "\(other.program) listens on \(other.socket.address):\(other.socket.port) inside \(place), which the agent cannot dial",
+            "\(other.socket.program) listens on \(other.socket.address):\(other.socket.port) inside \(place), which the agent cannot dial",
             hint: other.container == nil
                 ? "have it listen outside of that namespace"
                 : "publish the port of the container, as with `docker run -p \(port):\(port)`")
@@ -294,16 +254,5 @@ extension ControlAnswer {
         var copy = self
         copy.sentence = prefix + sentence
         return copy
-    }
-}
-
-/// Hints that several commands give.
-enum CommonHints {
-    /// The three cures for a host port that only root may bind.
-    static func lowPort(_ port: UInt16) -> String {
-        """
-        use a host port from 1024 on; or allow it to all users (sudo sysctl net.ipv4.ip_unprivileged_port_start=\(port)); \
-        or to rum alone (sudo setcap cap_net_bind_service=+ep "$(command -v rum)")
-        """
     }
 }

@@ -89,14 +89,14 @@ struct ReadyCheck {
         // In a queue that has been seen empty since, nobody waits any more.
         guard state == .silent, let full = own.first(where: { $0.queue.map { $0.waiting > 0 } ?? false })
         else {
-            accepted = own.first?.program ?? "a program"
+            accepted = own.first?.socket.program ?? "a program"
             visitor = nil
             return nil
         }
         return ControlAnswer(
             isDone: false, reason: "not_accepting",
             sentence: """
-                \(way) is open, but \(full.program) has not accepted a connection yet: \
+                \(way) is open, but \(full.socket.program) has not accepted a connection yet: \
                 \(full.queue?.waiting ?? 0) wait
                 """,
             hint: "the program is starting, busy, or hangs; look at it in the guest")
@@ -164,12 +164,6 @@ extension GuestQuestions {
         // A program that serves one client at a time must not wait for words that never come.
         shutdown(tunnel.socket.rawValue, Int32(SHUT_WR))
         return tunnel
-    }
-}
-
-extension PortExplanation.Listener {
-    fileprivate var program: String {
-        socket.process.map { "\($0.name) (pid \($0.pid))" } ?? "a program"
     }
 }
 
