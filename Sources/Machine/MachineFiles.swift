@@ -32,11 +32,24 @@ package struct MachineFiles: Hashable, Sendable {
         func folder(_ own: String, _ xdg: String, _ inHome: String, ofRoot: String) -> String {
             if let own = value(own) { return own }
             if let xdg = value(xdg) { return xdg + "/rum" }
-            return isRoot ? ofRoot : (value("HOME") ?? "/root") + inHome + "/rum"
+            return isRoot ? ofRoot : (value("HOME") ?? Self.listedHome) + inHome + "/rum"
         }
         let root = folder("RUM_HOME", "XDG_DATA_HOME", "/.local/share", ofRoot: "/var/lib/rum")
         directory = "\(root)/machines/\(machine)"
         cache = folder("RUM_CACHE", "XDG_CACHE_HOME", "/.cache", ofRoot: "/var/cache/rum")
+    }
+
+    /// A variable of rum's own that has a relative path, which would be another place in each folder; nil when none has.
+    package static func relativeVariable(environment: [String: String]) -> String? {
+        ["RUM_HOME", "RUM_CACHE"].first { name in
+            environment[name].map { !$0.isEmpty && !$0.hasPrefix("/") } ?? false
+        }
+    }
+
+    /// The user's home as the user database has it, for where HOME does not tell.
+    private static var listedHome: String {
+        guard let entry = getpwuid(geteuid()), let home = entry.pointee.pw_dir else { return "/" }
+        return String(cString: home)
     }
 
     /// The folder that all machines of this user share, made if there is none; only the user may change it.

@@ -1,6 +1,8 @@
 import AgentAPI
 import ArgumentParser
 import CommandMain
+import Foundation
+import Machine
 
 @main
 struct Rum: AsyncParsableCommand {
@@ -21,6 +23,12 @@ struct Rum: AsyncParsableCommand {
             ImagesCommand.self,
             BackgroundCommand.self,
         ])
+
+    func validate() throws {
+        let environment = ProcessInfo.processInfo.environment
+        guard let name = MachineFiles.relativeVariable(environment: environment) else { return }
+        throw ValidationError("\(name): expected an absolute path, not \"\(environment[name] ?? "")\"")
+    }
 
     static func main() async { await runToExit(leading: leading) }
 

@@ -26,6 +26,13 @@ struct FilesTests {
         #expect(files.cache == cache)
     }
 
+    @Test("Without HOME the user database tells the home folder")
+    func noHome() {
+        let files = MachineFiles(machine: "m", environment: [:], isRoot: false)
+        let home = getpwuid(geteuid()).map { String(cString: $0.pointee.pw_dir) }
+        #expect(files.directory == (home ?? "") + "/.local/share/rum/machines/m")
+    }
+
     @Test("Root's files are where the system's libvirt can reach them")
     func rootPlaces() {
         let files = MachineFiles(machine: "m", environment: ["HOME": "/root"], isRoot: true)
