@@ -60,13 +60,17 @@ extension AsyncParsableCommand {
             return failure.status.rawValue
         } catch let code as ExitCode {
             return code.rawValue
-        } catch is BrokenOutput {
-            return ExitStatus.failed.rawValue
+        } catch let broken as BrokenOutput {
+            return broken.tell()
         } catch {
             let text = fullMessage(for: error)
             if exitCode(for: error).isSuccess {
-                try? await StandardOutput.line(text)
-                return ExitStatus.done.rawValue
+                do throws(BrokenOutput) {
+                    try await StandardOutput.line(text)
+                    return ExitStatus.done.rawValue
+                } catch {
+                    return error.tell()
+                }
             }
             let isUsage = exitCode(for: error) == .validationFailure
             StandardError.line(isUsage ? usageError(text) : "error: \(text)")
@@ -90,5 +94,16 @@ extension AsyncParsableCommand {
             lines[lines.count - 1] = "hint: See " + last.dropFirst("  See ".count)
         }
         return lines.joined(separator: "\n")
+    }
+}
+
+extension BrokenOutput {
+    /// Tells what is missing, but for a reader who has seen enough (`rum logs | head`); returns the exit code.
+    fileprivate func tell() -> Int32 {
+        if error.code != EPIPE {
+            StandardError.line("error: standard output cannot be written: \(error.reason)")
+            StandardError.line("hint: the output is incomplete; free disk space, or write it elsewhere")
+        }
+        return ExitStatus.failed.rawValue
     }
 }

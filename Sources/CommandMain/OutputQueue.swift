@@ -27,7 +27,9 @@ final class OutputQueue: Sendable {
         var posted: [Item] = []
         /// Bytes posted and not yet written.
         var waiting = 0
-        var isBroken = false
+        /// Why nobody can read it any more.
+        var failure: SystemError?
+        var isBroken: Bool { failure != nil }
         var dropped = 0
         var hasGap: Bool { dropped > 0 }
         var isGapAnnounced = false
@@ -85,6 +87,9 @@ final class OutputQueue: Sendable {
         wakeWriter()
         return await ticket.wait()
     }
+
+    /// Why a lane cannot be written any more; nil while it can.
+    func failure(of lane: Lane) -> SystemError? { state.withLock { $0.lanes[lane.rawValue].failure } }
 
     /// Waits until all that was posted is written, or `limit` has passed.
     func flush(within limit: Duration) async {
@@ -153,7 +158,7 @@ final class OutputQueue: Sendable {
                 try DedicatedThread.start(name: "output") { self.run() }
             } catch {
                 // The kernel gives no thread: nothing can be said any more, and whoever waits must not do so for ever.
-                giveUpAll()
+                giveUpAll(error)
             }
         }
         var one: UInt64 = 1
@@ -162,7 +167,7 @@ final class OutputQueue: Sendable {
 
     private func run() {
         // eventfd(2) failed: nothing can be said.
-        guard wake.rawValue >= 0 else { return giveUpAll() }
+        guard wake.rawValue >= 0 else { return giveUpAll(SystemError(code: EMFILE, operation: "eventfd")) }
         var taken = Lane.allCases.map { _ in ItemRun() }
         while true {
             let handlers = take(&taken)
@@ -215,8 +220,9 @@ final class OutputQueue: Sendable {
             written = piece.withUnsafeBytes { Glibc.write(descriptors[number], $0.baseAddress, $0.count) }
             if written < 0 {
                 // EAGAIN: somebody shares the descriptor and made it non-blocking.
-                guard errno != EINTR, errno != EAGAIN else { return }
-                return giveUp(number, items.removeAll())
+                let error = SystemError.current("write")
+                guard error.code != EINTR, error.code != EAGAIN else { return }
+                return giveUp(number, items.removeAll(), error)
             }
         }
         let tickets = items.remove(written)
@@ -225,17 +231,17 @@ final class OutputQueue: Sendable {
     }
 
     /// Ends a lane whose reader has gone.
-    private func giveUp(_ number: Int, _ tickets: [WriteTicket]) {
+    private func giveUp(_ number: Int, _ tickets: [WriteTicket], _ error: SystemError) {
         let posted = state.withLock { state in
-            state.lanes[number].isBroken = true
+            state.lanes[number].failure = error
             defer { state.lanes[number].posted = [] }
             return state.lanes[number].posted.compactMap(\.ticket)
         }
         for ticket in tickets + posted { ticket.end(false) }
     }
 
-    private func giveUpAll() {
-        for lane in Lane.allCases { giveUp(lane.rawValue, []) }
+    private func giveUpAll(_ error: SystemError) {
+        for lane in Lane.allCases { giveUp(lane.rawValue, [], error) }
     }
 
     /// Items that the writer has taken over, in order.

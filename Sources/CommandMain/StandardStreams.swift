@@ -1,14 +1,19 @@
 internal import Glibc
+internal import Linux
 
 /// Standard output cannot be written any more: its reader went away, or its disk is full.
-package struct BrokenOutput: Error {}
+package struct BrokenOutput: Error {
+    /// What write(2) said.
+    let error: SystemError
+}
 
 /// Data for other programs.
 package enum StandardOutput {
     /// Queues a line for a reader who follows what happens, and never waits. When its reader is too slow it is dropped,
     /// which a later line tells.
     package static func post(_ line: String) throws(BrokenOutput) {
-        guard OutputQueue.standard.post(Array((line + "\n").utf8), to: .output) else { throw BrokenOutput() }
+        let queue = OutputQueue.standard
+        guard queue.post(Array((line + "\n").utf8), to: .output) else { throw queue.breakage(of: .output) }
     }
 
     /// Writes a line and waits until it is written.
@@ -18,7 +23,8 @@ package enum StandardOutput {
 
     /// Writes all bytes and waits until they are written, or the task is cancelled.
     package static func bytes(_ bytes: [UInt8]) async throws(BrokenOutput) {
-        guard await OutputQueue.standard.write(bytes, to: .output) else { throw BrokenOutput() }
+        let queue = OutputQueue.standard
+        guard await queue.write(bytes, to: .output) else { throw queue.breakage(of: .output) }
     }
 
     /// An element each time that lines were dropped and the reader has caught up. All further ones are dropped until
@@ -54,6 +60,10 @@ package enum StandardError {
 }
 
 extension OutputQueue {
+    fileprivate func breakage(of lane: Lane) -> BrokenOutput {
+        BrokenOutput(error: failure(of: lane) ?? SystemError(code: EPIPE, operation: "write"))
+    }
+
     /// The process's own.
     static let standard = OutputQueue()
 }

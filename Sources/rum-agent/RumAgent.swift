@@ -20,6 +20,7 @@ struct RumAgent: AsyncParsableCommand {
 
     static func main() {
         UserSwitch.runIfAsked()
+        StandardDescriptors.reserve()
         AgentThread.run { await runToExit() }
     }
 }

@@ -30,7 +30,10 @@ struct Rum: AsyncParsableCommand {
         throw ValidationError("\(name): expected an absolute path, not \"\(environment[name] ?? "")\"")
     }
 
-    static func main() async { await runToExit(leading: leading) }
+    static func main() async {
+        StandardDescriptors.reserve()
+        await runToExit(leading: leading)
+    }
 
     private static let leading = LeadingOptions(
         flags: ["-v", "--verbose", "--json"], valued: ["-c", "--config"])

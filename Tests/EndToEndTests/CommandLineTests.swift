@@ -29,6 +29,33 @@ struct CommandLineTests {
         #expect(run.lines.contains { $0.contains(says) }, "it said: \(run.lines)")
     }
 
+    @Test(
+        "Standard output that cannot be written is told, and no success",
+        arguments: [
+            ("list --json >/dev/full", "No space left on device"),
+            ("--help >/dev/full", "No space left on device"),
+            ("list --json >&-", "Bad file descriptor"),
+        ])
+    func unwritable(words: String, reason: String) async throws {
+        let run = try Program("/bin/sh", ["-c", "exec \(builtPrograms)/rum \(words)"])
+        try await eventually("rum ended") { run.status != nil }
+        #expect(run.status == 1)
+        #expect(run.lines.first == "error: standard output cannot be written: \(reason)")
+    }
+
+    @Test("Who has read enough is no failure to tell of")
+    func closedPipe() async throws {
+        let script = """
+            import os, subprocess
+            reader, writer = os.pipe()
+            os.close(reader)
+            print(subprocess.run(["\(builtPrograms)/rum", "images", "list"], stdout=writer).returncode)
+            """
+        let run = try Program("/usr/bin/python3", ["-c", script])
+        try await eventually("rum ended") { run.status != nil }
+        #expect(run.lines == ["1"])
+    }
+
     @Test("A token file that holds no token is refused with what it should hold")
     func badToken() async throws {
         let run = try Program(
