@@ -45,8 +45,8 @@ extension AsyncParsableCommand {
 
     /// Runs the command, tells its failure, and returns the exit code.
     private static func runToStatus(_ leading: LeadingOptions) async -> Int32 {
+        let words = Array(CommandLine.arguments.dropFirst())
         do {
-            let words = Array(CommandLine.arguments.dropFirst())
             var command = try parseAsRoot(leading.behindCommand(words, of: self))
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
@@ -73,6 +73,13 @@ extension AsyncParsableCommand {
                 }
             }
             let isUsage = exitCode(for: error) == .validationFailure
+            if isUsage, let unknown = leading.unknownCommand(words, of: self),
+                let message = unknown.message(insteadOf: text)
+            {
+                StandardError.line("error: \(safe(message))")
+                StandardError.line("hint: \(safe(unknown.hint))")
+                return ExitStatus.usage.rawValue
+            }
             StandardError.line(isUsage ? usageError(text) : "error: \(text)")
             return isUsage ? ExitStatus.usage.rawValue : ExitStatus.failed.rawValue
         }

@@ -31,6 +31,24 @@ package struct LeadingOptions: Sendable {
         }
     }
 
+    /// The first word that stands where a command of a group is named, and names none; nil when there is no such word.
+    func unknownCommand(_ arguments: [String], of root: any ParsableCommand.Type) -> UnknownCommand? {
+        var rest = arguments[...]
+        var group = root
+        var path = [root._commandName]
+        while true {
+            while let word = rest.first, let length = length(word) { rest = rest.dropFirst(length) }
+            let commands = group.configuration.subcommands
+            guard let word = rest.first, !word.hasPrefix("-"), !commands.isEmpty else { return nil }
+            guard let found = commands.first(where: { Self.names($0).contains(word) }) else {
+                return UnknownCommand(word: word, path: path, group: group)
+            }
+            path.append(word)
+            group = found
+            rest = rest.dropFirst()
+        }
+    }
+
     /// How many words an option takes that starts with `word`; nil for all else.
     private func length(_ word: String) -> Int? {
         if flags.contains(word) { return 1 }

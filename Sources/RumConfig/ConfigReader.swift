@@ -1,3 +1,4 @@
+internal import Linux
 internal import Ports
 
 /// Reads typed values out of a parsed document and collects every problem on the way.

@@ -1,3 +1,5 @@
+internal import Linux
+
 /// A cloud image that rum.toml can call by a short name, and where its checksum is found.
 package struct NamedImage: Hashable, Sendable {
     package let name: String

@@ -1,7 +1,7 @@
 /// Finds what a mistyped word was probably meant to be.
-enum Suggestion {
+package enum Suggestion {
     /// The closest of `candidates` within two edits (one for words of up to three letters); nil when none is close.
-    static func closest(to word: String, among candidates: [String]) -> String? {
+    package static func closest(to word: String, among candidates: [String]) -> String? {
         let limit = word.count <= 3 ? 1 : 2
         // Long words cost a product of lengths, and no key is that long.
         guard word.utf8.count <= 64 else { return nil }
