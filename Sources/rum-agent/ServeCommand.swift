@@ -17,8 +17,8 @@ struct ServeCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Where to listen; may be given more than once.",
-            discussion: "vsock, unix:DIR or tcp:HOST[:PORT]. RPC on 2222, forwards on 2223.",
+            "Where to listen: vsock, unix:DIR or tcp:HOST[:PORT]; may be given more than once.",
+            discussion: "RPC on 2222, forwards on 2223.",
             valueName: "address"))
     var listen: [ListenAddress] = [.vsock]
 

@@ -1,4 +1,5 @@
 import AgentChannel
+import ArgumentParser
 import Testing
 
 @testable import rum
@@ -11,7 +12,7 @@ struct ForwardSourceTests {
             ("ssh:dev@box", "dev@box"), ("ssh:box", "box"), ("ssh://dev@box:2200", "ssh://dev@box:2200"),
         ])
     func ssh(text: String, machine: String) throws {
-        guard case .ssh(machine) = ForwardSource(argument: text) else {
+        guard case .ssh(machine) = try ForwardSource(text: text) else {
             Issue.record("\(text) is not the machine \(machine)")
             return
         }
@@ -24,12 +25,22 @@ struct ForwardSourceTests {
         arguments: ["", "-oX=y", "a b"])
     func refused(machine: String) { #expect(throws: (any Error).self) { try SSHDestination.check(machine) } }
 
-    @Test("Anything else is an agent's address or nothing")
-    func address() {
-        guard case .address(.vsock(cid: 3)) = ForwardSource(argument: "vsock:3") else {
+    @Test("Anything else is an agent's address")
+    func address() throws {
+        guard case .address(.vsock(cid: 3)) = try ForwardSource(text: "vsock:3") else {
             Issue.record("vsock:3 is no address")
             return
         }
-        #expect(ForwardSource(argument: "serial:1") == nil)
+    }
+
+    @Test(
+        "What is none says what was expected",
+        arguments: [
+            ("serial:1", "or ssh:[USER@]HOST"), ("vsock:2", "vsock:CID with a CID above 2"),
+            ("tcp:127.0.0.1:99999", "a port below 65535"), ("unix:", "unix:DIR"),
+        ])
+    func problem(text: String, expected: String) {
+        let error = #expect(throws: ValidationError.self) { try ForwardSource(text: text) }
+        #expect(error?.message.hasPrefix("expected ") == true && error?.message.hasSuffix(expected) == true)
     }
 }

@@ -1,12 +1,7 @@
-import AgentChannel
 import ArgumentParser
 import Linux
 import PortForward
 import Ports
-
-extension AgentAddress: ExpressibleByArgument {
-    package init?(argument: String) { try? self.init(text: argument) }
-}
 
 extension PortRange: ExpressibleByArgument {
     package init?(argument: String) { self.init(text: argument) }

@@ -18,7 +18,8 @@ struct ForwardCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             "Where the agent is: vsock:CID, unix:DIR, hybrid:PATH, tcp:HOST[:PORT], or ssh:[USER@]HOST.",
             discussion: "ssh: reaches one that `rum agent install` has installed.", valueName: "address"),
-        completion: .list(["vsock:", "unix:", "hybrid:", "tcp:", "ssh:"]))
+        completion: .list(["vsock:", "unix:", "hybrid:", "tcp:", "ssh:"]),
+        transform: { try ForwardSource(text: $0) })
     var agent: ForwardSource
 
     @Option(

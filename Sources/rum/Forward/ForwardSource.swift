@@ -5,20 +5,24 @@ import Foundation
 import Machine
 
 /// Whose ports `rum forward` forwards: those of an agent at an address, or of one behind ssh.
-enum ForwardSource: ExpressibleByArgument, CustomStringConvertible {
+enum ForwardSource: CustomStringConvertible {
     case address(AgentAddress)
     /// What OpenSSH calls the machine.
     case ssh(String)
 
-    init?(argument: String) {
-        if argument.hasPrefix("ssh://") {
-            self = .ssh(argument)
-        } else if argument.hasPrefix("ssh:") {
-            self = .ssh(String(argument.dropFirst("ssh:".count)))
-        } else if let address = AgentAddress(argument: argument) {
-            self = .address(address)
+    /// Reads an agent's address, or `ssh:[USER@]HOST`.
+    init(text: String) throws(ValidationError) {
+        if text.hasPrefix("ssh://") {
+            self = .ssh(text)
+        } else if text.hasPrefix("ssh:") {
+            self = .ssh(String(text.dropFirst("ssh:".count)))
         } else {
-            return nil
+            do throws(AgentAddress.ParseError) {
+                self = .address(try AgentAddress(text: text))
+            } catch {
+                let isKind = ["vsock", "unix", "hybrid", "tcp"].contains(text.prefix { $0 != ":" })
+                throw ValidationError("expected \(error.expected)\(isKind ? "" : ", or ssh:[USER@]HOST")")
+            }
         }
     }
 
