@@ -302,7 +302,9 @@ struct MachineCommandTests {
         expectError(try await place.run("logs"), 1, "fault has not been started")
         expectError(
             try await place.run("logs", ["--background"]), 1, "never been forwarded in the background")
-        expectError(try await place.run("logs", ["--boot", "-9"]), 2, "only the last 4 runs")
+        for boot in ["-9", "\(Int.min)"] {
+            expectError(try await place.run("logs", ["--boot", boot]), 2, "only the last 4 runs")
+        }
         let relative = try place.start("list", isNamed: true, environment: ["RUM_HOME": "here"])
         try await eventually("rum list ended") { relative.status != nil }
         expectError(relative, 2, "RUM_HOME: expected an absolute path, not \"here\"")

@@ -13,34 +13,11 @@ struct LogsCommand: AsyncParsableCommand {
             the kernel, the agent, the scripts of rum.toml. It works whether or not the machine runs or answers.
             """)
 
-    /// As flags that exclude each other.
-    enum Choice: String, EnumerableFlag {
-        case console, agent, provision, background
-
-        static func help(for value: Choice) -> ArgumentHelp? {
-            switch value {
-            case .console: "All of the guest's console (the default)."
-            case .agent: "The agent's lines alone."
-            case .provision: "The lines of the scripts of rum.toml alone."
-            case .background: "What the background process of `rum up -d` said."
-            }
-        }
-
-        var selection: LogSelection {
-            switch self {
-            case .console: .console
-            case .agent: .agent
-            case .provision: .provision
-            case .background: .background
-            }
-        }
-    }
-
     @OptionGroup var options: MachineOptions
     @OptionGroup var talk: TalkOptions
 
     @Flag(name: .shortAndLong, help: "Go on with what comes, until Ctrl-C.") var follow = false
-    @Flag var choice = Choice.console
+    @Flag var selection = LogSelection.console
 
     @Option(
         parsing: .unconditional,
@@ -54,9 +31,14 @@ struct LogsCommand: AsyncParsableCommand {
     var lines: Int?
 
     func validate() throws {
-        if let lines, lines < 0 { throw ValidationError("--lines: a number from 0 on was expected") }
-        if boot > 0 { throw ValidationError("--boot: 0, or a number below, was expected") }
-        if boot < 0, choice == .background {
+        if let lines, lines < 0 {
+            throw ValidationError("--lines: expected a number from 0 on, not \(lines)")
+        }
+        if boot > 0 {
+            throw ValidationError(
+                "--boot: expected 0 for this run, -1 for the one before, and so on, not \(boot)")
+        }
+        if boot < 0, selection == .background {
             throw ValidationError("--boot is about the guest, not --background")
         }
         if boot < 0, follow { throw ValidationError("--follow: an earlier run says nothing more") }
@@ -71,10 +53,10 @@ struct LogsCommand: AsyncParsableCommand {
     }
 
     private func path(of files: MachineFiles) throws(CommandFailure) -> String {
-        if choice == .background { return files.backgroundLog }
+        if selection == .background { return files.backgroundLog }
         if boot == 0 { return files.consoleLog }
         let earlier = files.earlierConsoleLogs
-        guard -boot <= earlier.count else {
+        guard boot >= -earlier.count else {
             throw CommandFailure(
                 "only the last \(earlier.count) runs before this one are kept",
                 hint: "try `rum logs --boot -1`",
@@ -91,7 +73,6 @@ struct LogsCommand: AsyncParsableCommand {
             throw missing(error, machine)
         }
         let isTerminal = StandardOutput.isTerminal
-        let selection = choice.selection
         func write(_ lines: [String]) async throws {
             guard !lines.isEmpty else { return }
             let text = lines.map { (isTerminal ? LogText.shown($0) : $0) + "\n" }.joined()
@@ -131,7 +112,7 @@ struct LogsCommand: AsyncParsableCommand {
             return CommandFailure(
                 "cannot read the log: \(error)", hint: "look at the files in \(machine.files.directory)")
         }
-        if choice == .background {
+        if selection == .background {
             return CommandFailure(
                 "\(name) has never been forwarded in the background", hint: "`rum up -d` does so")
         }
@@ -140,5 +121,17 @@ struct LogsCommand: AsyncParsableCommand {
             : CommandFailure(
                 "nothing is kept of run \(boot) of \(name)",
                 hint: "fewer starts than that have been seen; try a number closer to 0")
+    }
+}
+
+/// As flags that exclude each other.
+extension LogSelection: EnumerableFlag {
+    static func help(for value: LogSelection) -> ArgumentHelp? {
+        switch value {
+        case .console: "All of the guest's console (the default)."
+        case .agent: "The agent's lines alone."
+        case .provision: "The lines of the scripts of rum.toml alone."
+        case .background: "What the background process of `rum up -d` said."
+        }
     }
 }
