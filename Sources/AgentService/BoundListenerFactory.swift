@@ -52,7 +52,7 @@ struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
                     throw error
                 }
             }
-            .withBoundSocket(socket).get()
+            .withBoundSocket(socket.release()).get()
         accepting.closeFuture.whenComplete { _ in ready.channel.close(promise: nil) }
         gate.listen(on: accepting)
         return ready
@@ -83,21 +83,10 @@ struct BoundListenerFactory: HTTP2ServerTransport.ListenerFactory {
 
 /// Holds the listening socket until gRPC asks for it.
 private final class HeldListener: Sendable {
-    private let descriptor: Mutex<Int32?>
+    private let descriptor: Mutex<OwnedDescriptor?>
 
-    init(_ descriptor: consuming OwnedDescriptor) {
-        self.descriptor = Mutex(descriptor.release())
-    }
+    init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = Mutex(descriptor) }
 
-    deinit {
-        if let left = take() { _ = OwnedDescriptor(owning: left) }
-    }
-
-    /// The socket, which is the caller's from now on; nil the second time.
-    func take() -> Int32? {
-        descriptor.withLock { held in
-            defer { held = nil }
-            return held
-        }
-    }
+    /// The socket; nil the second time.
+    func take() -> OwnedDescriptor? { descriptor.withLock { $0.take() } }
 }

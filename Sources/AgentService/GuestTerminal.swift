@@ -21,7 +21,7 @@ final class GuestTerminal: Sendable {
     let path: String
     private let master: OwnedDescriptor
     /// The command's side, until it is handed over.
-    private let slave: Mutex<Int32?>
+    private let slave: Mutex<OwnedDescriptor?>
     private let readable = DescriptorWait(for: .readable)
     private let writable = DescriptorWait(for: .writable)
 
@@ -31,23 +31,14 @@ final class GuestTerminal: Sendable {
         var name = [CChar](repeating: 0, count: 64)
         _ = try SystemError.check("open a terminal", clinux_open_terminal(&ends, &name, name.count))
         master = OwnedDescriptor(owning: ends[0])
-        slave = Mutex(ends[1])
+        slave = Mutex(OwnedDescriptor(owning: ends[1]))
         path = name.withUnsafeBytes { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
         resize(to: size)
         if let owner { _ = fchown(ends[1], owner, gid_t.max) }
     }
 
-    deinit {
-        if let number = slave.withLock({ $0 }) { close(number) }
-    }
-
     /// Hands the command's side over, once; the caller closes it.
-    func takeSlave() -> Int32 {
-        slave.withLock { slave in
-            defer { slave = nil }
-            return slave ?? -1
-        }
-    }
+    func takeSlave() -> Int32 { slave.withLock { $0.take() }?.release() ?? -1 }
 
     /// The foreground process group gets SIGWINCH when the size is another one.
     func resize(to size: Size) { _ = clinux_set_terminal_size(master.rawValue, size.rows, size.columns) }

@@ -85,11 +85,7 @@ package final class SharedForwards: Sendable {
         let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC
         let file = OwnedDescriptor(owning: try SystemError.check("open", open(temporary, flags, 0o644)))
         _ = try SystemError.check("fchmod", fchmod(file.rawValue, 0o644))
-        var rest = Array(text.utf8)[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(file.rawValue, $0.baseAddress, $0.count) }
-            rest = rest.dropFirst(try SystemError.check("write", count))
-        }
+        try file.write(text.utf8)
         _ = try SystemError.check("rename", rename(temporary, path))
     }
 }

@@ -136,11 +136,7 @@ private final class SharedSocket: Sendable {
     func shutDown() { shutdown(socket.rawValue, Int32(SHUT_RDWR)) }
 
     /// nil for no limit.
-    func limitReads(to time: Duration?) {
-        let microseconds = max(0, time.map { Int($0 / .microseconds(1)) } ?? 0)
-        let limit = timeval(tv_sec: microseconds / 1_000_000, tv_usec: microseconds % 1_000_000)
-        try? StreamSocket.setOption(socket.rawValue, SOL_SOCKET, SO_RCVTIMEO, limit, "SO_RCVTIMEO")
-    }
+    func limitReads(to time: Duration?) { try? StreamSocket.limitReads(socket.rawValue, to: time) }
 
     /// A request fits into the buffer of a socket that has just been connected.
     func send(_ bytes: [UInt8]) {

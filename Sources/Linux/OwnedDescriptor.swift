@@ -22,6 +22,16 @@ package struct OwnedDescriptor: ~Copyable, Sendable {
         return number
     }
 
+    /// Writes all bytes to a file; one that blocks.
+    package borrowing func write(_ bytes: some Sequence<UInt8>) throws(SystemError) {
+        var rest = Array(bytes)[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.write(rawValue, $0.baseAddress, $0.count) }
+            if count < 0, errno == EINTR { continue }
+            rest = rest.dropFirst(try SystemError.check("write", count))
+        }
+    }
+
     /// A second descriptor for the same open file (F_DUPFD_CLOEXEC).
     package borrowing func duplicate() throws(SystemError) -> OwnedDescriptor {
         OwnedDescriptor(owning: try SystemError.check("fcntl", fcntl(rawValue, F_DUPFD_CLOEXEC, 0)))

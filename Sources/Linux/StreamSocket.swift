@@ -126,6 +126,15 @@ package enum StreamSocket {
         try address(fd, "getpeername", getpeername)
     }
 
+    /// How long a receive on a blocking socket may wait before it fails with EAGAIN (SO_RCVTIMEO, socket(7)); nil for without
+    /// end.
+    package static func limitReads(_ fd: Int32, to time: Duration?) throws(SystemError) {
+        // 0 is none.
+        let microseconds = time.map { max(1, Int($0.wholeNanoseconds / 1000)) } ?? 0
+        let limit = timeval(tv_sec: microseconds / 1_000_000, tv_usec: microseconds % 1_000_000)
+        try setOption(fd, SOL_SOCKET, SO_RCVTIMEO, limit, "SO_RCVTIMEO")
+    }
+
     /// The bytes that can be received at once.
     package static func readableBytes(_ fd: Int32) -> Int { max(0, Int(clinux_readable_bytes(fd))) }
 

@@ -22,6 +22,7 @@ struct FileLock: ~Copyable, Sendable {
     }
 
     /// Runs `body` while holding the lock on the file at `path`; false, without running it, when another process does.
+    @discardableResult
     static func attempting(
         _ path: String, _ body: () throws(MachineError) -> Void
     ) throws(MachineError) -> Bool {

@@ -150,11 +150,7 @@ extension MachineFiles {
             unlink(temporary)
             let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC
             let file = OwnedDescriptor(owning: try SystemError.check("open", open(temporary, flags, mode)))
-            var rest = content[...]
-            while !rest.isEmpty {
-                let count = rest.withUnsafeBytes { Glibc.write(file.rawValue, $0.baseAddress, $0.count) }
-                rest = rest.dropFirst(try SystemError.check("write", count))
-            }
+            try file.write(content)
             // Else a loss of power could leave the new name with an empty file behind it.
             _ = try SystemError.check("fsync", fsync(file.rawValue))
             _ = try SystemError.check("rename", rename(temporary, path))

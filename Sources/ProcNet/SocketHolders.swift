@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Linux
 package import Ports
 
 /// A process and the descriptor through which it holds a socket.
@@ -70,11 +71,11 @@ package struct SocketHolders: Sendable {
     }
 
     private func name(of pid: Int32) -> String? {
-        let file = open("\(root)/\(pid)/comm", O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return nil }
-        defer { close(file) }
+        let number = open("\(root)/\(pid)/comm", O_RDONLY | O_CLOEXEC)
+        guard number >= 0 else { return nil }
+        let file = OwnedDescriptor(owning: number)
         return withUnsafeTemporaryAllocation(byteCount: 64, alignment: 1) { buffer in
-            let count = read(file, buffer.baseAddress, buffer.count)
+            let count = read(file.rawValue, buffer.baseAddress, buffer.count)
             guard count > 0 else { return nil }
             return String(decoding: buffer[..<count].prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
         }

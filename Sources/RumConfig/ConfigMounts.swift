@@ -25,7 +25,7 @@ enum ConfigMounts {
             reader.require("host", in: section, expected: hostRule)
             reader.require("guest", in: section, expected: guestRule)
             let host = reader.value("host", in: section, expected: hostRule) { text in
-                paths.resolve(text).map(normalised)
+                paths.resolve(text).map(PathResolver.normalised)
             }
             let guest = reader.value("guest", in: section, expected: guestRule, guestPath)
             let isReadOnly = reader.boolean("readonly", in: section) ?? false
@@ -47,17 +47,8 @@ enum ConfigMounts {
         guard text.hasPrefix("/"), text.unicodeScalars.allSatisfy(\.isPrintable), text.last != " " else {
             return nil
         }
-        let path = normalised(text)
+        let path = PathResolver.normalised(text)
         let isSystem = system.contains { path == $0 || path.hasPrefix($0 + "/") }
         return isSystem && !path.hasPrefix("/usr/local/") || holders.contains(path) ? nil : path
-    }
-
-    /// The absolute `path` without `.`, `..` and doubled slashes.
-    private static func normalised(_ path: String) -> String {
-        var parts: [Substring] = []
-        for part in path.split(separator: "/") where part != "." {
-            if part == ".." { _ = parts.popLast() } else { parts.append(part) }
-        }
-        return "/" + parts.joined(separator: "/")
     }
 }

@@ -52,11 +52,7 @@ extension MachineConfig {
             full = String(cString: folder) + "/" + path
             free(folder)
         }
-        var parts: [Substring] = []
-        for part in full.split(separator: "/") where part != "." {
-            if part == ".." { _ = parts.popLast() } else { parts.append(part) }
-        }
-        return "/" + parts.joined(separator: "/")
+        return PathResolver.normalised(full)
     }
 
     private static func read(_ path: String) throws(ConfigProblem) -> String {

@@ -17,6 +17,15 @@ struct PathResolver {
         return String(folder) + (path.hasPrefix("./") ? path.dropFirst(2) : path[...])
     }
 
+    /// The absolute `path` without `.`, `..` and doubled slashes.
+    static func normalised(_ path: String) -> String {
+        var parts: [Substring] = []
+        for part in path.split(separator: "/") where part != "." {
+            if part == ".." { _ = parts.popLast() } else { parts.append(part) }
+        }
+        return "/" + parts.joined(separator: "/")
+    }
+
     /// Whether `text` can only be the name of an image: it has no `/`, and no suffix that starts with a letter.
     static func isName(_ text: String) -> Bool {
         if text.isEmpty || text.contains("/") { return false }

@@ -52,7 +52,7 @@ struct CpCommand: AsyncParsableCommand {
         let way = root ? ["-S", machine.files.sftpAsRoot] : try SshSettings(machine).options
         try checkSources(plan)
         _ = try await ExecSession(machine: machine, verbose: false).runningMachine()
-        if root { try await explained { () throws(MachineError) in try SftpAsRoot.write(machine) } }
+        if root { try explainedNow { () throws(MachineError) in try SftpAsRoot.write(machine) } }
         // The SFTP protocol takes names as they are; the older one had the guest's shell read them.
         var arguments = ["-s", "-p"] + way
         if recursive { arguments.append("-r") }

@@ -49,9 +49,9 @@ struct ExecSession {
                 error.message, hint: "`rum ssh` does without it, where the guest has sshd",
                 status: .unreachable)
         } catch let error as RPCError {
-            throw Self.unreachable(AgentProblem(error))
+            throw CommandFailure.agentUnreachable(AgentProblem(error))
         } catch let error as AgentDialError {
-            throw Self.unreachable(AgentProblem(error))
+            throw CommandFailure.agentUnreachable(AgentProblem(error))
         }
         if !exit.failure.isEmpty {
             let program = request.isLoginShell ? "" : "\(request.arguments.first ?? ""): "
@@ -223,8 +223,10 @@ struct ExecSession {
         DispatchQueue.global().asyncAfter(deadline: .now() + .seconds(1)) { exit(code) }
         return ExitCode(code)
     }
+}
 
-    private static func unreachable(_ problem: AgentProblem) -> CommandFailure {
+extension CommandFailure {
+    static func agentUnreachable(_ problem: AgentProblem) -> CommandFailure {
         CommandFailure(
             "cannot reach the guest's agent: \(problem)",
             hint: problem.hint ?? "`rum status` tells more; a guest that boots needs a while",

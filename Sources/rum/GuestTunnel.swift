@@ -25,14 +25,13 @@ final class GuestTunnel: Sendable {
         _ port: PortNumber, token: MachineToken, within time: Duration = answerTime
     ) async throws(SystemError) -> ForwardStatus? {
         try await DedicatedThread.run(name: "tunnel") { () throws(SystemError) in
-            // 0 is none.
-            try self.setLimit(max(.milliseconds(1), min(time, Self.answerTime)))
+            try StreamSocket.limitReads(self.socket.rawValue, to: min(time, Self.answerTime))
             try self.send(ForwardPreamble(token: token, port: port).bytes[...])
             var status: UInt8 = 0
             let count = try SystemError.check("recv", recv(self.socket.rawValue, &status, 1, 0))
             // An agent that is going down closes without a word; that is as good as a refusal.
             guard count == 1 else { return .refused }
-            try self.setLimit(.zero)
+            try StreamSocket.limitReads(self.socket.rawValue, to: nil)
             return ForwardStatus(rawValue: status)
         }
     }
@@ -47,11 +46,5 @@ final class GuestTunnel: Sendable {
             if count < 0, errno == EINTR { continue }
             rest = rest.dropFirst(try SystemError.check("send", count))
         }
-    }
-
-    private func setLimit(_ time: Duration) throws(SystemError) {
-        let microseconds = Int(time.wholeNanoseconds / 1000)
-        let limit = timeval(tv_sec: microseconds / 1_000_000, tv_usec: microseconds % 1_000_000)
-        try StreamSocket.setOption(socket.rawValue, SOL_SOCKET, SO_RCVTIMEO, limit, "SO_RCVTIMEO")
     }
 }

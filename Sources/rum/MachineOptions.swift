@@ -104,6 +104,15 @@ struct MachineOptions: ParsableArguments {
     }
 }
 
+/// The same of what waits for nothing.
+func explainedNow<Result>(_ body: () throws(MachineError) -> Result) throws(CommandFailure) -> Result {
+    do throws(MachineError) {
+        return try body()
+    } catch {
+        throw CommandFailure(error)
+    }
+}
+
 /// The machines that there are, for the shell to complete.
 func machineNames() -> [String] {
     VirtualMachine.all(environment: ProcessInfo.processInfo.environment).map(\.config.name)

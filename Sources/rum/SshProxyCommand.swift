@@ -55,7 +55,7 @@ final class SshTunnel: Sendable {
             do throws(SystemError) {
                 status = try await tunnel.greet(.ssh, token: machine.token)
             } catch {
-                throw unreachable("\(error)", hint: nil)
+                throw CommandFailure.agentUnreachable(.other("\(error)"))
             }
             switch status {
             case .connected: return SshTunnel(tunnel)
@@ -83,15 +83,8 @@ final class SshTunnel: Sendable {
         do {
             return try await GuestTunnel.dial(machine.address)
         } catch {
-            let problem = AgentProblem(error)
-            throw unreachable("\(problem)", hint: problem.hint)
+            throw CommandFailure.agentUnreachable(AgentProblem(error))
         }
-    }
-
-    private static func unreachable(_ reason: String, hint: String?) -> CommandFailure {
-        CommandFailure(
-            "cannot reach the guest's agent: \(reason)",
-            hint: hint ?? "`rum status` tells more; a guest that boots needs a while", status: .unreachable)
     }
 
     /// Whether the guest's boot is not long ago; false when its agent does not tell.
@@ -129,8 +122,7 @@ final class SshTunnel: Sendable {
     /// What comes from the guest to standard output, which is closed at the end.
     private func receive() -> SystemError? {
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
-        let interval = timeval(tv_sec: Int(VsockBuffers.checkInterval.components.seconds), tv_usec: 0)
-        try? StreamSocket.setOption(socket, SOL_SOCKET, SO_RCVTIMEO, interval, "SO_RCVTIMEO")
+        try? StreamSocket.limitReads(socket, to: VsockBuffers.checkInterval)
         while true {
             let count = recv(socket, &buffer, buffer.count, 0)
             if count < 0, errno == EINTR { continue }

@@ -55,14 +55,13 @@ package struct CachedImage: Hashable, Sendable {
         let groups = Set(files.map { $0.base })
         var removed: [CachedImage] = []
         for group in groups.sorted() {
-            let isFree = try FileLock.attempting(group + ".lock") { () throws(MachineError) in
+            try FileLock.attempting(group + ".lock") { () throws(MachineError) in
                 for file in files where file.base == group {
                     try MachineFiles.remove(file.path)
                     if !file.path.hasSuffix(".lock") { removed.append(file) }
                 }
                 try MachineFiles.remove(group + ".lock")
             }
-            if !isFree { continue }
         }
         return removed
     }

@@ -16,12 +16,8 @@ struct AgentWay: Sendable {
 
     /// Through an ssh to `machine`, where `rum agent install` has been.
     init(through machine: String, tokenFile: String?) throws {
-        let agent: RemoteAgent
-        do throws(MachineError) {
-            agent = try RemoteAgent(
-                destination: machine, environment: ProcessInfo.processInfo.environment)
-        } catch {
-            throw CommandFailure(error)
+        let agent = try explainedNow { () throws(MachineError) in
+            try RemoteAgent(destination: machine, environment: ProcessInfo.processInfo.environment)
         }
         guard tokenFile != nil || FileManager.default.fileExists(atPath: agent.tokenFile) else {
             throw CommandFailure(

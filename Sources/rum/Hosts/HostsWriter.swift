@@ -45,11 +45,7 @@ struct HostsWriter {
             let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW
             let file = OwnedDescriptor(owning: try SystemError.check("open", open(temporary, flags, 0o600)))
             defer { unlink(temporary) }
-            var rest = bytes[...]
-            while !rest.isEmpty {
-                let count = rest.withUnsafeBytes { write(file.rawValue, $0.baseAddress, $0.count) }
-                rest = rest.dropFirst(try SystemError.check("write", count))
-            }
+            try file.write(bytes)
             _ = try SystemError.check("fchown", fchown(file.rawValue, status.st_uid, status.st_gid))
             _ = try SystemError.check("fchmod", fchmod(file.rawValue, status.st_mode & 0o7777))
             _ = try SystemError.check("fsync", fsync(file.rawValue))

@@ -219,11 +219,7 @@ enum NewFile {
         let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC
         let file = OwnedDescriptor(owning: try SystemError.check("open", open(temporary, flags, 0o666)))
         defer { unlink(temporary) }
-        var rest = Array(text.utf8)[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.write(file.rawValue, $0.baseAddress, $0.count) }
-            rest = rest.dropFirst(try SystemError.check("write", count))
-        }
+        try file.write(text.utf8)
         _ = try SystemError.check("fsync", fsync(file.rawValue))
         if replacing {
             _ = try SystemError.check("rename", rename(temporary, path))

@@ -39,16 +39,6 @@ extension NameRouter {
 
     /// Where the machine's page is; nil while its names lead nowhere.
     var url: String? { port.map { ServiceName.url(of: nil, machine: machine, router: $0) } }
-
-    private static func explainedNow<Result>(
-        _ body: () throws(MachineError) -> Result
-    ) throws(CommandFailure) -> Result {
-        do throws(MachineError) {
-            return try body()
-        } catch {
-            throw CommandFailure(error)
-        }
-    }
 }
 
 extension RouterNews {
