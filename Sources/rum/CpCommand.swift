@@ -48,7 +48,7 @@ struct CpCommand: AsyncParsableCommand {
                 status: .usage)
         }
         let name = plan.machine.isEmpty ? nil : plan.machine
-        let machine = try MachineOptions.about(name, or: config)
+        let machine = try MachineChoice(name: name, config: config).machine()
         let way = root ? ["-S", machine.files.sftpAsRoot] : try SshSettings(machine).options
         try checkSources(plan)
         _ = try await ExecSession(machine: machine, verbose: false).runningMachine()

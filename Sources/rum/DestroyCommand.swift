@@ -11,7 +11,7 @@ struct DestroyCommand: AsyncParsableCommand {
     @OptionGroup var talk: TalkOptions
 
     func run() async throws {
-        let machine = try options.machine()
+        let machine = try options.choice.machine()
         let progress = ProgressPrinter()
         if talk.verbose { progress.say("folder: \(machine.files.directory)") }
         // Before its files go.

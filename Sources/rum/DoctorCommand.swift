@@ -50,13 +50,13 @@ struct DoctorCommand: AsyncParsableCommand {
     }
 
     /// The machine to look from, and what its configuration is worth.
-    private func subject() throws(CommandFailure) -> (VirtualMachine, HostFinding) {
+    private func subject() throws -> (VirtualMachine, HostFinding) {
         let environment = ProcessInfo.processInfo.environment
-        var path = options.config ?? MachineOptions.findConfiguration()
-        if let name = options.name { path = try options.machine(named: name).config.file }
-        let isGiven = options.config != nil || options.name != nil
+        let choice = try options.choice
+        let path = try choice.configPath()
+        let isGiven = choice.config != nil || choice.name != nil
         var config = MachineConfig(name: "dev", file: path)
-        config.image = MachineConfig.Image(base: .url(InitAnswers(path: "/dev/rum.toml").image))
+        config.image = NamedImage.named(InitAnswers(path: path).image).map { .init(base: .named($0)) }
         let finding: HostFinding
         if !isGiven, !FileManager.default.fileExists(atPath: path) {
             finding = HostFinding(
@@ -70,7 +70,7 @@ struct DoctorCommand: AsyncParsableCommand {
             }
         }
         let machine = VirtualMachine(
-            config: config, agentBundle: MachineOptions.agentBundle(environment), environment: environment)
+            config: config, agentBundle: MachineChoice.agentBundle(environment), environment: environment)
         return (machine, finding)
     }
 

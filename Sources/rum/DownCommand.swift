@@ -14,7 +14,7 @@ struct DownCommand: AsyncParsableCommand {
     var timeout = DurationArgument(MachineLimits.shutdown)
 
     func run() async throws {
-        let machine = try options.machine()
+        let machine = try options.choice.machine()
         let progress = ProgressPrinter()
         if talk.verbose { progress.say("libvirt: \(machine.libvirtURI)") }
         let outcome = try await explained { () async throws(MachineError) in

@@ -21,15 +21,17 @@ struct ExecCommand: AsyncParsableCommand {
 
     func validate() throws {
         if options.words.isRequestForHelp { throw CleanExit.helpRequest(self) }
-        if try options.resolved().command.isEmpty {
+        let (options, name, command) = try options.resolved()
+        _ = try MachineChoice(name: name, config: options.file.config)
+        if command.isEmpty {
             throw ValidationError("no command; `rum exec -- uname -a` runs one, `rum shell` opens a shell")
         }
     }
 
     func run() async throws {
         let (options, name, command) = try options.resolved()
-        let session = ExecSession(
-            machine: try MachineOptions.about(name, or: options.config), verbose: options.talk.verbose)
+        let machine = try MachineChoice(name: name, config: options.file.config).machineToReach()
+        let session = ExecSession(machine: machine, verbose: options.talk.verbose)
         var request = try options.request()
         request.arguments = command
         try await session.run(request)
@@ -38,12 +40,7 @@ struct ExecCommand: AsyncParsableCommand {
 
 /// The options of `rum exec`, which may stand before and behind the machine's name.
 struct ExecOptions: ParsableArguments {
-    @Option(
-        name: [.customShort("c"), .customLong("config")],
-        help: ArgumentHelp(
-            "The machine's configuration; else rum.toml in this folder or one above.", valueName: "file"))
-    var config: String?
-
+    @OptionGroup var file: ConfigOption
     @OptionGroup var place: ExecPlace
     @OptionGroup var talk: TalkOptions
 
@@ -67,7 +64,7 @@ struct ExecOptions: ParsableArguments {
         }
         var all = try ExecOptions.parse(words.rest)
         let command = all.words.first == "--" ? Array(all.words.dropFirst()) : all.words
-        all.config = all.config ?? config
+        all.file.config = all.file.config ?? file.config
         all.place.root = all.place.root || place.root
         all.place.directory = all.place.directory ?? place.directory
         all.place.environment = place.environment + all.place.environment
@@ -149,12 +146,4 @@ struct MachineWords {
 extension [String] {
     /// Whether the words behind a command ask for its help: the parser leaves that to those who take all words.
     var isRequestForHelp: Bool { first == "--help" || first == "-h" }
-}
-
-extension MachineOptions {
-    /// The machine called `name`, else that of a configuration.
-    static func about(_ name: String?, or config: String?) throws -> VirtualMachine {
-        let words = (config.map { ["-c", $0] } ?? []) + (name.map { ["--", $0] } ?? [])
-        return try MachineOptions.parse(words).machine()
-    }
 }

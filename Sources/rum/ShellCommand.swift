@@ -20,6 +20,7 @@ struct ShellCommand: AsyncParsableCommand {
         var request = try place.request()
         request.isLoginShell = true
         request.hasTerminal = isatty(STDIN_FILENO) == 1 && StandardOutput.isTerminal
-        try await ExecSession(machine: try options.machine(), verbose: talk.verbose).run(request)
+        let machine = try options.choice.machineToReach()
+        try await ExecSession(machine: machine, verbose: talk.verbose).run(request)
     }
 }

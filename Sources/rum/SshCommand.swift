@@ -17,11 +17,7 @@ struct SshCommand: AsyncParsableCommand {
             `rum ssh-config` makes `ssh rum-NAME`, rsync and editors find the way as well.
             """)
 
-    @Option(
-        name: [.customShort("c"), .customLong("config")],
-        help: ArgumentHelp(
-            "The machine's configuration; else rum.toml in this folder or one above.", valueName: "file"))
-    var config: String?
+    @OptionGroup var file: ConfigOption
 
     @Argument(
         parsing: .captureForPassthrough,
@@ -31,15 +27,19 @@ struct SshCommand: AsyncParsableCommand {
 
     func validate() throws {
         if words.isRequestForHelp { throw CleanExit.helpRequest(self) }
+        _ = try choice
+    }
+
+    private var choice: MachineChoice {
+        get throws(ValidationError) { try MachineChoice(name: MachineWords(words).name, config: file.config) }
     }
 
     func run() async throws {
-        let words = MachineWords(words)
-        let machine = try MachineOptions.about(words.name, or: config)
+        let machine = try choice.machineToReach()
         let settings = try SshSettings(machine)
         // Told here in one sentence; ssh would add its own about a broken connection.
         _ = try await ExecSession(machine: machine, verbose: false).runningMachine()
-        try SshProgram.become("ssh", settings.options + [settings.host] + words.rest)
+        try SshProgram.become("ssh", settings.options + [settings.host] + MachineWords(words).rest)
     }
 }
 
@@ -56,7 +56,7 @@ struct SshConfigCommand: AsyncParsableCommand {
     @OptionGroup var talk: TalkOptions
 
     func run() async throws {
-        let settings = try SshSettings(try options.machine())
+        let settings = try SshSettings(try options.choice.machine())
         if talk.verbose { StandardError.line("rum: folder: \(settings.machine.files.directory)") }
         try await StandardOutput.line(settings.file)
     }

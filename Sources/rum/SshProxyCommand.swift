@@ -20,7 +20,7 @@ struct SshProxyCommand: AsyncParsableCommand {
     @OptionGroup var options: MachineOptions
 
     func run() async throws {
-        let machine = try options.machine()
+        let machine = try options.choice.machineToReach()
         let running = try await ExecSession(machine: machine, verbose: false).runningMachine()
         let tunnel = try await SshTunnel.open(to: running)
         if let error = await tunnel.copy() {

@@ -21,7 +21,7 @@ struct StatusCommand: AsyncParsableCommand {
     var json = false
 
     func run() async throws {
-        let machine = try options.machine()
+        let machine = try options.choice.machine()
         let status = try await explained { () async throws(MachineError) in try await machine.status() }
         var document = StatusDocument(status)
         if let running = status.running {

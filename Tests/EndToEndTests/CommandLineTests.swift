@@ -20,6 +20,10 @@ struct CommandLineTests {
             ("rum", "sideways", "there is no command 'rum sideways'"),
             ("rum", "statsu", "did you mean 'rum status'?"),
             ("rum", "ports wiat 5001", "did you mean 'rum ports wait'?"),
+            ("rum", "ports why 99999", "expected a port, not \"99999\""),
+            ("rum", "ports add", "give a forward such as 8080:80"),
+            ("rum", "exec -c x dev -- true", "hint: See 'rum exec --help'"),
+            ("rum", "ssh -c x dev -- true", "hint: See 'rum ssh --help'"),
             ("rum-agent", "--mode=sideways", "netlink"),
             ("rum-agent", "--listen tcp:0.0.0.0", "--token-file"),
             ("rum-agent", "list --range 0-9", "--range"),
@@ -29,6 +33,16 @@ struct CommandLineTests {
         try await eventually("\(program) ended") { run.status != nil }
         #expect(run.status == 2)
         #expect(run.lines.contains { $0.contains(says) }, "it said: \(run.lines)")
+    }
+
+    @Test(
+        "What keeps a command from the guest is no exit code of the command's own",
+        arguments: ["exec", "ssh"])
+    func noMachine(command: String) async throws {
+        let run = try Program("rum", [command, "nosuch", "--", "true"])
+        try await eventually("rum ended") { run.status != nil }
+        #expect(run.status == 255)
+        #expect(run.lines.first == "error: there is no machine nosuch")
     }
 
     @Test(

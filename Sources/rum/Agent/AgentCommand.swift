@@ -44,7 +44,7 @@ struct AgentInstall: AsyncParsableCommand {
                 if talk.verbose { StandardError.line("rum: token: \(path)") }
                 StandardError.line("rum: Copying the agent to \(machine)")
                 return try await agent.install(
-                    bundle: MachineOptions.agentBundle(environment), tokenFile: path)
+                    bundle: MachineChoice.agentBundle(environment), tokenFile: path)
             }
             for warning in warnings { StandardError.line("rum: \(machine) says: \(warning)") }
             StandardError.line("rum: The agent runs on \(machine). Its ports are forwarded by:")

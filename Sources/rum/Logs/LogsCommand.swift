@@ -46,7 +46,7 @@ struct LogsCommand: AsyncParsableCommand {
 
     func run() async throws {
         let signals = TerminationSignals.stream()
-        let machine = try options.machine()
+        let machine = try options.choice.machine()
         let path = try path(of: machine.files)
         if talk.verbose { StandardError.line("rum: \(path)") }
         try await Foreground.run(until: signals) { try await show(path, machine) }

@@ -16,6 +16,12 @@ enum Forwarded: Sendable {
         }
     }
 
+    /// What the process that forwards answers; where there is none, why.
+    func answer(_ request: ControlRequest) async throws(CommandFailure) -> ControlAnswer {
+        if let answer = try await link.answer(request) { return answer }
+        return await withoutOwner()
+    }
+
     /// Why nothing is forwarded where nobody can be asked.
     func withoutOwner() async -> ControlAnswer {
         switch self {

@@ -15,15 +15,11 @@ struct PortsAllow: AsyncParsableCommand {
             `rum ports deny` or `rum ports forget`. The port is the guest's.
             """)
 
-    @OptionGroup var words: PortWords
-    @OptionGroup var talk: TalkOptions
-    @Argument(help: ArgumentHelp("A port of the guest, and the machine's name.", valueName: "port"))
-    var own: [String] = []
-    @Flag(help: "Print one JSON object.") var json = false
+    @OptionGroup var arguments: AnswerArguments
 
-    func validate() throws { _ = try words.split(own, as: PortNumber.self, "port") }
+    func validate() throws { _ = try arguments.port }
 
-    func run() async throws { try await PortAnswers.give(.allow, words, own, json: json) }
+    func run() async throws { try await arguments.give(.allow) }
 }
 
 struct PortsDeny: AsyncParsableCommand {
@@ -35,15 +31,11 @@ struct PortsDeny: AsyncParsableCommand {
             port is the guest's.
             """)
 
-    @OptionGroup var words: PortWords
-    @OptionGroup var talk: TalkOptions
-    @Argument(help: ArgumentHelp("A port of the guest, and the machine's name.", valueName: "port"))
-    var own: [String] = []
-    @Flag(help: "Print one JSON object.") var json = false
+    @OptionGroup var arguments: AnswerArguments
 
-    func validate() throws { _ = try words.split(own, as: PortNumber.self, "port") }
+    func validate() throws { _ = try arguments.port }
 
-    func run() async throws { try await PortAnswers.give(.deny, words, own, json: json) }
+    func run() async throws { try await arguments.give(.deny) }
 }
 
 struct PortsForget: AsyncParsableCommand {
@@ -52,27 +44,16 @@ struct PortsForget: AsyncParsableCommand {
         usage: "rum ports forget <port>|--all [<name>] [-c <file>] [--json]",
         discussion: "A port that something listens on is closed, and asked about again.")
 
-    @OptionGroup var words: PortWords
-    @OptionGroup var talk: TalkOptions
-    @Argument(help: ArgumentHelp("A port of the guest, and the machine's name.", valueName: "port"))
-    var own: [String] = []
+    @OptionGroup var arguments: AnswerArguments
     @Flag(help: "Forget every answer.") var all = false
-    @Flag(help: "Print one JSON object.") var json = false
 
     func validate() throws {
-        if !all { _ = try words.split(own, as: PortNumber.self, "port") }
-        if all, own.count > 1 { throw ValidationError("--all is about every port: give none") }
+        if !all { _ = try arguments.port }
+        if all, arguments.own.count > 1 { throw ValidationError("--all is about every port: give none") }
     }
 
     func run() async throws {
-        guard all else { return try await PortAnswers.give(nil, words, own, json: json) }
-        let forwarded = try words.forwarded(named: own.first)
-        if let answer = try await forwarded.link.answer(.forget(port: nil)) {
-            return try await PortAnswers.tell(answer, port: nil, json: json)
-        }
-        let machine = try await PortAnswers.machine(of: forwarded)
-        try await explained { () async throws(MachineError) in try await machine.forgetConsents() }
-        try await PortAnswers.tell(.forgotten, port: nil, json: json)
+        if all { try await arguments.forgetAll() } else { try await arguments.give(nil) }
     }
 }
 
@@ -96,7 +77,7 @@ struct PortsAnswers: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let machine = try options.machine()
+        let machine = try options.choice.machine()
         let answers = try await explained { () async throws(MachineError) in try machine.consents() }
         let rows = answers.sorted { $0.key < $1.key }.map {
             Row(port: $0.key.rawValue, answer: $0.value.rawValue)
@@ -109,35 +90,50 @@ struct PortsAnswers: AsyncParsableCommand {
     }
 }
 
-/// What the commands that answer have in common.
-enum PortAnswers {
+/// The arguments of the commands that answer, and what they have in common.
+struct AnswerArguments: ParsableArguments {
+    @OptionGroup var words: PortWords
+    @OptionGroup var talk: TalkOptions
+    @Argument(help: ArgumentHelp("A port of the guest, and the machine's name.", valueName: "port"))
+    var own: [String] = []
+    @Flag(help: "Print one JSON object.") var json = false
+
+    var port: (PortNumber, MachineChoice) {
+        get throws(ValidationError) { try words.split(own, as: PortNumber.self, "a port") }
+    }
+
     /// - Parameter answer: nil to forget the one before.
-    static func give(
-        _ answer: PortConsent?, _ words: PortWords, _ own: [String], json: Bool
-    ) async throws {
-        let (port, name) = try words.split(own, as: PortNumber.self, "port")
-        let forwarded = try words.forwarded(named: name)
-        if let said = try await forwarded.link.answer(.answering(answer, about: port.rawValue)) {
-            return try await tell(said, port: port, json: json)
-        }
-        let machine = try await Self.machine(of: forwarded)
-        // Nobody forwards: it holds from the next `rum up` on.
-        try await explained { () async throws(MachineError) in
+    func give(_ answer: PortConsent?) async throws {
+        let (port, choice) = try port
+        try await ask(.answering(answer, about: port.rawValue), about: port, choice) {
+            machine async throws(MachineError) in
+            // It holds from the next `rum up` on.
             try await machine.remember(answer, about: port)
+            return .remembered(answer, about: port)
         }
-        try await tell(.remembered(answer, about: port), port: port, json: json)
     }
 
-    /// Where answers are kept without an owner; a `rum forward` keeps none, since its rules never ask.
-    static func machine(of forwarded: Forwarded) async throws(CommandFailure) -> VirtualMachine {
-        if case .machine(let machine) = forwarded, machine.files.exists { return machine }
-        let answer = await forwarded.withoutOwner()
-        throw CommandFailure(answer.sentence, hint: answer.hint)
+    func forgetAll() async throws {
+        let choice = try MachineChoice(name: own.first, config: words.file.config)
+        try await ask(.forget(port: nil), about: nil, choice) { machine async throws(MachineError) in
+            try await machine.forgetConsents()
+            return .forgotten
+        }
     }
 
-    static func tell(_ answer: ControlAnswer, port: PortNumber?, json: Bool) async throws {
-        guard answer.isDone else { throw CommandFailure(answer.sentence, hint: answer.hint) }
-        try await PortQuestion.tell(answer, port: port, json: json)
+    /// - Parameter change: does it where nobody forwards. A `rum forward` keeps no answers, since its rules never ask.
+    private func ask(
+        _ request: ControlRequest, about port: PortNumber?, _ choice: MachineChoice,
+        withoutOwner change: (VirtualMachine) async throws(MachineError) -> ControlAnswer
+    ) async throws {
+        let forwarded = try choice.forwarded()
+        var answer = try await forwarded.link.answer(request)
+        if answer == nil, case .machine(let machine) = forwarded, machine.files.exists {
+            answer = try await explained { () async throws(MachineError) in try await change(machine) }
+        }
+        if answer == nil { answer = await forwarded.withoutOwner() }
+        guard let answer else { return }
+        try await PortQuestion.tellChange(answer, port: port, json: json)
     }
 }
 

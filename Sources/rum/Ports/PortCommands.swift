@@ -1,10 +1,8 @@
 import ArgumentParser
 import CommandMain
 import Control
-import Foundation
 import Linux
 import Ports
-import RumConfig
 
 struct PortsWhy: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -18,14 +16,11 @@ struct PortsWhy: AsyncParsableCommand {
     var own: [String] = []
     @Flag(help: "Print one JSON object.") var json = false
 
-    func validate() throws { _ = try words.split(own, as: PortNumber.self, "port") }
+    func validate() throws { _ = try words.split(own, as: PortNumber.self, "a port") }
 
     func run() async throws {
-        let (port, name) = try words.split(own, as: PortNumber.self, "port")
-        let forwarded = try words.forwarded(named: name)
-        var answer = try await forwarded.link.answer(.why(port: port.rawValue))
-        if answer == nil { answer = await forwarded.withoutOwner() }
-        guard let answer else { return }
+        let (port, choice) = try words.split(own, as: PortNumber.self, "a port")
+        let answer = try await choice.forwarded().answer(.why(port: port.rawValue))
         try await PortQuestion.tell(answer, port: port, json: json)
     }
 }
@@ -39,19 +34,9 @@ struct PortsAdd: AsyncParsableCommand {
             in rum.toml makes it last. An IPv6 address is written in brackets.
             """)
 
-    @OptionGroup var words: PortWords
-    @OptionGroup var talk: TalkOptions
-    @Argument(help: ArgumentHelp("The forward, and the machine's name.", valueName: "[bind:]host:guest"))
-    var own: [String] = []
-    @Flag(help: "Print one JSON object.") var json = false
+    @OptionGroup var arguments: ForwardChangeArguments
 
-    func validate() throws { _ = try words.split(own, as: StaticPort.self, PortQuestion.forwardForm) }
-
-    func run() async throws {
-        let (port, name) = try words.split(own, as: StaticPort.self, PortQuestion.forwardForm)
-        try await PortQuestion.change(
-            .add(ControlForward(port)), port, try words.forwarded(named: name), json: json)
-    }
+    func run() async throws { try await arguments.ask { .add($0) } }
 }
 
 struct PortsRemove: AsyncParsableCommand {
@@ -60,18 +45,32 @@ struct PortsRemove: AsyncParsableCommand {
         usage: "rum ports rm [<bind>:]<host>:<guest> [<name>] [-c <file>] [--json]",
         discussion: "One of rum.toml comes back with the next `rum up`.")
 
+    @OptionGroup var arguments: ForwardChangeArguments
+
+    func run() async throws { try await arguments.ask { .remove($0) } }
+}
+
+/// The arguments of the commands that change a static forward.
+struct ForwardChangeArguments: ParsableArguments {
     @OptionGroup var words: PortWords
     @OptionGroup var talk: TalkOptions
     @Argument(help: ArgumentHelp("The forward, and the machine's name.", valueName: "[bind:]host:guest"))
     var own: [String] = []
     @Flag(help: "Print one JSON object.") var json = false
 
-    func validate() throws { _ = try words.split(own, as: StaticPort.self, PortQuestion.forwardForm) }
+    private var forward: (StaticPort, MachineChoice) {
+        get throws(ValidationError) {
+            try words.split(own, as: StaticPort.self, "a forward such as 8080:80 or [::1]:8080:80")
+        }
+    }
 
-    func run() async throws {
-        let (port, name) = try words.split(own, as: StaticPort.self, PortQuestion.forwardForm)
-        try await PortQuestion.change(
-            .remove(ControlForward(port)), port, try words.forwarded(named: name), json: json)
+    func validate() throws { _ = try forward }
+
+    /// Has the owner make the change, and tells what has come of it.
+    func ask(_ request: (ControlForward) -> ControlRequest) async throws {
+        let (port, choice) = try forward
+        let answer = try await choice.forwarded().answer(request(ControlForward(port)))
+        try await PortQuestion.tellChange(answer, port: port.host, json: json)
     }
 }
 
@@ -83,8 +82,6 @@ extension ControlForward {
 
 /// What the commands about one port have in common.
 enum PortQuestion {
-    static let forwardForm = "forward like 8080:80 or [::1]:8080:80"
-
     /// The sentence is the data; what to do is talk. As JSON it is all in one object.
     static func tell(_ answer: ControlAnswer, port: PortNumber?, json: Bool) async throws {
         if json {
@@ -95,15 +92,11 @@ enum PortQuestion {
         if let hint = answer.hint { StandardError.line("hint: \(hint.printable(limit: 1000))") }
     }
 
-    static func change(
-        _ request: ControlRequest, _ port: StaticPort, _ forwarded: Forwarded, json: Bool
-    ) async throws {
-        guard let answer = try await forwarded.link.answer(request) else {
-            let answer = await forwarded.withoutOwner()
-            throw CommandFailure(answer.sentence, hint: answer.hint)
-        }
-        guard answer.isDone else { throw CommandFailure(answer.sentence, hint: answer.hint) }
-        try await tell(answer, port: port.host, json: json)
+    /// The same of something that was to be done: what was not is a failure. As JSON it is an object as well.
+    static func tellChange(_ answer: ControlAnswer, port: PortNumber?, json: Bool) async throws {
+        guard answer.isDone || json else { throw CommandFailure(answer.sentence, hint: answer.hint) }
+        try await tell(answer, port: port, json: json)
+        if !answer.isDone { throw ExitCode(ExitStatus.failed.rawValue) }
     }
 }
 

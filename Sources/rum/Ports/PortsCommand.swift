@@ -37,7 +37,7 @@ struct PortsShow: AsyncParsableCommand {
 
     func run() async throws {
         let signals = watch ? TerminationSignals.stream() : nil
-        let forwarded = try options.forwarded()
+        let forwarded = try options.choice.forwarded()
         let link = forwarded.link
         if let signals {
             return try await Foreground.run(until: signals) {

@@ -30,7 +30,7 @@ struct PortsWait: AsyncParsableCommand {
     @Flag(help: "Print one JSON object.") var json = false
 
     func validate() throws {
-        _ = try words.split(own, as: PortNumber.self, "port")
+        _ = try words.split(own, as: PortNumber.self, "a port")
         if http == nil, path != "/" { throw ValidationError("--path is about --http, which is missing") }
         guard ControlHTTPCheck(path: path).isValid else {
             throw ValidationError(
@@ -40,8 +40,8 @@ struct PortsWait: AsyncParsableCommand {
 
     func run() async throws {
         let signals = TerminationSignals.stream()
-        let (port, name) = try words.split(own, as: PortNumber.self, "port")
-        let forwarded = try words.forwarded(named: name)
+        let (port, choice) = try words.split(own, as: PortNumber.self, "a port")
+        let forwarded = try choice.forwarded()
         let question = PortWait(
             port: port, isReady: ready, http: http.map { ControlHTTPCheck(status: $0.status, path: path) })
         try await Foreground.run(until: signals) {

@@ -111,7 +111,7 @@ struct BackgroundCommand: AsyncParsableCommand {
 
     func run() async throws {
         let signals = TerminationSignals.stream()
-        let machine = try options.configuredMachine()
+        let machine = try options.choice.configuredMachine()
         let status = try await explained { () async throws(MachineError) in try await machine.status() }
         guard let running = status.running else {
             throw CommandFailure("\(machine.config.name) does not run", hint: "`rum up -d` starts it")

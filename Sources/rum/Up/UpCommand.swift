@@ -42,7 +42,7 @@ struct UpCommand: AsyncParsableCommand {
         let signals = TerminationSignals.stream()
         // Before anything is touched.
         _ = try RouterPorts.configured()
-        let machine = try options.configuredMachine()
+        let machine = try options.choice.configuredMachine()
         let session = UpSession(
             machine: machine, output: output, agentTimeout: timeout, reset: reset,
             isDetached: isDetached, awaited: wait)
