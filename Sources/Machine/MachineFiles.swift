@@ -115,7 +115,8 @@ extension MachineFiles {
         let hint =
             switch error.code {
             case ENOSPC, EDQUOT: "Free some disk space, or move the files with RUM_HOME or RUM_CACHE."
-            case EACCES, EPERM, EROFS: "Check the owner and mode of the folders above it."
+            case EACCES, EPERM: "Check the owner and mode of the folders above it."
+            case EROFS: "Choose a place that can be written with RUM_HOME or RUM_CACHE."
             default: "Check the path and try again."
             }
         return MachineError(

@@ -1,4 +1,5 @@
 import Glibc
+import Linux
 import RumConfig
 import Synchronization
 import TestSupport
@@ -59,6 +60,8 @@ struct FilesTests {
         let error = #expect(throws: MachineError.self) { try MachineFiles.makeDirectory("/proc/rum/x") }
         #expect(error?.message == "cannot create /proc/rum: No such file or directory")
         #expect(error?.hint.isEmpty == false)
+        let readOnly = MachineFiles.failure("create", "/x", SystemError(code: EROFS, operation: "mkdir"))
+        #expect(readOnly.hint == "Choose a place that can be written with RUM_HOME or RUM_CACHE.")
     }
 
     @Test("A machine's folder that somebody else could change is refused")
