@@ -2,12 +2,13 @@ internal import Glibc
 internal import Linux
 
 extension MachineConfig {
-    /// The rum.toml of the folder at `path`, which is absolute, or of the nearest one above that has it.
+    /// The rum.toml of the folder at `path`, which is absolute, or of the nearest one above that has it. A link that leads nowhere
+    /// is one that cannot be read, and no reason to take another.
     package static func find(in path: String) -> String? {
         var parts = path.split(separator: "/")
         while true {
             let file = "/" + (parts + ["rum.toml"]).joined(separator: "/")
-            if access(file, F_OK) == 0 { return file }
+            if faccessat(AT_FDCWD, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0 { return file }
             if parts.popLast() == nil { return nil }
         }
     }

@@ -1,3 +1,4 @@
+import Glibc
 import RumConfig
 import TestSupport
 import Testing
@@ -15,5 +16,16 @@ struct ConfigSearchTests {
         #expect(MachineConfig.find(in: deep) == near)
         #expect(MachineConfig.find(in: deep + "/") == near)
         #expect(MachineConfig.find(in: folder.path + "/a") == far)
+    }
+
+    @Test("One that links to nothing is found, so that it is told, and not one above it")
+    func brokenLink() throws {
+        let folder = try TestFolder()
+        _ = try folder.file("rum.toml")
+        let near = try folder.folder("a") + "/rum.toml"
+        #expect(symlink("nowhere", near) == 0)
+        #expect(MachineConfig.find(in: folder.path + "/a") == near)
+        let error = #expect(throws: ConfigErrors.self) { try MachineConfig.load(path: near) }
+        #expect(error?.description.contains("cannot be read: No such file or directory") == true)
     }
 }
