@@ -15,6 +15,9 @@ struct MachineChoice: Equatable {
         if let name, config != nil {
             throw ValidationError("give either -c or the name \"\(name)\", not both")
         }
+        // Such as that of a shell's variable that is not set.
+        if name?.isEmpty ?? false { throw ValidationError("the machine's name is empty") }
+        if config?.isEmpty ?? false { throw ValidationError("the path after -c is empty") }
         (self.name, self.config) = (name, config)
     }
 
