@@ -76,6 +76,38 @@ struct NamedForwardTests {
         withExtendedLifetime((agent, listener)) {}
     }
 
+    @Test("The live view gives the terminal back while Ctrl-Z has stopped it, and at its end")
+    func stopped() async throws {
+        let guest = try await Guest()
+        let rum = try guest.startForward(["--name", "box", "--auto", "5340-5340"], environment: environment)
+        try await isServed()
+        let script = """
+            import os, pty, sys
+            said = b""
+            def until(text):
+                global said
+                while text not in said:
+                    said += os.read(terminal, 65536)
+                said = said.split(text, 1)[1]
+            pid, terminal = pty.fork()
+            if pid == 0:
+                os.environ["TERM"] = "xterm"
+                command = sys.argv[1] + " ports --watch box; echo stopped $?; fg"
+                os.execv("/bin/bash", ["bash", "-mc", command])
+            until(b"ends this view")
+            os.write(terminal, b"\\x1a")
+            for text in b"\\x1b[?1049l", b"stopped 148", b"\\x1b[?1049h", b"ends this view":
+                until(text)
+            os.write(terminal, b"\\x03")
+            until(b"\\x1b[?1049l")
+            print("done")
+            """
+        let shell = try Program(
+            "/usr/bin/python3", ["-c", script, "\(builtPrograms)/rum"], environment: environment)
+        try await shell.waits(for: "done")
+        withExtendedLifetime(rum) {}
+    }
+
     @Test("One that was killed is no obstacle to the next, and not listed")
     func killed() async throws {
         let guest = try await Guest()

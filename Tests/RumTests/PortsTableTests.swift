@@ -75,6 +75,11 @@ struct PortsTableTests {
         #expect(PortsTable.time(12_345) == "12.3 ms" && PortsTable.time(2_500_000) == "2.5 s")
     }
 
+    @Test(
+        "Only a terminal that says what it is gets the live view",
+        arguments: [("xterm-256color", true), ("dumb", false), ("", false), (nil, false)])
+    func terminal(kind: String?, isFit: Bool) { #expect(Screen.isUnderstood(by: kind) == isFit) }
+
     @Test("The live view keeps to the terminal's size", arguments: [(80, 24), (40, 5), (20, 3), (5, 1)])
     func view(columns: Int, rows: Int) {
         var report = OwnerReport(

@@ -20,22 +20,25 @@ struct PortsWatch {
         guard try await link.hello() != nil else {
             throw CommandFailure.nothingForwards(link.machine, link.kind)
         }
-        guard StandardOutput.isTerminal, !json else {
+        let kind = ProcessInfo.processInfo.environment["TERM"]
+        guard StandardOutput.isTerminal, Screen.isUnderstood(by: kind), !json else {
             var output = EventOutput()
             output.json = json
             output.verbose = verbose
             return try await OwnerFollower(link: link, output: output, progress: ProgressPrinter()).run(
                 until: .end)
         }
-        try await StandardOutput.bytes(Array(Screen.enter.utf8))
+        try await StandardOutput.bytes(Array("\(Screen.enter)".utf8))
+        Screen.leaveAtStops()
         var failure: (any Error)?
         do {
             try await draw()
         } catch {
             failure = error
         }
+        Screen.letStopsBe()
         // Whatever has happened, and also in a task that is cancelled: the terminal gets back what it showed.
-        await Task { try? await StandardOutput.bytes(Array(Screen.leave.utf8)) }.value
+        await Task { try? await StandardOutput.bytes(Array("\(Screen.leave)".utf8)) }.value
         if let failure { throw failure }
         if !Task.isCancelled { StandardError.line("rum: the forwards of \(link.machine) have ended") }
     }
@@ -81,7 +84,8 @@ struct PortsWatch {
         -> [String]
     {
         let notes = report.notes(kind).map { $0.printable(limit: 1000) }
-        let title = "\(machine): \(report.forwards.count) forwards (pid \(report.pid)); Ctrl-C ends this view"
+        let count = report.forwards.count == 1 ? "1 forward" : "\(report.forwards.count) forwards"
+        let title = "\(machine): \(count) (pid \(report.pid)); Ctrl-C ends this view"
         var table = PortsTable(report).lines(width: size.columns)
         let room = max(1, size.rows - notes.count - 2)
         if table.count > room {
@@ -89,18 +93,5 @@ struct PortsWatch {
             table = Array(table.prefix(room - 1)) + ["… and \(hidden) more lines; `rum ports` shows all"]
         }
         return ([title, ""] + table + notes).map { String($0.prefix(size.columns)) }
-    }
-}
-
-/// What a terminal understands (ECMA-48, and xterm's alternate screen).
-enum Screen {
-    /// Another screen, without a cursor.
-    static let enter = "\u{1b}[?1049h\u{1b}[?25l"
-    static let leave = "\u{1b}[?25h\u{1b}[?1049l"
-
-    /// Draws over what is there and clears only what is left, so that nothing flickers.
-    static func picture(_ lines: [String], _ size: TerminalSize) -> String {
-        let shown = lines.prefix(size.rows)
-        return "\u{1b}[H" + shown.map { $0 + "\u{1b}[K" }.joined(separator: "\r\n") + "\u{1b}[J"
     }
 }
