@@ -24,6 +24,20 @@ extension RelayConnection {
         return toTunnel.kept
     }
 
+    /// Whether the server's end is kept for a moment, since the server's socket may be reset. So it is in the agent, where
+    /// nothing was said either way: a handshake that meets the close(2) of a listener is ended in order first
+    /// (docs/kernel-facts.md).
+    func awaitsReset(_ loop: RelayLoop) -> Bool {
+        guard target.role.tunnel == .accepted, isUntouched, local.peerIsGone, !local.failed,
+            local.readableBytes == 0
+        else { return false }
+        if !doubtsEnd {
+            (doubtsEnd, isPatient) = (true, true)
+            loop.remind(self)
+        }
+        return isPatient
+    }
+
     /// Tells a host that waits for its answers that the server was lost before a byte had reached it, most often in the queue
     /// of a listener that closes; nil where that is not so.
     func tellUndelivered(_ loop: RelayLoop) -> Verdict? {

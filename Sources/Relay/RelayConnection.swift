@@ -71,6 +71,8 @@ final class RelayConnection {
     var lead: [UInt8] = []
     /// The host sends nothing before it has the answer, and may dial again (`RelayHold`).
     var hostWaits = false
+    /// The server has ended although nothing was said either way, and a moment was given for its reset (`awaitsReset`).
+    var doubtsEnd = false
     private(set) var movedToTunnel: UInt64 = 0
     private(set) var movedFromTunnel: UInt64 = 0
     private var countedForth: UInt64 = 0
@@ -192,7 +194,7 @@ final class RelayConnection {
         }
         leftover = nil
         if target.role.hold != nil, form == .records { toTunnel.kept = [] }
-        hostWaits = atOnce
+        (hostWaits, doubtsEnd) = (atOnce, false)
         guard target.role.tunnel == .accepted, !atOnce else { return }
         isPatient = true
         loop.remind(self)
@@ -208,6 +210,7 @@ final class RelayConnection {
 
     private func relay(_ loop: RelayLoop) -> Verdict {
         if form == .raw { tunnel.noteLoss() }
+        if hostWaits, awaitsReset(loop) { return .waiting }
         let resources = loop.resources
         let before = movedToTunnel &+ movedFromTunnel
         // Before the outbox goes out: the server's answer takes longer than the host's need for the status.

@@ -113,6 +113,35 @@ struct RelayUndeliveredTests {
         }
     }
 
+    @Test("A server's end without a word is kept for a moment, in which a reset may follow it")
+    func endBeforeReset() async {
+        await #expect(processExitsWith: .success) {
+            for (patience, resets) in [(Duration.seconds(3600), true), (.milliseconds(2), false)] {
+                var options = RelayOptions()
+                options.patience = patience
+                let rig = try RelayRig(.unix, guestOptions: options)
+                let host = Peer(try StreamSocket.connect(to: rig.guestListener.address))
+                try host.wait(POLLOUT)
+                try host.write(Self.preamble.bytes)
+                var server: Peer? = try rig.server.accept()
+                #expect(try host.read(exactly: 1) == [ForwardStatus.connected.rawValue])
+                server?.shutdownWriting()
+                if resets {
+                    #expect(!host.isReadable())
+                    server?.resetOnClose()
+                    server = nil
+                    #expect(try host.readToEnd() == Self.undelivered)
+                } else {
+                    #expect(try host.read(exactly: 4) == [0, 0, 0, 0])
+                    // It may still listen to what is said.
+                    try host.write([0, 0, 0, 1, 5])
+                    #expect(try server?.read(exactly: 1) == [5])
+                }
+                await rig.end()
+            }
+        }
+    }
+
     /// What clients have seen.
     private final class Score: Sendable {
         let answered = Atomic(0)
