@@ -163,8 +163,11 @@ def over_ssh(box):
             check(time.monotonic() < deadline, complaint)
             time.sleep(0.1)
 
-    done = run("agent", "install", "dev@box")
-    check(done.returncode == 1 and "allow sudo without a password" in done.stdout, done.stdout)
+    def refused():
+        done = run("agent", "install", "dev@box")
+        check(done.returncode == 1 and "allow sudo without a password" in done.stdout, done.stdout)
+
+    refused()
     begin = time.monotonic()
     done = run("agent", "install", "libby@box")
     check(done.returncode == 0, done.stdout)
@@ -173,6 +176,13 @@ def over_ssh(box):
     first = started()
     check(run("agent", "install", "libby@box").returncode == 0, "it cannot be installed twice")
     check(started() == first, "the same agent was started again")
+    # What is run there goes through the user's shell; the last of these stays.
+    for shell in ("/bin/tcsh", "/usr/bin/fish"):
+        box.run_there(f"usermod --shell {shell} dev && usermod --shell {shell} libby && rm -r /opt/rum")
+        refused()
+        done = run("agent", "install", "libby@box")
+        check(done.returncode == 0, f"with {shell}: {done.stdout}")
+        box.run_there("test -x /opt/rum/rum-agent")
     listeners = output(*box.inside("ss", "-Hltn", "sport = 2222 or sport = 2223"))
     check(listeners.count("127.0.0.1:222") == 2 == len(listeners.splitlines()), listeners)
     check(output(*box.inside("systemctl", "is-enabled", "rum-agent")) == "enabled", "it is not started at boot")
@@ -207,4 +217,5 @@ def over_ssh(box):
         forward.wait(30)
     left = os.listdir(box.work + "/home/agents/libby@box")
     check(left == ["token"], f"{left} are left")
-    return f"installed in {seconds:.1f} s, and forwarded through OpenSSH, also after all its connections broke"
+    return f"installed in {seconds:.1f} s, and forwarded through OpenSSH, also after all its connections broke;" \
+        " the users' shells are bash, tcsh and fish"

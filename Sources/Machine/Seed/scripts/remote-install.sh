@@ -20,6 +20,8 @@ RUM_CONSOLE=$kit/console sh "$kit/install" >/dev/null 2>&1
 cat "$kit/console"
 grep -qx 'rum-install: done' "$kit/console" || exit 1
 
+# Waits for the restart that was begun there: until then the agent before may listen.
+! command -v systemctl >/dev/null || systemctl start rum-agent.service >/dev/null 2>&1
 for place in /opt/rum /var/lib/rum/agent /usr/local/lib/rum; do [ ! -x "$place/rum-agent" ] || break; done
 listeners() { "$place"/ld-linux-x86-64.so.2 "$place/rum-agent" list --range 2222-2223 | grep -c rum-agent; }
 tries=100
