@@ -93,8 +93,9 @@ test-examples: ## Load the rum.toml of every example, and run those that need no
 	bin=$$(scripts/build-release) && Tests/examples/run "$$bin"
 
 test-stranger: ## Play rum on hosts and in guests that it did not choose (docs/compatibility.md)
-	scripts/setup-packages build demo stranger
-	bin=$$(scripts/build-release) && Tests/stranger/run --rum $$bin/rum --bundle $$bin/rum-agent.tar.gz
+	scripts/setup-packages build demo stranger vsock
+	bin=$$(scripts/build-release) && Tests/stranger/run --rum $$bin/rum --bundle $$bin/rum-agent.tar.gz && \
+		Tests/stranger/apparmor $$bin
 
 demo: ## Boot a real guest, forward a port of it, and show every step
 	scripts/setup-packages build demo
