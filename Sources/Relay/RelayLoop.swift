@@ -62,8 +62,8 @@ final class RelayLoop {
             now = SystemClock.monotonic
             // A listener most often has one connection, and a look for another costs more than it brings. The kernel reports
             // it again while there are more; then all are taken.
-            acceptsLeft = hasAccepted.before ? options.acceptsPerTurn : 1
             hasAccepted = (false, hasAccepted.now)
+            acceptsLeft = hasAccepted.before ? options.acceptsPerTurn : 1
             for event in events[..<count] {
                 handle(EventToken(rawValue: event.data.u64), event.events)
             }
