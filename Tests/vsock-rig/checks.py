@@ -66,15 +66,16 @@ def half_close(guest):
         return (time.monotonic() - start) * 1000
 
     try:
-        ask()
-        at_once = [ask() for _ in range(20)]
-        # By then the host has closed the tunnels that it keeps for those that follow at once.
-        alone = [time.sleep(1.3) or ask() for _ in range(5)]
+        for _ in range(20):
+            ask()
+        # In both cases the guest has come to rest. The host closes a tunnel that it has kept for a second.
+        kept = [time.sleep(0.5) or ask() for _ in range(8)]
+        new = [time.sleep(1.3) or ask() for _ in range(8)]
     finally:
         program.end()
     soon("the port closed", lambda: is_refused(5001))
-    return (f"there and back in {statistics.median(at_once):.1f} ms through a tunnel that was there, "
-            f"in {statistics.median(alone):.1f} ms through a new one")
+    return (f"there and back in {statistics.median(kept):.1f} ms through a tunnel that was there, "
+            f"in {statistics.median(new):.1f} ms through a new one")
 
 
 def bulk(guest, direction):
