@@ -96,8 +96,10 @@ struct WatchRecoveryTests {
         #expect(symlink("/proc/self/fd/\(tracefs.rawValue)", mount) == 0)
         #expect(await watching.table { $0.source.push == .tracepoint }?.source.degraded == nil)
         #expect(try await stamped(watching, cpu: 0))
-        // One line for the loss, however often it was tried, and one for the return.
-        #expect(watching.log.count == 2)
+        // One line for the loss, however often it was tried, and one for the return. Rings may be opened again between.
+        let lines = watching.log
+        #expect(lines.count { $0.contains("tracefs is not readable") } == 1, "\(lines)")
+        #expect(lines.count { $0 == "tracepoint events again" } == 1, "\(lines)")
     }
 
     @Test("Netlink that was missing is used once it is there, with the tracepoint")
