@@ -29,7 +29,9 @@ package struct AgentOpening: RelayHandshake {
     package mutating func next(_ event: HandshakeEvent) -> HandshakeStep {
         switch event {
         case .accepted: return .dial(address.socketAddress(for: port))
-        case .connected, .reused:
+        // What opens a tunnel has been said when it was new.
+        case .reused: return ask()
+        case .connected:
             guard case .hybrid = address else { return ask() }
             return .send(Array("CONNECT \(port.rawValue)\n".utf8))
         // Byte by byte: what follows the line belongs to the agent's protocol.

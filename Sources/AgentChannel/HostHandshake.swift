@@ -28,12 +28,12 @@ package struct HostHandshake: RelayHandshake {
 
     package mutating func next(_ event: HandshakeEvent) -> HandshakeStep {
         switch state {
-        case .opening where event == .reused: return ask()
         case .opening(var opening):
             let step = opening.next(event)
             state = .opening(opening)
             guard case .relay = step else { return step }
-            return ask()
+            state = .asking
+            return .send(preamble.bytes + preamble.tunnelForm.wrapped(greeting))
         case .asking:
             switch event {
             case .sent: return .receive(1, meanwhile: preamble.waitsForAnswer ? nil : preamble.tunnelForm)
@@ -45,11 +45,6 @@ package struct HostHandshake: RelayHandshake {
             default: return .fail
             }
         }
-    }
-
-    private mutating func ask() -> HandshakeStep {
-        state = .asking
-        return .send(preamble.bytes + preamble.tunnelForm.wrapped(greeting))
     }
 }
 

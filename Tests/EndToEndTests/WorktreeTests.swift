@@ -4,7 +4,8 @@ import Testing
 
 /// Worktrees as git itself makes them, whose files are read without it.
 @Suite(
-    "Worktrees of one repository", .enabled(if: access("/usr/bin/git", X_OK) == 0, "needs git"),
+    "Worktrees of one repository",
+    .enabled(if: access("/usr/bin/git", X_OK) == 0, "needs git: scripts/setup-packages test"),
     .timeLimit(.minutes(1)))
 struct WorktreeTests {
     @Test("Ten worktrees with one rum.toml are ten machines, from any folder in them")
