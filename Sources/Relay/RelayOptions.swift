@@ -74,6 +74,6 @@ package struct RelayOptions: Sendable {
         let limit = min(DescriptorLimit.current, 1 << 20)
         maxDescriptors = max(32, limit - min(limit / 4, 256))
         maxHeld = min(1024, maxDescriptors / 4)
-        maxSpares = min(16, limit / 256)
+        maxSpares = min(64, limit / 256)
     }
 }
