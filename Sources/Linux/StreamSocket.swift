@@ -65,7 +65,7 @@ package enum StreamSocket {
     }
 
     /// Opens a socket of the address's family, with all that is to be set before connect(2).
-    static func prepare(for address: SocketAddress) throws(SystemError) -> OwnedDescriptor {
+    package static func prepare(for address: SocketAddress) throws(SystemError) -> OwnedDescriptor {
         let descriptor = try open(for: address)
         let fd = descriptor.rawValue
         if case .tcp = address { try setOption(fd, Int32(IPPROTO_TCP), TCP_NODELAY, Int32(1), "TCP_NODELAY") }
@@ -84,13 +84,18 @@ package enum StreamSocket {
     /// - Throws: an error that the kernel gave at once (ECONNREFUSED for unix, ENODEV for vsock).
     package static func connect(to address: SocketAddress) throws(SystemError) -> OwnedDescriptor {
         let descriptor = try prepare(for: address)
+        try beginConnecting(descriptor.rawValue, to: address)
+        return descriptor
+    }
+
+    /// As `connect`, with a socket that `prepare` has made.
+    package static func beginConnecting(_ fd: Int32, to address: SocketAddress) throws(SystemError) {
         do throws(SystemError) {
-            try address.connect(descriptor.rawValue)
+            try address.connect(fd)
         } catch {
             // An interrupted connect goes on in the background, like EINPROGRESS (connect(2)).
             guard error.code == EINPROGRESS || error.code == EINTR else { throw error }
         }
-        return descriptor
     }
 
     /// Takes and clears SO_ERROR: nil when the socket has none.
@@ -124,6 +129,18 @@ package enum StreamSocket {
     /// The address of the other end.
     package static func peerAddress(_ fd: Int32) throws(SystemError) -> SocketAddress {
         try address(fd, "getpeername", getpeername)
+    }
+
+    /// Takes a connection out of a listener's queue (accept4(2)): a non-blocking socket, or -1 and errno. `peer` is the address of
+    /// its other end, also of one that has been reset by now; nil when it is of a family that rum does not speak.
+    package static func accept(_ listener: Int32, peer: inout SocketAddress?) -> Int32 {
+        var storage = sockaddr_storage()
+        var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let socket = withUnsafeMutablePointer(to: &storage) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { clinux_accept(listener, $0, &size) }
+        }
+        if socket >= 0 { peer = SocketAddress(storage) }
+        return socket
     }
 
     /// How long a receive on a blocking socket may wait before it fails with EAGAIN (SO_RCVTIMEO, socket(7)); nil for without

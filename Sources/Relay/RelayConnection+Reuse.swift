@@ -14,6 +14,8 @@ extension RelayConnection {
             return .done
         case .accepted:
             startOver(saying: toTunnel.saidFree ? [] : [RelayRecord.freeMark], loop)
+            // The next connection is not far.
+            defer { loop.serverSockets.prepare() }
             return advance(loop)
         }
     }

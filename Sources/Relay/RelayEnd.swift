@@ -76,7 +76,6 @@ struct RelayEnd: ~Copyable {
         fd = new.rawValue
         self.transport = transport
         descriptor = consume new
-        if !accepted, !isTunnel, transport == .tcp { StreamSocket.resetUnlessEnded(fd) }
         readable = accepted
         mayBeLost = false
         writable = true

@@ -36,6 +36,7 @@ final class RelayLoop {
     private var silentCount = 0
     var held = HeldClients()
     var spares = SpareTunnels()
+    var serverSockets = ServerSockets()
     private var isStopped = false
     private var stopWaiters: [@Sendable () -> Void] = []
 
@@ -69,7 +70,10 @@ final class RelayLoop {
             }
             resumeQueued()
             handleTimers()
-            if connections.count == 0 { resources.pipes.closeIdle() }
+            if connections.count == 0 {
+                resources.pipes.closeIdle()
+                serverSockets.close()
+            }
         }
         finish()
     }
@@ -390,6 +394,7 @@ final class RelayLoop {
         }
         spares.closeAll()
         resources.pipes.closeIdle()
+        serverSockets.close()
         for answer in stopWaiters { answer() }
     }
 }

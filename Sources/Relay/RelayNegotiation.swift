@@ -78,7 +78,12 @@ final class RelayNegotiation {
         }
         let progress =
             isAccepted
-            ? Self.connect(&connection.local, to: address) : Self.connect(&connection.tunnel, to: address)
+            ? Self.connect(&connection.local, to: address) { () throws(SystemError) in
+                try loop.serverSockets.take(for: address)
+            }
+            : Self.connect(&connection.tunnel, to: address) { () throws(SystemError) in
+                try StreamSocket.prepare(for: address)
+            }
         switch progress {
         case .success(true): return take(.connected, connection, loop)
         case .success(false):
@@ -94,11 +99,14 @@ final class RelayNegotiation {
 
     /// Begins a connect, or looks how it goes: true when it has come through. A failed one is closed.
     private static func connect(
-        _ end: inout RelayEnd, to address: SocketAddress
+        _ end: inout RelayEnd, to address: SocketAddress,
+        with socket: () throws(SystemError) -> OwnedDescriptor
     ) -> Result<Bool, SystemError> {
         if !end.isOpen {
             do throws(SystemError) {
-                end.open(try StreamSocket.connect(to: address), Transport(address))
+                let new = try socket()
+                try StreamSocket.beginConnecting(new.rawValue, to: address)
+                end.open(new, Transport(address))
             } catch {
                 return .failure(error)
             }
