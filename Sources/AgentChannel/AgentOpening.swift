@@ -11,8 +11,9 @@ package import Relay
 /// ... -> send the question -> receive a status -> relay
 /// ```
 package struct AgentOpening: RelayHandshake {
-    private let address: AgentAddress
-    private let port: AgentPort
+    private let socketAddress: SocketAddress
+    /// What makes a hybrid socket lead to the agent; empty on others.
+    private let greeting: [UInt8]
     private let question: [UInt8]
     private var isAsked = false
     private var line: [UInt8] = []
@@ -21,19 +22,17 @@ package struct AgentOpening: RelayHandshake {
 
     /// - Parameter question: a preamble of the forward port.
     package init(to port: AgentPort, of address: AgentAddress, asking question: [UInt8] = []) {
-        self.address = address
-        self.port = port
+        socketAddress = address.socketAddress(for: port)
+        greeting = if case .hybrid = address { Array("CONNECT \(port.rawValue)\n".utf8) } else { [] }
         self.question = question
     }
 
     package mutating func next(_ event: HandshakeEvent) -> HandshakeStep {
         switch event {
-        case .accepted: return .dial(address.socketAddress(for: port))
+        case .accepted: return .dial(socketAddress)
         // What opens a tunnel has been said when it was new.
         case .reused: return ask()
-        case .connected:
-            guard case .hybrid = address else { return ask() }
-            return .send(Array("CONNECT \(port.rawValue)\n".utf8))
+        case .connected: return greeting.isEmpty ? ask() : .send(greeting)
         // Byte by byte: what follows the line belongs to the agent's protocol.
         case .sent: return .receive(1)
         case .received(let bytes) where isAsked:

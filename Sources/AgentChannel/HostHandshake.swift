@@ -17,9 +17,11 @@ package struct HostHandshake: RelayHandshake {
     private let preamble: ForwardPreamble
     private let greeting: [UInt8]
 
-    /// - Parameter greeting: the first bytes of the stream, before those of the client.
-    package init(agent: AgentAddress, preamble: ForwardPreamble, greeting: [UInt8] = []) {
-        state = .opening(AgentOpening(to: .forward, of: agent))
+    /// - Parameters:
+    ///   - opening: the way to the agent's forward port; one value serves many connections.
+    ///   - greeting: the first bytes of the stream, before those of the client.
+    package init(opening: AgentOpening, preamble: ForwardPreamble, greeting: [UInt8] = []) {
+        state = .opening(opening)
         self.preamble = preamble
         self.greeting = greeting
     }

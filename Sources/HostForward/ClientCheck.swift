@@ -3,6 +3,7 @@ internal import Glibc
 internal import Linux
 internal import PortForward
 internal import Ports
+internal import Relay
 internal import Synchronization
 
 /// Decides which clients of this host may use forwards that are bound to loopback, by the uid that owns their socket.
@@ -13,7 +14,7 @@ internal import Synchronization
 /// not. Root is never refused: it could be anybody.
 final class ClientCheck: Sendable {
     /// What a role of the relay asks; see `RelayRole.admitsClient`.
-    typealias Check = @Sendable (_ client: Int32, _ listener: SocketAddress) -> Bool
+    typealias Check = @Sendable (RelayClient) -> Bool
 
     /// Between two lines.
     private static let lineInterval = Duration.seconds(10).wholeNanoseconds
@@ -53,7 +54,7 @@ final class ClientCheck: Sendable {
         let loopback = forward.bind.addresses.filter(\.isLoopback)
         guard forward.allow == .me, let address = loopback.first else { return nil }
         switch openLookup() {
-        case .success(let lookup): return { self.admits($0, at: $1, to: forward, lookup) }
+        case .success(let lookup): return { self.admits($0, to: forward, lookup) }
         case .failure(let error):
             let operation =
                 "this kernel does not tell whose a client is, so allow = \"me\" can't be kept (\(error.operation))"
@@ -86,24 +87,23 @@ final class ClientCheck: Sendable {
     }
 
     private func admits(
-        _ client: Int32, at server: SocketAddress, to forward: WantedForward.Key, _ lookup: OwnerLookup
+        _ client: RelayClient, to forward: WantedForward.Key, _ lookup: OwnerLookup
     ) -> Bool {
         // An address of the LAN beside a loopback one.
-        if case .tcp(let address, _, _) = server, !address.isLoopback { return true }
+        if case .tcp(let address, _, _) = client.server, !address.isLoopback { return true }
         do throws(SystemError) {
-            switch try lookup.owner(of: StreamSocket.peerAddress(client), connectedTo: server) {
+            switch try lookup.owner(of: client.address, connectedTo: client.server) {
             case .user(let user):
                 if users.contains(user) { return true }
                 tell(forward, "it belongs to user \(user)")
             case .unknown:
                 // A client that has said nothing and is gone loses nothing, as one that looks whether the port is open.
-                if StreamSocket.readableBytes(client) > 0 {
+                if StreamSocket.readableBytes(client.socket) > 0 {
                     tell(forward, "it was closed before its user could be seen")
                 }
             }
         } catch {
-            // ENOTCONN: reset by now.
-            if error.code != ENOTCONN { tell(forward, "\(error)") }
+            tell(forward, "\(error)")
         }
         return false
     }

@@ -58,8 +58,10 @@ final class RelayArrivals {
         _ loop: RelayLoop
     ) -> RelayConnection.Verdict? {
         if let admits = target.role.admitsClient {
-            guard let server = try? StreamSocket.localAddress(connection.local.fd),
-                admits(connection.local.fd, server)
+            let socket = connection.local.fd
+            guard let address = try? StreamSocket.peerAddress(socket),
+                let server = try? StreamSocket.localAddress(socket),
+                admits(RelayClient(socket: socket, address: address, server: server))
             else {
                 target.tally.addRefusal()
                 return connection.abort()

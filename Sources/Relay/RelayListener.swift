@@ -122,10 +122,16 @@ package final class RelayListener: Sendable {
     func accept() -> Accepted {
         socket.withLock { socket in
             while let fd = socket.descriptor?.rawValue {
-                let result = clinux_accept(fd, nil, nil)
+                let admits = target.role.admitsClient
+                var peer: SocketAddress?
+                let result =
+                    admits == nil ? clinux_accept(fd, nil, nil) : StreamSocket.accept(fd, peer: &peer)
                 if result >= 0 {
                     let client = OwnedDescriptor(owning: result)
-                    if target.role.admitsClient?(result, address) ?? true { return .connection(client) }
+                    guard let admits else { return .connection(client) }
+                    if let peer, admits(RelayClient(socket: result, address: peer, server: address)) {
+                        return .connection(client)
+                    }
                     target.tally.addRefusal()
                     return .refused
                 }

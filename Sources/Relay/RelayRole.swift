@@ -16,9 +16,9 @@ package struct RelayRole: Sendable {
     package var handshake: @Sendable (_ accepted: Int32) -> any RelayHandshake
     /// Whether the peer of an accepted socket, whose address this is, may speak at all; asked for vsock peers only.
     package var admitsVsockPeer: @Sendable (_ cid: UInt32) -> Bool
-    /// Whether the client behind an accepted socket may be served; nil serves all. One that may not is reset. Called on an
-    /// event loop right after accept(2), with the listener's address: it must not wait.
-    package var admitsClient: (@Sendable (_ client: Int32, _ listener: SocketAddress) -> Bool)?
+    /// Whether a client may be served; nil serves all. One that may not is reset. Called on an event loop right after
+    /// accept(2): it must not wait.
+    package var admitsClient: (@Sendable (RelayClient) -> Bool)?
     /// Has clients wait while their server is away; nil resets them. Its handshakes must not let client bytes go ahead: what
     /// has been read can't be put back.
     package var hold: RelayHold?
@@ -51,6 +51,15 @@ package struct RelayRole: Sendable {
         guard case .vsock(let cid, _)? = try? StreamSocket.peerAddress(fd) else { return false }
         return admitsVsockPeer(cid)
     }
+}
+
+/// A client that has been accepted.
+package struct RelayClient {
+    /// It stays the relay's.
+    package let socket: Int32
+    package let address: SocketAddress
+    /// What it has connected to.
+    package let server: SocketAddress
 }
 
 /// Of a role whose clients go elsewhere.

@@ -22,7 +22,7 @@ struct HandshakeTests {
     }
 
     static func host(_ agent: AgentAddress, _ version: ForwardVersion = .raw) -> HostHandshake {
-        HostHandshake(agent: agent, preamble: preamble(version))
+        HostHandshake(opening: AgentOpening(to: .forward, of: agent), preamble: preamble(version))
     }
 
     static func guest(_ targets: [SocketAddress] = targets) -> GuestHandshake {
@@ -73,14 +73,16 @@ struct HandshakeTests {
         #expect(preamble.bytes[32...] == [0, 0, 2, 1, 0x13, 0x89])
         for (status, end) in [(UInt8(0), HandshakeStep.relay(.records)), (1, .away), (2, .fail), (3, .fail)] {
             var host = HostHandshake(
-                agent: .unix(directory: "/run/a"), preamble: preamble, greeting: [1, 2])
+                opening: AgentOpening(to: .forward, of: .unix(directory: "/run/a")), preamble: preamble,
+                greeting: [1, 2])
             _ = host.next(.accepted)
             #expect(host.next(.connected) == .send(preamble.bytes + [0, 0, 0, 2, 1, 2]))
             #expect(host.next(.sent) == .receive(1))
             #expect(host.next(.received([status])) == end)
         }
         var raw = HostHandshake(
-            agent: .unix(directory: "/run/a"), preamble: Self.preamble(.raw), greeting: [1, 2])
+            opening: AgentOpening(to: .forward, of: .unix(directory: "/run/a")),
+            preamble: Self.preamble(.raw), greeting: [1, 2])
         _ = raw.next(.accepted)
         #expect(raw.next(.connected) == .send(Self.preamble(.raw).bytes + [1, 2]))
     }

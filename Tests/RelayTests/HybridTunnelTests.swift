@@ -69,7 +69,8 @@ final class HybridRig {
         listener = try host.listen(
             on: StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)),
             role: RelayRole(tunnel: .dialled) { [preamble] in
-                HostHandshake(agent: .hybrid(path: path), preamble: preamble)
+                HostHandshake(
+                    opening: AgentOpening(to: .forward, of: .hybrid(path: path)), preamble: preamble)
             })
     }
 

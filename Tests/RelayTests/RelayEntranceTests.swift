@@ -156,10 +156,10 @@ struct RelayEntranceTests {
                 if way == 4 { return .reset }
                 var role = RelayRole(tunnel: .dialled) {
                     HostHandshake(
-                        agent: .unix(directory: "/nonexistent"),
+                        opening: AgentOpening(to: .forward, of: .unix(directory: "/nonexistent")),
                         preamble: ForwardPreamble(token: RelayRig.token, port: port(1), version: .raw))
                 }
-                role.admitsClient = { _, _ in false }
+                role.admitsClient = { _ in false }
                 return way == 3 ? .relay(RelayTarget(role: role)) : .wait
             }
             let client = try entrance.connect()

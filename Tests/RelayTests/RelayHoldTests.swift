@@ -151,7 +151,8 @@ struct RelayHoldTests {
             let preamble = ForwardPreamble(
                 token: RelayRig.token, port: port(5001), version: .records, waitsForAnswer: true)
             var role = RelayRole(tunnel: .dialled) {
-                HostHandshake(agent: .unix(directory: directory), preamble: preamble)
+                HostHandshake(
+                    opening: AgentOpening(to: .forward, of: .unix(directory: directory)), preamble: preamble)
             }
             role.hold = RelayHold(time: .seconds(60))
             let listener = try host.listen(
@@ -204,7 +205,8 @@ struct RelayHoldTests {
             let preamble = ForwardPreamble(
                 token: RelayRig.token, port: port(5001), version: .records, waitsForAnswer: true)
             var role = RelayRole(tunnel: .dialled) {
-                HostHandshake(agent: .unix(directory: directory), preamble: preamble)
+                HostHandshake(
+                    opening: AgentOpening(to: .forward, of: .unix(directory: directory)), preamble: preamble)
             }
             role.hold = RelayHold(time: .seconds(60))
             let target = RelayTarget(role: role)

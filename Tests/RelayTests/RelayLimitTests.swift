@@ -79,7 +79,7 @@ struct RelayLimitTests {
         let clients = try (0..<100).map { _ in Peer(try StreamSocket.connect(to: address)) }
         for client in clients { try client.wait(POLLOUT) }
         var role = RelayRole(tunnel: .dialled) { Nowhere(log: log) }
-        role.admitsClient = { _, _ in
+        role.admitsClient = { _ in
             log.note(isServed: false)
             return true
         }
@@ -222,7 +222,9 @@ struct RelayLimitTests {
             let listener = try engine.listen(
                 on: StreamSocket.listen(on: .tcp(.loopbackV4, port: 0)),
                 role: RelayRole(tunnel: .dialled) {
-                    HostHandshake(agent: .unix(directory: folder.path), preamble: preamble)
+                    HostHandshake(
+                        opening: AgentOpening(to: .forward, of: .unix(directory: folder.path)),
+                        preamble: preamble)
                 })
             let client = Peer(try StreamSocket.connect(to: listener.address))
             try client.wait(POLLOUT)

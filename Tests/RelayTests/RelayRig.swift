@@ -78,7 +78,8 @@ final class RelayRig {
             token: token, port: try #require(PortNumber(5001)), version: tunnel.version,
             waitsForAnswer: hold != nil)
         var clients = RelayRole(tunnel: .dialled) {
-            HostHandshake(agent: agent, preamble: preamble, greeting: greeting)
+            HostHandshake(
+                opening: AgentOpening(to: .forward, of: agent), preamble: preamble, greeting: greeting)
         }
         clients.hold = hold
         hostListener = try host.listen(

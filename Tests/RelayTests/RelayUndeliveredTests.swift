@@ -29,7 +29,8 @@ struct RelayUndeliveredTests {
             let host = try RelayEngine()
             let (preamble, hold) = (Self.preamble, RelayHold(time: .seconds(60)))
             var role = RelayRole(tunnel: .dialled) {
-                HostHandshake(agent: .unix(directory: directory), preamble: preamble)
+                HostHandshake(
+                    opening: AgentOpening(to: .forward, of: .unix(directory: directory)), preamble: preamble)
             }
             role.hold = hold
             let listener = try host.listen(

@@ -44,15 +44,13 @@ case ("host", 4):
     guard let port = PortNumber(text: words[1]), let server = PortNumber(text: words[3]) else {
         throw Usage()
     }
-    let agent = AgentAddress.unix(directory: words[2])
+    let opening = AgentOpening(to: .forward, of: .unix(directory: words[2]))
     let preamble = ForwardPreamble(token: .none, port: server, version: version)
-    var role = RelayRole(tunnel: .dialled) { HostHandshake(agent: agent, preamble: preamble) }
+    var role = RelayRole(tunnel: .dialled) { HostHandshake(opening: opening, preamble: preamble) }
     if let owners {
-        role.admitsClient = { client, listener in
-            guard let peer = try? StreamSocket.peerAddress(client),
-                let owner = try? owners.owner(of: peer, connectedTo: listener)
-            else { return false }
-            return owner == .user(geteuid())
+        let me = SocketOwner.user(geteuid())
+        role.admitsClient = { client in
+            (try? owners.owner(of: client.address, connectedTo: client.server)) == me
         }
     }
     let listener = try engine.listen(
