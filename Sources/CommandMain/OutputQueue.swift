@@ -35,6 +35,8 @@ final class OutputQueue: Sendable {
         var isGapAnnounced = false
         var gapLine: @Sendable (Int) -> String = OutputQueue.gapText
         var gapHandler: (@Sendable () -> Void)?
+        /// Of those who wait for its reader to go.
+        var farewells: [WriteTicket] = []
     }
 
     private struct State {
@@ -86,6 +88,20 @@ final class OutputQueue: Sendable {
         guard !isBroken else { return false }
         wakeWriter()
         return await ticket.wait()
+    }
+
+    /// Returns once a lane cannot be written any more, or the task is cancelled. The reader of a pipe or socket is missed
+    /// although nothing is written; all else only when a write fails.
+    func untilBroken(_ lane: Lane) async {
+        let ticket = WriteTicket()
+        let isBroken = state.withLock { state in
+            guard !state.lanes[lane.rawValue].isBroken else { return true }
+            state.lanes[lane.rawValue].farewells.append(ticket)
+            return false
+        }
+        guard !isBroken else { return }
+        wakeWriter()
+        _ = await ticket.wait()
     }
 
     /// Why a lane cannot be written any more; nil while it can.
@@ -169,10 +185,16 @@ final class OutputQueue: Sendable {
         // eventfd(2) failed: nothing can be said.
         guard wake.rawValue >= 0 else { return giveUpAll(SystemError(code: EMFILE, operation: "eventfd")) }
         var taken = Lane.allCases.map { _ in ItemRun() }
+        var watched = descriptors.map(Self.hasReader)
         while true {
             let handlers = take(&taken)
             for handler in handlers { handler() }
-            let ready = wait(wake.rawValue, taken)
+            var ready = wait(wake.rawValue, taken, watched)
+            for number in ready where taken[number].isEmpty {
+                watched[number] = false
+                giveUp(number, [], SystemError(code: EPIPE, operation: "poll"))
+            }
+            ready.removeAll { taken[$0].isEmpty }
             guard let number = ready.min(by: { taken[$0].order < taken[$1].order }) else { continue }
             let other = taken.indices.filter { $0 != number }.map { taken[$0].order }.min() ?? .max
             write(&taken[number], number, before: other)
@@ -200,11 +222,23 @@ final class OutputQueue: Sendable {
         }
     }
 
-    /// Sleeps until something is posted or a lane that has something to write can take it; returns those lanes.
-    private func wait(_ wake: Int32, _ taken: [ItemRun]) -> [Int] {
-        let lanes = taken.indices.filter { !taken[$0].isEmpty }
+    /// Whether poll(2) tells when the other end is closed: POLLERR of a pipe, POLLHUP of a socket. A terminal that hangs
+    /// up is not meant: whoever ignores SIGHUP wants to outlive it.
+    private static func hasReader(_ descriptor: Int32) -> Bool {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { return false }
+        return [S_IFIFO, S_IFSOCK].contains(status.st_mode & S_IFMT)
+    }
+
+    /// Sleeps until something is posted, a lane that has something to write can take it, or the reader of a watched
+    /// lane goes; returns those lanes.
+    private func wait(_ wake: Int32, _ taken: [ItemRun], _ watched: [Bool]) -> [Int] {
+        let lanes = taken.indices.filter { !taken[$0].isEmpty || watched[$0] }
         var entries = [pollfd(fd: wake, events: Int16(POLLIN), revents: 0)]
-        entries += lanes.map { pollfd(fd: descriptors[$0], events: Int16(POLLOUT), revents: 0) }
+        entries += lanes.map {
+            // poll(2): POLLERR and POLLHUP come unasked.
+            pollfd(fd: descriptors[$0], events: taken[$0].isEmpty ? 0 : Int16(POLLOUT), revents: 0)
+        }
         guard poll(&entries, nfds_t(entries.count), -1) > 0 else { return [] }
         var count: UInt64 = 0
         if entries[0].revents != 0 { _ = read(wake, &count, MemoryLayout<UInt64>.size) }
@@ -233,9 +267,9 @@ final class OutputQueue: Sendable {
     /// Ends a lane whose reader has gone.
     private func giveUp(_ number: Int, _ tickets: [WriteTicket], _ error: SystemError) {
         let posted = state.withLock { state in
-            state.lanes[number].failure = error
-            defer { state.lanes[number].posted = [] }
-            return state.lanes[number].posted.compactMap(\.ticket)
+            state.lanes[number].failure = state.lanes[number].failure ?? error
+            defer { (state.lanes[number].posted, state.lanes[number].farewells) = ([], []) }
+            return state.lanes[number].posted.compactMap(\.ticket) + state.lanes[number].farewells
         }
         for ticket in tickets + posted { ticket.end(false) }
     }

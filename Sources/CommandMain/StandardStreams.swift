@@ -5,6 +5,8 @@ internal import Linux
 package struct BrokenOutput: Error {
     /// What write(2) said.
     let error: SystemError
+    /// Its reader went away.
+    package var isUnread: Bool { error.code == EPIPE }
 }
 
 /// Data for other programs.
@@ -25,6 +27,14 @@ package enum StandardOutput {
     package static func bytes(_ bytes: [UInt8]) async throws(BrokenOutput) {
         let queue = OutputQueue.standard
         guard await queue.write(bytes, to: .output) else { throw queue.breakage(of: .output) }
+    }
+
+    /// Throws once it cannot be written any more, though nothing is written when its reader goes; returns when the task is
+    /// cancelled.
+    package static func untilBroken() async throws(BrokenOutput) {
+        let queue = OutputQueue.standard
+        await queue.untilBroken(.output)
+        if !Task.isCancelled { throw queue.breakage(of: .output) }
     }
 
     /// An element each time that lines were dropped and the reader has caught up. All further ones are dropped until

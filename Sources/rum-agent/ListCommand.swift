@@ -33,6 +33,7 @@ struct WatchCommand: AsyncParsableCommand {
             group.addTask {
                 for await _ in signals { throw ExitCode(ExitStatus.interrupted.rawValue) }
             }
+            group.addTask { try await StandardOutput.untilBroken() }
             group.addTask {
                 for await table in watcher.tables(in: rendering.range) {
                     try await StandardOutput.line(rendering.lineText(of: table))

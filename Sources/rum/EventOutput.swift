@@ -15,7 +15,7 @@ struct EventOutput: ParsableArguments {
 
     /// Prints what has happened: data for programs and for people alike, so on standard output. Never waits.
     ///
-    /// Nobody reading any more does not end the forwards.
+    /// A full disk does not end the forwards.
     func print(_ event: ForwardEvent) {
         print(ControlEvent(line: event.line, object: EventDocument(event)))
     }

@@ -7,24 +7,46 @@ import Relay
 
 /// Commands that stay until they are interrupted.
 enum Foreground {
+    private enum End {
+        case ofBody, interrupted
+        /// Its disk is full, which ends nothing.
+        case ofOutput
+    }
+
     /// Runs `body` until it ends or a signal comes; then `body` is cancelled and cleans up. A second signal does not
     /// wait for that, and neither does it last longer than `cleanupLimit`: a call of libvirt can take minutes, and
     /// nothing can end it.
     ///
-    /// - Throws: exit code 130 after a signal, as a shell expects of Ctrl-C.
+    /// - Parameter whileRead: also ends when the reader of standard output goes (`rum forward | head -1`).
+    /// - Throws: exit code 130 after a signal, as a shell expects of Ctrl-C; `BrokenOutput` when the reader has gone.
     static func run(
-        until signals: AsyncStream<Int32>, _ body: @escaping @Sendable () async throws -> Void
+        until signals: AsyncStream<Int32>, whileRead: Bool = false,
+        _ body: @escaping @Sendable () async throws -> Void
     ) async throws {
-        try await withThrowingTaskGroup(of: Bool.self) { group in
+        try await withThrowingTaskGroup(of: End.self) { group in
             group.addTask {
                 try await body()
-                return false
+                return .ofBody
             }
             group.addTask {
-                for await _ in signals { return true }
-                return false
+                for await _ in signals { return .interrupted }
+                return .ofBody
             }
-            let interrupted = try await group.next() ?? false
+            if whileRead {
+                group.addTask {
+                    do throws(BrokenOutput) {
+                        try await StandardOutput.untilBroken()
+                    } catch {
+                        guard error.isUnread else { return .ofOutput }
+                        TerminationSignals.restoreDefaults()
+                        throw error
+                    }
+                    return .ofOutput
+                }
+            }
+            var end = try await group.next()
+            while end == .ofOutput { end = try await group.next() }
+            let interrupted = end == .interrupted
             if interrupted {
                 TerminationSignals.restoreDefaults()
                 endLater()

@@ -142,6 +142,54 @@ struct OutputQueueTests {
         post("the other lane goes on", to: .errors)
         try await eventually { errors.take() == ["the other lane goes on"] }
     }
+
+    @Test("That the reader has gone is told though nothing is written, once, and of that lane alone")
+    func unreadLane() async throws {
+        let queue = queue
+        let isGone = Flag()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                await queue.untilBroken(.output)
+                isGone.set()
+            }
+            post("said")
+            try await eventually { output.take() == ["said"] }
+            #expect(!isGone.isSet)
+            output.closeReading()
+            try await group.waitForAll()
+        }
+        #expect(queue.failure(of: .output)?.code == EPIPE)
+        #expect(queue.failure(of: .errors) == nil)
+        post("the other lane goes on", to: .errors)
+        try await eventually { errors.take() == ["the other lane goes on"] }
+        await queue.untilBroken(.output)
+    }
+
+    @Test("The reader of a socket goes as that of a pipe does")
+    func unreadSocket() async throws {
+        var ends: [Int32] = [0, 0]
+        _ = try SystemError.check("socketpair", socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends))
+        // The other one stays open, as TestPipe's do.
+        let queue = OutputQueue(descriptors: [ends[0], errors.writing])
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await queue.untilBroken(.output) }
+            close(ends[1])
+            try await group.waitForAll()
+        }
+        #expect(queue.failure(of: .output)?.code == EPIPE)
+    }
+
+    @Test("Who waits for the reader to go can be cancelled, and a file has no reader")
+    func neverUnread() async throws {
+        // It stays open, as TestPipe's ends do.
+        let queue = OutputQueue(descriptors: [open("/dev/null", O_WRONLY), errors.writing])
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await queue.untilBroken(.output) }
+            post("said", to: .errors)
+            group.cancelAll()
+        }
+        #expect(queue.failure(of: .output) == nil)
+    }
 }
 
 /// Set once.

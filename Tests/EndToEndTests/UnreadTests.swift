@@ -65,6 +65,50 @@ struct UnreadTests {
         try await eventually("it ended") { watch.status == 130 }
     }
 
+    @Test(
+        "Who follows events, tables or a log ends soon after its reader, at no further one",
+        arguments: ["", "--json"])
+    func headOfPipe(style: String) async throws {
+        let guest = try await Guest()
+        let agent = try await guest.startAgent()
+        let listener = try await guest.listen(port: 5960)
+        let home = try TestFolder()
+        let environment = ["RUM_HOME": home.path]
+        /// The commands of a pipeline whose reader takes one line, then the first one's exit code.
+        func firstLine(_ command: String, in namespace: NetworkNamespace? = nil) async throws -> [String] {
+            let script = "\(builtPrograms)/\(command) | head -1; echo ended ${PIPESTATUS[0]}"
+            let arguments = ["-c", script]
+            let program =
+                if let namespace {
+                    try await namespace.run { try Program("/bin/bash", arguments, environment: environment) }
+                } else {
+                    try Program("/bin/bash", arguments, environment: environment)
+                }
+            try await eventually("the end of \(command); it said: \(program.lines)") { program.status != nil }
+            return program.lines.filter { !$0.hasPrefix("rum: ") }
+        }
+
+        let forward = "rum forward --agent unix:\(guest.directory) --auto 5960-5961 \(style)"
+        let once = try await firstLine(forward)
+        #expect(once.count == 2 && once[0].contains("5960") && once[1] == "ended 1", "\(once)")
+
+        let rum = try guest.startForward(["--name", "box", "--auto", "5960-5961"], environment: environment)
+        try await rum.waits(for: "5960")
+        let watch = try await firstLine("rum ports box --watch \(style)")
+        #expect(watch.count == 2 && watch[0].contains("5960") && watch[1] == "ended 1", "\(watch)")
+
+        let tables = try await firstLine("rum-agent watch \(style)", in: guest.namespace)
+        #expect(tables.count == 2 && tables[0].contains("5960") && tables[1] == "ended 1", "\(tables)")
+
+        let machine = home.path + "/machines/logs"
+        try FileManager.default.createDirectory(atPath: machine, withIntermediateDirectories: true)
+        try #"{"uuid": "u", "instanceID": "i", "configFile": "/nowhere/rum.toml"}"#
+            .write(toFile: machine + "/machine.json", atomically: false, encoding: .utf8)
+        try "one\n".write(toFile: machine + "/console.log", atomically: false, encoding: .utf8)
+        #expect(try await firstLine("rum logs logs -f") == ["one", "ended 1"])
+        withExtendedLifetime((agent, listener)) {}
+    }
+
     @Test("A reader that comes late gets what was queued, the number of lines it missed, and the whole state")
     func lateReader() async throws {
         let guest = try await Guest()

@@ -130,7 +130,7 @@ struct ForwardCommand: AsyncParsableCommand {
         let session = ForwardSession(
             agent: way.address, token: way.token, policy: policy, alwaysPoll: poll, engine: engine,
             emit: named?.voice.tell ?? output.print)
-        try await Foreground.run(until: signals) {
+        try await Foreground.run(until: signals, whileRead: true) {
             try await way.whileOpen {
                 guard let named else {
                     return try await output.retelling(session) { try await session.run(waiting: tell) }

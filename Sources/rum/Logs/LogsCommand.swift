@@ -49,7 +49,7 @@ struct LogsCommand: AsyncParsableCommand {
         let machine = try options.choice.machine()
         let path = try path(of: machine.files)
         if talk.verbose { StandardError.line("rum: \(path)") }
-        try await Foreground.run(until: signals) { try await show(path, machine) }
+        try await Foreground.run(until: signals, whileRead: follow) { try await show(path, machine) }
     }
 
     private func path(of files: MachineFiles) throws(CommandFailure) -> String {

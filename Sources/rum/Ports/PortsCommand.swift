@@ -40,7 +40,7 @@ struct PortsShow: AsyncParsableCommand {
         let forwarded = try options.choice.forwarded()
         let link = forwarded.link
         if let signals {
-            return try await Foreground.run(until: signals) {
+            return try await Foreground.run(until: signals, whileRead: true) {
                 try await PortsWatch(link: link, json: json, verbose: talk.verbose).run()
             }
         }

@@ -47,10 +47,13 @@ struct UpCommand: AsyncParsableCommand {
             machine: machine, output: output, agentTimeout: timeout, reset: reset,
             isDetached: isDetached, awaited: wait)
         do {
-            try await Foreground.run(until: signals) { try await session.run() }
+            try await Foreground.run(until: signals, whileRead: !isDetached) { try await session.run() }
         } catch let code as ExitCode where code.rawValue == ExitStatus.interrupted.rawValue {
             session.sayGoodbye()
             throw code
+        } catch let broken as BrokenOutput {
+            session.sayGoodbye()
+            throw broken
         }
     }
 }
