@@ -107,10 +107,19 @@ extension AsyncParsableCommand {
 extension BrokenOutput {
     /// Tells what is missing, but for a reader who has seen enough (`rum logs | head`); returns the exit code.
     fileprivate func tell() -> Int32 {
-        if error.code != EPIPE {
+        if !isUnread {
             StandardError.line("error: standard output cannot be written: \(error.reason)")
-            StandardError.line("hint: the output is incomplete; free disk space, or write it elsewhere")
+            StandardError.line("hint: \(hint)")
         }
         return ExitStatus.failed.rawValue
+    }
+
+    private var hint: String {
+        switch error.code {
+        case EBADF: "nothing was open for it (>&-); >/dev/null throws the output away"
+        case ENOSPC, EDQUOT: "the output is incomplete; free disk space, or write it elsewhere"
+        case EIO: "the output is incomplete; its terminal has gone, or its disk is broken"
+        default: "the output is incomplete; write it elsewhere"
+        }
     }
 }

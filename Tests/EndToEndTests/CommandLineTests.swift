@@ -48,15 +48,18 @@ struct CommandLineTests {
     @Test(
         "Standard output that cannot be written is told, and no success",
         arguments: [
-            ("list --json >/dev/full", "No space left on device"),
-            ("--help >/dev/full", "No space left on device"),
-            ("list --json >&-", "Bad file descriptor"),
+            ("list --json >/dev/full", "No space left on device", "free disk space"),
+            ("--help >/dev/full", "No space left on device", "free disk space"),
+            ("list --json >&-", "Bad file descriptor", "nothing was open for it"),
         ])
-    func unwritable(words: String, reason: String) async throws {
+    func unwritable(words: String, reason: String, hint: String) async throws {
         let run = try Program("/bin/sh", ["-c", "exec \(builtPrograms)/rum \(words)"])
         try await eventually("rum ended") { run.status != nil }
         #expect(run.status == 1)
         #expect(run.lines.first == "error: standard output cannot be written: \(reason)")
+        #expect(
+            run.lines.last?.hasPrefix("hint: ") == true && run.lines.last?.contains(hint) == true,
+            "\(run.lines)")
     }
 
     @Test("Who has read enough is no failure to tell of")
