@@ -28,11 +28,10 @@ package struct MachineFiles: Hashable, Sendable {
     /// the cache is `$RUM_CACHE`, or `${XDG_CACHE_HOME:-~/.cache}/rum`. Root's are in /var: the system's libvirt runs QEMU as
     /// a user who may not enter root's home.
     package init(machine: String, environment: [String: String], isRoot: Bool = geteuid() == 0) {
-        func value(_ name: String) -> String? { environment[name].flatMap { $0.hasPrefix("/") ? $0 : nil } }
         func folder(_ own: String, _ xdg: String, _ inHome: String, ofRoot: String) -> String {
-            if let own = value(own) { return own }
-            if let xdg = value(xdg) { return xdg + "/rum" }
-            return isRoot ? ofRoot : (value("HOME") ?? Self.listedHome) + inHome + "/rum"
+            if let own = Self.path(own, environment) { return own }
+            if let xdg = Self.path(xdg, environment) { return xdg + "/rum" }
+            return isRoot ? ofRoot : Self.home(environment) + inHome + "/rum"
         }
         let root = folder("RUM_HOME", "XDG_DATA_HOME", "/.local/share", ofRoot: "/var/lib/rum")
         directory = "\(root)/machines/\(machine)"
@@ -44,6 +43,19 @@ package struct MachineFiles: Hashable, Sendable {
         ["RUM_HOME", "RUM_CACHE"].first { name in
             environment[name].map { !$0.isEmpty && !$0.hasPrefix("/") } ?? false
         }
+    }
+
+    /// Where the user's programs keep what they can do without, as the XDG base directory specification has it.
+    static func userCache(environment: [String: String]) -> String {
+        path("XDG_CACHE_HOME", environment) ?? home(environment) + "/.cache"
+    }
+
+    private static func path(_ name: String, _ environment: [String: String]) -> String? {
+        environment[name].flatMap { $0.hasPrefix("/") ? $0 : nil }
+    }
+
+    private static func home(_ environment: [String: String]) -> String {
+        path("HOME", environment) ?? listedHome
     }
 
     /// The user's home as the user database has it, for where HOME does not tell.

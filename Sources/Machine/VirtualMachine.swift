@@ -58,11 +58,12 @@ package struct VirtualMachine: Sendable {
     /// Whether libvirt is the host's one daemon, and not one of the user's.
     var isSystemDaemon: Bool { libvirtURI.contains(":///system") }
 
-    /// Where libvirt by default keeps what the machine's QEMU prints (libvirt.org/kbase, debug logs).
+    /// Where libvirt by default keeps what the machine's QEMU prints (libvirt.org/kbase, debug logs). The user's daemon has
+    /// it in the cache of whoever started it (qemu_conf.c), which a command of libvirt does when none runs.
     package var qemuLog: String {
-        let home = environment["HOME"] ?? "~"
         let folder =
-            libvirtURI.contains(":///session") ? home + "/.cache/libvirt/qemu/log" : "/var/log/libvirt/qemu"
+            libvirtURI.contains(":///session")
+            ? MachineFiles.userCache(environment: environment) + "/libvirt/qemu/log" : "/var/log/libvirt/qemu"
         return "\(folder)/\(domain).log"
     }
 

@@ -34,6 +34,19 @@ struct FilesTests {
         #expect(files.directory == (home ?? "") + "/.local/share/rum/machines/m")
     }
 
+    @Test(
+        "QEMU's log is looked for where the user's libvirt keeps it, in the cache that XDG_CACHE_HOME may move",
+        arguments: [
+            ("session", ["HOME": "/h"], "/h/.cache/libvirt/qemu/log/rum-m.log"),
+            ("session", ["HOME": "/h", "XDG_CACHE_HOME": "/c"], "/c/libvirt/qemu/log/rum-m.log"),
+            ("system", ["HOME": "/h", "XDG_CACHE_HOME": "/c"], "/var/log/libvirt/qemu/rum-m.log"),
+        ])
+    func qemuLog(daemon: String, environment: [String: String], log: String) {
+        var config = MachineConfig(name: "m", file: "/w/rum.toml")
+        config.advanced.libvirtURI = "qemu:///\(daemon)"
+        #expect(VirtualMachine(config: config, agentBundle: "", environment: environment).qemuLog == log)
+    }
+
     @Test("Root's files are where the system's libvirt can reach them")
     func rootPlaces() {
         let files = MachineFiles(machine: "m", environment: ["HOME": "/root"], isRoot: true)
