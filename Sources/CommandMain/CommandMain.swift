@@ -47,7 +47,7 @@ extension AsyncParsableCommand {
     private static func runToStatus(_ leading: LeadingOptions) async -> Int32 {
         let words = Array(CommandLine.arguments.dropFirst())
         do {
-            var command = try parseAsRoot(leading.behindCommand(words, of: self))
+            var command = try await asyncParseAsRoot(leading.behindCommand(words, of: self))
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
             } else {

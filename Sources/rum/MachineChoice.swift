@@ -111,8 +111,3 @@ struct MachineChoice: Equatable {
             ? shared : beside
     }
 }
-
-/// The machines that there are, for the shell to complete.
-func machineNames() -> [String] {
-    VirtualMachine.all(environment: ProcessInfo.processInfo.environment).map(\.config.name)
-}

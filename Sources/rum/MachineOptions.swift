@@ -18,7 +18,7 @@ struct MachineOptions: ParsableArguments {
 
     @Argument(
         help: "The machine's name, in place of a configuration; `rum list` shows the names.",
-        completion: .custom { _, _, _ in machineNames() })
+        completion: .custom { words, _, _ in words.contains("ports") ? forwardedNames() : machineNames() })
     var name: String?
 
     var choice: MachineChoice {

@@ -18,7 +18,9 @@ struct ForwardCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             "Where the agent is: vsock:CID, unix:DIR, hybrid:PATH, tcp:HOST[:PORT], or ssh:[USER@]HOST.",
             discussion: "ssh: reaches one that `rum agent install` has installed.", valueName: "address"),
-        completion: .list(["vsock:", "unix:", "hybrid:", "tcp:", "ssh:"]),
+        completion: .custom { _, _, _ in
+            ["vsock:", "unix:", "hybrid:", "tcp:", "ssh:"].map(\.forRequestingShell)
+        },
         transform: { try ForwardSource(text: $0) })
     var agent: ForwardSource
 

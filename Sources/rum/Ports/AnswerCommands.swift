@@ -94,7 +94,9 @@ struct PortsAnswers: AsyncParsableCommand {
 struct AnswerArguments: ParsableArguments {
     @OptionGroup var words: PortWords
     @OptionGroup var talk: TalkOptions
-    @Argument(help: ArgumentHelp("A port of the guest, and the machine's name.", valueName: "port"))
+    @Argument(
+        help: ArgumentHelp("A port of the guest, and the machine's name.", valueName: "port"),
+        completion: PortCompletion.guestPorts)
     var own: [String] = []
     @Flag(help: "Print one JSON object.") var json = false
 

@@ -12,7 +12,8 @@ struct PortsWhy: AsyncParsableCommand {
     @OptionGroup var words: PortWords
     @OptionGroup var talk: TalkOptions
     @Argument(
-        help: ArgumentHelp("A port of the host or the guest, and the machine's name.", valueName: "port"))
+        help: ArgumentHelp("A port of the host or the guest, and the machine's name.", valueName: "port"),
+        completion: PortCompletion.hostPorts)
     var own: [String] = []
     @Flag(help: "Print one JSON object.") var json = false
 
@@ -54,7 +55,9 @@ struct PortsRemove: AsyncParsableCommand {
 struct ForwardChangeArguments: ParsableArguments {
     @OptionGroup var words: PortWords
     @OptionGroup var talk: TalkOptions
-    @Argument(help: ArgumentHelp("The forward, and the machine's name.", valueName: "[bind:]host:guest"))
+    @Argument(
+        help: ArgumentHelp("The forward, and the machine's name.", valueName: "[bind:]host:guest"),
+        completion: PortCompletion.staticForwards)
     var own: [String] = []
     @Flag(help: "Print one JSON object.") var json = false
 

@@ -17,8 +17,10 @@ struct PortsWait: AsyncParsableCommand {
 
     @OptionGroup var words: PortWords
     @OptionGroup var talk: TalkOptions
-    @Argument(help: ArgumentHelp("The host port, and the machine's name.", valueName: "port")) var own:
-        [String] = []
+    @Argument(
+        help: ArgumentHelp("The host port, and the machine's name.", valueName: "port"),
+        completion: PortCompletion.hostPorts)
+    var own: [String] = []
     @Flag(help: "Wait until the program accepts connections, not only the host port.") var ready = false
     @Option(
         help: ArgumentHelp(
