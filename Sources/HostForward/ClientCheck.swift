@@ -19,11 +19,22 @@ final class ClientCheck: Sendable {
     /// Between two lines.
     private static let lineInterval = Duration.seconds(10).wholeNanoseconds
 
-    private struct Notice {
-        /// CLOCK_MONOTONIC of the last line.
-        var toldAt: UInt64?
-        /// Refused since then.
-        var untold = 0
+    /// When a line tells of a client that was refused: of the first at once, and then now and again.
+    struct Notice {
+        private var nextAt: UInt64 = 0
+        /// Refused since the last line.
+        private var untold = 0
+
+        /// Takes one more; how many others the line tells of too, nil for no line. Each thread reads the clock by itself, so a
+        /// later call may have an earlier time.
+        mutating func take(at now: UInt64) -> Int? {
+            guard now >= nextAt else {
+                untold += 1
+                return nil
+            }
+            defer { (nextAt, untold) = (now + lineInterval, 0) }
+            return untold
+        }
     }
 
     private let users: Set<UInt32>
@@ -110,15 +121,7 @@ final class ClientCheck: Sendable {
 
     private func tell(_ forward: WantedForward.Key, _ cause: String) {
         let now = SystemClock.monotonic
-        let others: Int? = notice.withLock { notice in
-            if let told = notice.toldAt, now - told < Self.lineInterval {
-                notice.untold += 1
-                return nil
-            }
-            defer { notice = Notice(toldAt: now) }
-            return notice.untold
-        }
-        guard let others else { return }
+        guard let others = notice.withLock({ $0.take(at: now) }) else { return }
         let more = others > 0 ? ", and \(others) more before it" : ""
         refused(forward, "\(cause)\(more); allow = \"host\" lets every user of this host in")
     }

@@ -13,7 +13,7 @@ final class RecentPorts: Sendable {
     func note(_ port: PortNumber) {
         let now = SystemClock.monotonic
         closedAt.withLock { ports in
-            if ports.count >= Self.mostPorts { ports = ports.filter { now - $0.value < Self.memory } }
+            if ports.count >= Self.mostPorts { ports = ports.filter { now < $0.value + Self.memory } }
             // More than can be remembered: the others are looked for.
             if ports.count < Self.mostPorts || ports[port] != nil { ports[port] = now }
         }
@@ -21,6 +21,6 @@ final class RecentPorts: Sendable {
 
     func contains(_ port: PortNumber) -> Bool {
         let now = SystemClock.monotonic
-        return closedAt.withLock { $0[port].map { now - $0 < Self.memory } ?? false }
+        return closedAt.withLock { $0[port].map { now < $0 + Self.memory } ?? false }
     }
 }

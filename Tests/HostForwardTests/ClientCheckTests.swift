@@ -1,6 +1,5 @@
 import AgentChannel
 import Glibc
-import HostForward
 import Linux
 import LiveKernel
 import PortForward
@@ -9,6 +8,8 @@ import Relay
 import Synchronization
 import TestSupport
 import Testing
+
+@testable import HostForward
 
 @Suite("Which users of the host may use a forward", .enabled(if: geteuid() == 0, "needs a second user"))
 struct ClientCheckTests {
@@ -151,5 +152,25 @@ struct ClientCheckTests {
             }
         }
         #expect(failure.map { "\($0)".contains("allow = \"me\" can't be kept") } == true)
+    }
+}
+
+@Suite("When a refused client is told of")
+struct RefusalNoticeTests {
+    private static func seconds(_ count: UInt64) -> UInt64 { count * 1_000_000_000 }
+
+    @Test("The first at once, then one line in ten seconds with the count of those between")
+    func seldom() {
+        var notice = ClientCheck.Notice()
+        let answers = [100, 101, 109, 110, 119, 130, 131].map { notice.take(at: Self.seconds($0)) }
+        #expect(answers == [0, nil, nil, 2, nil, 1, nil])
+    }
+
+    @Test("A thread that has read the clock before another one's line, and comes after it, is counted")
+    func lateThread() {
+        var notice = ClientCheck.Notice()
+        #expect(notice.take(at: Self.seconds(100) + 1) == 0)
+        #expect(notice.take(at: Self.seconds(100)) == nil)
+        #expect(notice.take(at: Self.seconds(111)) == 1)
     }
 }
