@@ -106,7 +106,7 @@ package final class ForwardSession: Sendable {
     /// Forwards a port from now on, if that can be done at once.
     package func add(_ port: StaticPort) async -> AddOutcome { await reconciler.add(port) }
 
-    /// Forwards a port no longer; false when there is no such static forward.
+    /// Forwards a port no longer, whoever may connect to it; false when there is no such static forward.
     package func remove(_ port: StaticPort) async -> Bool { await reconciler.remove(port) }
 
     /// Notes what the user says about a port of the guest whose rule asks; nil forgets it.

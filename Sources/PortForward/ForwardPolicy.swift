@@ -24,10 +24,7 @@ package struct ForwardPolicy: Hashable, Sendable {
     package func wanted(in table: ListenTable?) -> [WantedForward] {
         let fixed = staticPorts.map { port in
             WantedForward(
-                key: .init(
-                    kind: .static, bind: port.bind, hostPort: port.host, guestPort: port.guest,
-                    allow: port.allow),
-                listener: Self.named(table?.listeners(on: port.guest) ?? []))
+                key: .init(port), listener: Self.named(table?.listeners(on: port.guest) ?? []))
         }
         guard let autoPorts else { return fixed }
         let hosts = Set(staticPorts.map(\.host))

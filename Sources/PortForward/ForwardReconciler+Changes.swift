@@ -24,12 +24,12 @@ extension ForwardReconciler {
     package func add(_ port: StaticPort) async -> AddOutcome {
         let rivals = policy.staticPorts.filter { $0.host == port.host && $0.bind.collides(with: port.bind) }
         if let rival = rivals.first {
-            return rival == port ? .wasThere : .taken(rival)
+            return rival.isSameForward(as: port) ? .wasThere : .taken(rival)
         }
         policy.staticPorts.append(port)
         giveWay(to: port)
         reconcile(policy.wanted(in: table))
-        guard case .blocked(let blocked)? = entries[port.key]?.state else { return .opened }
+        guard case .blocked(let blocked)? = entries[WantedForward.Key(port)]?.state else { return .opened }
         // Before anything else can run here, so that nobody hears of it.
         policy.staticPorts.removeAll { $0 == port }
         reconcile(policy.wanted(in: table))
@@ -47,10 +47,10 @@ extension ForwardReconciler {
         }
     }
 
-    /// Forwards a port no longer; false when there is no such static forward.
+    /// Forwards a port no longer, whoever may connect to it; false when there is no such static forward.
     package func remove(_ port: StaticPort) -> Bool {
-        guard policy.staticPorts.contains(port) else { return false }
-        policy.staticPorts.removeAll { $0 == port }
+        guard policy.staticPorts.contains(where: { $0.isSameForward(as: port) }) else { return false }
+        policy.staticPorts.removeAll { $0.isSameForward(as: port) }
         reconcile(policy.wanted(in: table))
         return true
     }
@@ -66,11 +66,5 @@ extension ForwardReconciler {
         let key = policy.wanted(in: table).map(\.key).first { $0.kind == .auto && $0.guestPort == port }
         guard let key, entries[key] == nil, undecided[key] == nil else { return nil }
         return wanted[key] == nil ? .surplus(limit: policy.maxAutoPorts) : .changesTooOften
-    }
-}
-
-extension StaticPort {
-    fileprivate var key: WantedForward.Key {
-        .init(kind: .static, bind: bind, hostPort: host, guestPort: guest)
     }
 }

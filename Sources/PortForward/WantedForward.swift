@@ -33,6 +33,12 @@ package struct WantedForward: Hashable, Sendable {
             self.settings = settings
         }
 
+        /// A static forward's.
+        init(_ port: StaticPort) {
+            self.init(
+                kind: .static, bind: port.bind, hostPort: port.host, guestPort: port.guest, allow: port.allow)
+        }
+
         /// The host side, as users write it.
         package var hostText: String { bind.with(hostPort) }
     }

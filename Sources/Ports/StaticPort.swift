@@ -15,4 +15,9 @@ package struct StaticPort: Hashable, Sendable {
         self.guest = guest
         self.allow = allow
     }
+
+    /// Whether both are what a user names by `[bind:]host:guest`, whoever may connect to them.
+    package func isSameForward(as other: StaticPort) -> Bool {
+        (bind, host, guest) == (other.bind, other.host, other.guest)
+    }
 }

@@ -44,6 +44,24 @@ struct RuntimeChangeTests {
         #expect(await !reconciler.remove(Self.forward(8080, 81)))
     }
 
+    @Test("A forward that every user of the host may use is known by its ports, as any other")
+    func everyUsers() async {
+        let reconciler = await make()
+        var open = Self.forward(9000, 80)
+        open.allow = .host
+        binder.fail(9000, with: EADDRINUSE)
+        let outcome = await reconciler.add(open)
+        guard case .failed = outcome else {
+            Issue.record("\(outcome)")
+            return
+        }
+        binder.fail(9000, with: nil)
+        #expect(await reconciler.add(open) == .opened)
+        #expect(await reconciler.add(Self.forward(9000, 80)) == .wasThere)
+        #expect(await reconciler.remove(Self.forward(9000, 80)))
+        #expect(binder.openPorts == [5001, 8080])
+    }
+
     @Test("How long its program has listened already says nothing of how fast it was opened")
     func latency() async {
         let reconciler = await make()
