@@ -32,6 +32,12 @@ struct TextPatternTests {
             ("/(a*)*$/", "aaaa", true), ("/(a*)*b/", "aaaa", false), ("/()/", "", true),
             ("/a.c/", "a\nc", true),
             ("/a+?b/", "aab", true), ("/(|a)b/", "b", true), ("/[\\w-]+/", "-", true),
+            // Repeated 100 ^ 15 times, and nothing all the same.
+            (
+                "/x" + String(repeating: "(", count: 15) + String(repeating: "){100}", count: 15) + "y/",
+                "xy", true
+            ),
+
         ] as [(String, String, Bool?)])
     func expressions(pattern: String, text: String, matches: Bool?) throws {
         guard let matches else {

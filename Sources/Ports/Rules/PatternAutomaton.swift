@@ -47,7 +47,12 @@ struct PatternAutomaton: Sendable {
     private mutating func append(
         _ node: PatternNode, least: Int, most: Int?
     ) throws(TextPattern.Problem) {
-        for _ in 0..<least { try append(node) }
+        for _ in 0..<least {
+            let before = steps.count
+            try append(node)
+            // Nothing, any number of times, is nothing: else `((){99}){99}` and so on would be repeated without end here.
+            if steps.count == before { break }
+        }
         guard let most else {
             let split = steps.count
             steps.append(.split(split + 1, 0))
