@@ -10,8 +10,9 @@ internal import Synchronization
 ///                   |                          |
 ///                   +--- after a time limit, or when too many others are unproven: closed
 ///
-/// When there are too many, the oldest silent one goes, then the oldest speaking one. A host speaks as soon as it is
-/// connected, so it outlives a flood of connections that say nothing. Where no token is set, any call is proof.
+/// When one more comes than there may be, the oldest silent one of the others goes, else the oldest speaking one. A host speaks
+/// as soon as it is connected, so it outlives a flood of connections that say nothing; and it is let in beside many that only
+/// speak. Where no token is set, any call is proof.
 final class ConnectionGate: Sendable {
     struct Limits {
         var unproven = AgentLimits.unprovenConnections
@@ -72,7 +73,8 @@ final class ConnectionGate: Sendable {
             state.connections[key] = Connection(channel: channel, deadline: deadline)
             state.unproven.append(key)
             guard state.unproven.count > limits.unproven else { return (false, nil) }
-            let silent = state.unproven.firstIndex { state.connections[$0]?.stage == .silent }
+            // Every new one is silent.
+            let silent = state.unproven.dropLast().firstIndex { state.connections[$0]?.stage == .silent }
             let victim = state.unproven.remove(at: silent ?? 0)
             return (false, state.connections[victim]?.channel)
         }

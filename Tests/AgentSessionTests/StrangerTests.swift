@@ -84,6 +84,22 @@ struct StrangerTests {
         }
     }
 
+    @Test("Connections that speak and show no token keep no host away")
+    func speakers() async throws {
+        let server = server()
+        try await withServer(server) { directory in
+            let strangers = try await Strangers(AgentLimits.unprovenConnections, on: directory.rpcAddress)
+            try await strangers.speak()
+            #expect(server.connections.unproven == AgentLimits.unprovenConnections)
+            let info = try await AgentConnection.with(token: token, firstAnswerWithin: .seconds(10)) {
+                try await Strangers.connect(to: directory.rpcAddress)
+            } _: {
+                $0.info
+            }
+            #expect(info.hostname == "guest")
+        }
+    }
+
     /// What a stranger says on its connection.
     enum Speech: CaseIterable { case preface, callWithoutToken, callWithWrongToken, callWithToken }
 
@@ -190,7 +206,7 @@ struct StrangerTests {
     }
 }
 
-/// Connected sockets that say nothing.
+/// Connected sockets that say nothing, unless asked to.
 private final class Strangers: Sendable {
     private let sockets: [Int32]
 
@@ -203,6 +219,15 @@ private final class Strangers: Sendable {
     }
 
     deinit { for socket in sockets { close(socket) } }
+
+    /// Has each say what HTTP/2 begins with, and returns when all of them have been answered.
+    func speak() async throws {
+        for socket in sockets {
+            let bytes = RawCall.preface
+            #expect(send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
+        }
+        for socket in sockets { try await eventually { StreamSocket.readableBytes(socket) > 0 } }
+    }
 
     /// Connects, however long the queue of those who want the same is.
     static func connect(to address: Linux.SocketAddress) async throws -> OwnedDescriptor {
