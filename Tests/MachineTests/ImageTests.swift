@@ -104,6 +104,19 @@ struct ImageTests {
         #expect(ImageDownload.contentLength(folder.path + "/none") == nil)
     }
 
+    @Test(
+        "How far a download is, whatever length the server claims",
+        arguments: [
+            ("75", 0.5), ("25", 1), ("0", 1), ("-100", 1), ("\(Int.max)", 0), ("\(Int.min)", 1),
+            ("99999999999999999999", nil), ("x", nil),
+        ] as [(String, Double?)])
+    func fraction(length: String, expected: Double?) throws {
+        let headers = try folder.file(
+            "headers", "HTTP/1.1 206 Partial Content\r\nContent-Length: \(length)\r\n\r\n")
+        let fraction = ImageDownload.fraction(of: headers, size: 50, start: 25)
+        #expect(fraction.map { ($0 * 1000).rounded() / 1000 } == expected)
+    }
+
     @Test("A disk is a thin layer on its base")
     func overlay() async throws {
         let base = try write(sampleDisk(mebibytes: 32), to: folder.path + "/base.img")

@@ -47,13 +47,9 @@ struct ImageDownload: Sendable {
             }
             group.addTask {
                 while (try? await Task.sleep(for: MachineLimits.progressInterval)) != nil {
-                    let total = Self.contentLength(headers).map { $0 + start }
-                    let size = Double(Self.size(of: part))
+                    let fraction = Self.fraction(of: headers, size: Self.size(of: part), start: start)
                     // The sentence stays the same, so that it is one line however long it takes.
-                    progress(
-                        MachineStep(
-                            "Downloading \(shown)",
-                            fraction: total.map { $0 > 0 ? min(1, size / Double($0)) : 1 }))
+                    progress(MachineStep("Downloading \(shown)", fraction: fraction))
                 }
                 return nil
             }
@@ -107,6 +103,15 @@ struct ImageDownload: Sendable {
     private static func size(of path: String) -> Int {
         let attributes = try? FileManager.default.attributesOfItem(atPath: path)
         return (attributes?[.size] as? UInt64).flatMap(Int.init(exactly:)) ?? 0
+    }
+
+    /// How much is there of a download with these headers, of which there are `size` bytes and were `start` before it; nil when
+    /// they do not tell. They may say any number.
+    static func fraction(of headers: String, size: Int, start: Int) -> Double? {
+        contentLength(headers).map { length in
+            let total = Double(length) + Double(start)
+            return total > 0 ? min(1, Double(size) / total) : 1
+        }
     }
 
     /// The Content-Length of the last response in a file of headers; redirects come before it.
