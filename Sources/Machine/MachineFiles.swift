@@ -176,12 +176,18 @@ extension MachineFiles {
     /// Throws unless there is room for a file of `size` bytes at `path`. Asked before a program is to write it, since
     /// what programs say about a full disk cannot be told from other complaints.
     static func checkRoom(for size: UInt64, at path: String) throws(MachineError) {
-        var info = statvfs()
         // A folder whose room is unknown may have enough.
-        guard statvfs(directory(of: path), &info) == 0 else { return }
-        if UInt64(info.f_bavail) * UInt64(info.f_frsize) < size {
-            throw failure("write", path, SystemError(code: ENOSPC, operation: "statvfs"))
-        }
+        guard let room = room(in: directory(of: path)), room < size else { return }
+        throw failure("write", path, SystemError(code: ENOSPC, operation: "statvfs"))
+    }
+
+    /// The bytes that are free for this user on the file system of a folder; nil when it can't be asked.
+    static func room(in folder: String) -> UInt64? {
+        var info = statvfs()
+        guard statvfs(folder, &info) == 0 else { return nil }
+        // A file system somewhere in a network may count more than there can be.
+        let (bytes, isTooMuch) = UInt64(info.f_bavail).multipliedReportingOverflow(by: UInt64(info.f_frsize))
+        return isTooMuch ? .max : bytes
     }
 
     /// Whether a regular file is at `path`, or at the end of the links there.

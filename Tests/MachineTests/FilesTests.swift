@@ -151,6 +151,15 @@ struct FilesTests {
         #expect(error?.hint.contains("--reset") == true)
     }
 
+    @Test("A base image may be of any year", arguments: [-62_135_596_800, 13_569_465_600, 1 << 40])
+    func stampOfAnyYear(seconds: Int) throws {
+        let folder = try TestFolder()
+        let path = try folder.file("base.img", "one")
+        var times = [timespec(tv_sec: seconds, tv_nsec: 5), timespec(tv_sec: seconds, tv_nsec: 5)]
+        try #require(utimensat(AT_FDCWD, path, &times, 0) == 0)
+        try BaseStamp(path: path).check()
+    }
+
     @Test("A lock admits one at a time, and is free again when its holder removed the folder")
     func lock() async throws {
         let folder = try TestFolder()

@@ -22,7 +22,8 @@ struct BaseStamp: Codable, Hashable, Sendable {
         }
         self.path = path
         size = Int64(status.st_size)
-        modified = Int64(status.st_mtim.tv_sec) * 1_000_000_000 + Int64(status.st_mtim.tv_nsec)
+        // Wrapping: some file systems know years after 2262.
+        modified = Int64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_mtim.tv_nsec)
     }
 
     /// Throws unless the file is as it was.

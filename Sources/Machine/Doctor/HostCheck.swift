@@ -197,10 +197,9 @@ package struct HostCheck: Sendable {
         {
             folder = String(folder[..<slash])
         }
-        var info = statvfs()
-        let free = statvfs(folder, &info) == 0 ? UInt64(info.f_bavail) * UInt64(info.f_frsize) : nil
         return HostJudgement.room(
-            check, path, free: free, isWritable: access(folder, W_OK) == 0, variable: variable)
+            check, path, free: MachineFiles.room(in: folder), isWritable: access(folder, W_OK) == 0,
+            variable: variable)
     }
 
     /// nil when the names are short enough.
