@@ -60,7 +60,7 @@ final class GuestQuestions: Sendable {
         if ports.isEmpty { return [:] }
         let kept = last.withLock { $0 }
         if let kept, kept.time.duration(to: .now) < Self.freshness { return kept.listeners }
-        let found = await ask { agent in
+        let found = await ask(until: .now + Self.timeout) { agent in
             var listeners: [PortNumber: ListeningSocket] = [:]
             for port in ports {
                 guard let range = PortRange(port, port) else { continue }
