@@ -20,13 +20,13 @@ package final class TableFeeds: TableSender {
         var isClosed = false
     }
 
-    /// The token of `wake`; no feed has it.
+    /// The token of `waker`; no feed has it.
     private static let wakeUp: UInt64 = 0
 
     private let newest: @Sendable (PortRange) -> ListenTable
     private let limit: Int
     private let epoll: Epoll
-    private let wake: OwnedDescriptor
+    private let waker: Waker
     private let state = Mutex(State())
 
     /// Starts the thread, which lives until `close`.
@@ -38,9 +38,8 @@ package final class TableFeeds: TableSender {
         self.newest = newest
         self.limit = limit
         epoll = try Epoll()
-        let flags = Int32(EFD_NONBLOCK | EFD_CLOEXEC)
-        wake = OwnedDescriptor(owning: try SystemError.check("eventfd", eventfd(0, flags)))
-        try epoll.add(wake.rawValue, EPOLLIN.rawValue, token: Self.wakeUp)
+        waker = try Waker()
+        try epoll.add(waker.descriptor, EPOLLIN.rawValue, token: Self.wakeUp)
         try DedicatedThread.start(name: "table-feeds") { [self] in run() }
     }
 
@@ -58,7 +57,7 @@ package final class TableFeeds: TableSender {
             state.feeds[state.lastID] = feed
             state.due.insert(state.lastID)
         }
-        eventfd_write(wake.rawValue, 1)
+        waker.wake()
     }
 
     /// Sends a table to each connection, as far as that can be done at once. Calls must not overlap.
@@ -68,13 +67,13 @@ package final class TableFeeds: TableSender {
             state.withLock { _ = $0.due.insert(id) }
             isDue = true
         }
-        if isDue { eventfd_write(wake.rawValue, 1) }
+        if isDue { waker.wake() }
     }
 
     /// Ends the thread and closes every connection, soon.
     package func close() {
         state.withLock { $0.isClosed = true }
-        eventfd_write(wake.rawValue, 1)
+        waker.wake()
     }
 
     private func run() {
@@ -90,8 +89,7 @@ package final class TableFeeds: TableSender {
                         ready.insert(event.data.u64)
                     }
                 }
-                var number: eventfd_t = 0
-                eventfd_read(wake.rawValue, &number)
+                waker.clear()
                 let (due, isClosed) = state.withLock { state in
                     defer { state.due = [] }
                     if state.isClosed { state.feeds = [:] }

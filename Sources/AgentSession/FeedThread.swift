@@ -27,27 +27,26 @@ final class FeedThread: TaskExecutor {
         }
     }
 
-    /// The token of `wake`; no reader has it.
+    /// The token of `waker`; no reader has it.
     private static let wakeUp: UInt64 = 0
 
     private let epoll: Epoll
-    private let wake: OwnedDescriptor
+    private let waker: Waker
     private let state = Mutex(State())
     /// pthread_self(3) of the thread, once it runs.
     private let thread = Atomic<UInt>(0)
 
     private init() throws(SystemError) {
         epoll = try Epoll()
-        wake = OwnedDescriptor(
-            owning: try SystemError.check("eventfd", eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))))
-        try epoll.add(wake.rawValue, EPOLLIN.rawValue, token: Self.wakeUp)
+        waker = try Waker()
+        try epoll.add(waker.descriptor, EPOLLIN.rawValue, token: Self.wakeUp)
         try DedicatedThread.start(name: "feeds") { [self] in run() }
     }
 
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         state.withLock { $0.jobs.append(job) }
-        if thread.load(ordering: .relaxed) != pthread_self() { eventfd_write(wake.rawValue, 1) }
+        if thread.load(ordering: .relaxed) != pthread_self() { waker.wake() }
     }
 
     /// Tells `arrivals` from now on that there is something to read: at once if there is, and then whenever more has come.
@@ -81,8 +80,7 @@ final class FeedThread: TaskExecutor {
                 runJobs()
                 for event in events.prefix(epoll.wait(events)) {
                     if event.data.u64 == Self.wakeUp {
-                        var count: eventfd_t = 0
-                        eventfd_read(wake.rawValue, &count)
+                        waker.clear()
                     } else {
                         state.withLock { $0.readers[event.data.u64] }?.tell()
                     }

@@ -1,4 +1,3 @@
-internal import CLinux
 internal import Glibc
 package import Linux
 internal import Synchronization
@@ -21,14 +20,13 @@ package final class TerminalLines: Sendable {
     }
 
     private let state = Mutex(State())
-    private let wake: OwnedDescriptor
+    private let waker: Waker
     private let lines = AsyncStream<String>.makeStream(bufferingPolicy: .bufferingNewest(16))
 
     /// nil where standard input is no terminal.
     package init?() throws(SystemError) {
         guard isatty(STDIN_FILENO) == 1 else { return nil }
-        wake = OwnedDescriptor(
-            owning: try SystemError.check("eventfd", eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))))
+        waker = try Waker()
         try DedicatedThread.start(name: "typed") { self.run() }
     }
 
@@ -41,17 +39,12 @@ package final class TerminalLines: Sendable {
             state.isWanted = isWanted
             if isWanted { state.turn += 1 }
         }
-        signalThread()
+        waker.wake()
     }
 
     package func end() {
         state.withLock { $0.isOver = true }
-        signalThread()
-    }
-
-    private func signalThread() {
-        var one: UInt64 = 1
-        _ = Glibc.write(wake.rawValue, &one, MemoryLayout<UInt64>.size)
+        waker.wake()
     }
 
     private func run() {
@@ -68,14 +61,13 @@ package final class TerminalLines: Sendable {
             }
             let reads = now.isWanted && !isInBackground
             var entries = [
-                pollfd(fd: wake.rawValue, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: waker.descriptor, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: reads ? STDIN_FILENO : -1, events: Int16(POLLIN), revents: 0),
             ]
             let ready = poll(&entries, 2, isInBackground ? Self.backgroundPause : -1)
             isInBackground = false
             guard ready > 0 else { continue }
-            var count: UInt64 = 0
-            if entries[0].revents != 0 { _ = read(wake.rawValue, &count, MemoryLayout<UInt64>.size) }
+            if entries[0].revents != 0 { waker.clear() }
             // The wish may have gone in the meantime.
             guard entries[1].revents != 0, state.withLock({ $0.isWanted && !$0.isOver }) else { continue }
             if entries[1].revents & Int16(POLLIN) == 0 { break }

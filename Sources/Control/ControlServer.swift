@@ -20,7 +20,7 @@ package final class ControlServer: Sendable {
     /// The folder, locked until this process ends (flock(2)). Two owners that start together both find a stale socket,
     /// and each could replace the other's; while the lock is held the socket's file can be nobody else's.
     private let folder: OwnedDescriptor
-    private let wake: OwnedDescriptor
+    private let waker: Waker
     private let hello: ControlHello
     private let user: uid_t
     private let mustEnd = Atomic(false)
@@ -40,8 +40,7 @@ package final class ControlServer: Sendable {
             let error = SystemError.current("flock")
             throw error.code == EWOULDBLOCK ? SystemError(code: EADDRINUSE, operation: "flock") : error
         }
-        wake = OwnedDescriptor(
-            owning: try SystemError.check("eventfd", eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))))
+        waker = try Waker()
         listener = try ServiceSocket.listen(on: .unix(path: path))
     }
 
@@ -61,7 +60,7 @@ package final class ControlServer: Sendable {
         }
         ServiceSocket.remove(.unix(path: path))
         mustEnd.store(true, ordering: .releasing)
-        wakeThread()
+        waker.wake()
         // In a task of its own, since this one is cancelled.
         await Task { for await _ in over.stream {} }.value
     }
@@ -82,11 +81,6 @@ package final class ControlServer: Sendable {
 
     // MARK: The thread
 
-    private func wakeThread() {
-        var one: UInt64 = 1
-        _ = Glibc.write(wake.rawValue, &one, MemoryLayout<UInt64>.size)
-    }
-
     private func run() {
         var peers: [ControlPeer] = []
         while !mustEnd.load(ordering: .acquiring) { step(&peers, listens: true, until: nil) }
@@ -102,7 +96,7 @@ package final class ControlServer: Sendable {
         let now = ContinuousClock.now
         var deadline = limit
         var entries = [
-            pollfd(fd: wake.rawValue, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: waker.descriptor, events: Int16(POLLIN), revents: 0),
             pollfd(fd: listens ? listener.rawValue : -1, events: Int16(POLLIN), revents: 0),
         ]
         peers = peers.filter { peer in
@@ -113,8 +107,7 @@ package final class ControlServer: Sendable {
         }
         let pause = deadline.map { Int32(max(0, ($0 - now) / .milliseconds(1)) + 1) } ?? -1
         guard poll(&entries, nfds_t(entries.count), pause) > 0 else { return }
-        var count: UInt64 = 0
-        if entries[0].revents != 0 { _ = read(wake.rawValue, &count, MemoryLayout<UInt64>.size) }
+        if entries[0].revents != 0 { waker.clear() }
         for (peer, entry) in zip(peers, entries.dropFirst(2)) {
             if entry.revents & Int16(POLLOUT) != 0 { peer.write() }
             if entry.revents & ~Int16(POLLOUT) != 0, let line = peer.read() {
@@ -132,7 +125,7 @@ package final class ControlServer: Sendable {
             guard clinux_peer_user(socket.rawValue, &other) == 0, other == user || other == 0 else {
                 continue
             }
-            let peer = ControlPeer(socket) { [weak self] in self?.wakeThread() }
+            let peer = ControlPeer(socket) { [waker] in waker.wake() }
             peer.send(.hello(hello))
             peers.append(peer)
             if peers.count > ControlLimits.clients {

@@ -5,7 +5,8 @@ internal import Glibc
 package final class Poller {
     private let epoll: Epoll
     private let timer: OwnedDescriptor
-    private let wake: OwnedDescriptor
+    /// Wakes the sleeper from any thread.
+    package let waker: Waker
     private var watched: [Int32] = []
 
     package init() throws(SystemError) {
@@ -14,11 +15,9 @@ package final class Poller {
             owning: try SystemError.check(
                 "timerfd_create",
                 timerfd_create(CLOCK_MONOTONIC, Int32(TFD_NONBLOCK | TFD_CLOEXEC))))
-        wake = OwnedDescriptor(
-            owning: try SystemError.check(
-                "eventfd", eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))))
+        waker = try Waker()
         try add(timer.rawValue)
-        try add(wake.rawValue)
+        try add(waker.descriptor)
     }
 
     /// What a sleep ended with.
@@ -34,9 +33,6 @@ package final class Poller {
         /// False when there was nothing to read at the end of the sleep.
         package func mayBeReadable(_ descriptor: Int32) -> Bool { readable?.contains(descriptor) ?? true }
     }
-
-    /// Wakes the sleeper from any thread, as long as this poller lives.
-    package func makeWaker() throws(SystemError) -> Waker { Waker(try wake.duplicate()) }
 
     /// Watches these descriptors and no others. A closed descriptor has left by itself.
     package func watch(_ descriptors: [Int32]) throws(SystemError) {
@@ -64,7 +60,7 @@ package final class Poller {
         if onlyTime {
             var both = [
                 pollfd(fd: timer.rawValue, events: Int16(POLLIN), revents: 0),
-                pollfd(fd: self.wake.rawValue, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: waker.descriptor, events: Int16(POLLIN), revents: 0),
             ]
             poll(&both, 2, -1)
             for end in both where end.revents != 0 { clear(end.fd) }
@@ -73,7 +69,7 @@ package final class Poller {
                 let ready = events.prefix(epoll.wait(events))
                 wake.isHealthy = !ready.contains { $0.events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 }
                 let readable = ready.map { Int32(truncatingIfNeeded: $0.data.u64) }
-                for own in readable where own == timer.rawValue || own == self.wake.rawValue { clear(own) }
+                for own in readable where own == timer.rawValue || own == waker.descriptor { clear(own) }
                 wake.readable = readable
             }
         }
@@ -88,25 +84,4 @@ package final class Poller {
         var count: UInt64 = 0
         _ = read(descriptor, &count, MemoryLayout<UInt64>.size)
     }
-}
-
-/// Wakes a `Poller` from any thread.
-package struct Waker: ~Copyable, Sendable {
-    private let descriptor: OwnedDescriptor
-
-    init(_ descriptor: consuming OwnedDescriptor) { self.descriptor = descriptor }
-
-    package func wake() {
-        var one: UInt64 = 1
-        _ = write(descriptor.rawValue, &one, MemoryLayout<UInt64>.size)
-    }
-}
-
-/// A waker with several owners.
-package final class SharedWaker: Sendable {
-    private let waker: Waker
-
-    package init(_ waker: consuming Waker) { self.waker = waker }
-
-    package func wake() { waker.wake() }
 }

@@ -82,12 +82,12 @@ package final class ListenWatcher: Sendable {
 
 /// Reaches into the watcher's thread to end it.
 final class LoopStopper: Sendable {
-    private let state = Mutex<(waker: SharedWaker?, stopped: Bool)>((nil, false))
+    private let state = Mutex<(waker: Waker?, stopped: Bool)>((nil, false))
 
     var isStopped: Bool { state.withLock { $0.stopped } }
 
     /// Sets what `stop` wakes; wakes it at once when `stop` was called before.
-    func attach(_ waker: SharedWaker?) {
+    func attach(_ waker: Waker?) {
         let stopped = state.withLock { state in
             state.waker = waker
             return state.stopped

@@ -28,11 +28,11 @@ final class WatchLoop {
         started: (ListenWatchError?) -> Void
     ) {
         let loop: WatchLoop
-        let waker: SharedWaker
+        let waker: Waker
         do {
             try options.prepareThread()
             let poller = try Poller()
-            waker = SharedWaker(try poller.makeWaker())
+            waker = poller.waker
             loop = try WatchLoop(options, board, poller, waker)
         } catch {
             return started(ListenWatchError(description: "\(error)"))
@@ -46,7 +46,7 @@ final class WatchLoop {
     }
 
     private init(
-        _ options: ListenWatcherOptions, _ board: TableBoard, _ poller: Poller, _ waker: SharedWaker
+        _ options: ListenWatcherOptions, _ board: TableBoard, _ poller: Poller, _ waker: Waker
     ) throws {
         self.options = options
         self.poller = poller

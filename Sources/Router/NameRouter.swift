@@ -22,7 +22,7 @@ package final class NameRouter: Sendable {
     let engine: RelayEngine
     let directory: RouterDirectory
     let mustEnd = Atomic(false)
-    private let waker = Mutex<SharedWaker?>(nil)
+    private let waker = Mutex<Waker?>(nil)
     private let tell: @Sendable (RouterNews) -> Void
 
     /// - Parameters:
@@ -82,10 +82,7 @@ package final class NameRouter: Sendable {
     }
 
     /// Has cancellation wake the thread from now on.
-    func setWaker(_ new: consuming Waker) {
-        let shared = SharedWaker(new)
-        waker.withLock { $0 = shared }
-    }
+    func setWaker(_ new: Waker) { waker.withLock { $0 = new } }
 
     private static func untilCancelled() async {
         while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }

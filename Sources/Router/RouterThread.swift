@@ -33,7 +33,7 @@ final class RouterThread {
     func run() {
         do throws(SystemError) {
             let poller = try Poller()
-            router.setWaker(try poller.makeWaker())
+            router.setWaker(poller.waker)
             while !mustEnd { takePart(poller) }
         } catch {
             tell(.failed(error))

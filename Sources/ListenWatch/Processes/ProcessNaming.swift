@@ -35,7 +35,7 @@ struct ProcessNaming {
     /// - Parameters:
     ///   - processRoot: the directory of processes.
     ///   - waker: woken when the scanner has found something.
-    init(processRoot: String, waker: SharedWaker) {
+    init(processRoot: String, waker: Waker) {
         holders = SocketHolders(root: processRoot)
         scanner = ProcessScanner(holders: holders, waker: waker)
     }

@@ -24,10 +24,10 @@ final class ProcessScanner: Sendable {
     }
 
     private let holders: SocketHolders
-    private let waker: SharedWaker
+    private let waker: Waker
     private let state = Mutex(State())
 
-    init(holders: SocketHolders, waker: SharedWaker) {
+    init(holders: SocketHolders, waker: Waker) {
         self.holders = holders
         self.waker = waker
     }
