@@ -45,12 +45,4 @@ package enum ConsoleNews: Hashable, Sendable {
         case .panic: "the guest's kernel has panicked"
         }
     }
-
-    /// Whether the guest will not come up by itself.
-    package var isFinal: Bool {
-        switch self {
-        case .installFailed, .noCloudInit, .ignition, .notBootable, .emergency, .panic: true
-        case .seedFound, .installed, .warning, .noVsock: false
-        }
-    }
 }
