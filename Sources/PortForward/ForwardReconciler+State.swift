@@ -31,4 +31,24 @@ extension ForwardReconciler {
                 < ($1.wanted.key.kind == .auto ? 1 : 0, $1.actual.key.hostPort, $1.id)
         }
     }
+
+    func send(
+        _ name: ForwardEvent.Name, _ forward: WantedForward? = nil, reason: String? = nil,
+        failure: BindFailure? = nil, latencyMicroseconds: UInt64? = nil
+    ) {
+        emit(
+            event(
+                name, forward, reason: reason, failure: failure, latencyMicroseconds: latencyMicroseconds))
+    }
+
+    func event(
+        _ name: ForwardEvent.Name, _ forward: WantedForward? = nil, reason: String? = nil,
+        failure: BindFailure? = nil, latencyMicroseconds: UInt64? = nil
+    ) -> ForwardEvent {
+        ForwardEvent(
+            name: name, forward: forward?.key, listener: forward?.listener, rule: forward?.rule,
+            reason: reason,
+            failure: failure, latencyMicroseconds: latencyMicroseconds,
+            timeMicroseconds: clock.wallMicroseconds())
+    }
 }

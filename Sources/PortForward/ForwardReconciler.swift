@@ -13,14 +13,14 @@ package import Ports
 ///
 /// A port that changes too often is left as it is for a while and then made what is wanted by then; see `ChangeLimits`.
 /// Which host port is taken: ForwardReconciler+HostPort.swift; when a blocked one is tried again:
-/// ForwardReconciler+Blocked.swift. The policy can change while it runs:
-/// ForwardReconciler+Changes.swift. What there is: ForwardReconciler+State.swift.
+/// ForwardReconciler+Blocked.swift. The policy can change while it runs: ForwardReconciler+Changes.swift. What is due when:
+/// ForwardReconciler+Time.swift. What there is and what is told: ForwardReconciler+State.swift.
 package actor ForwardReconciler {
     var policy: ForwardPolicy
     let binder: any ForwardBinder
     let limits: ForwardLimits
     let clock: ForwardClock
-    private let emit: @Sendable (ForwardEvent) -> Void
+    let emit: @Sendable (ForwardEvent) -> Void
 
     /// The newest one, as long as it holds.
     var table: ListenTable?
@@ -113,51 +113,6 @@ package actor ForwardReconciler {
         for entry in sortedEntries { close(entry, unopenedReason: "forwarding has ended") }
     }
 
-    // MARK: Time
-
-    /// Does what is due and finds out who holds ports, until its task is cancelled.
-    package func run() async {
-        await withDiscardingTaskGroup { group in
-            group.addTask {
-                for await _ in self.blockChanges.stream { await self.announceBlocked() }
-            }
-            var changes = timeChanges.stream.makeAsyncIterator()
-            while !Task.isCancelled {
-                if let next = tick() {
-                    let pause = next - min(next, clock.monotonic())
-                    let bounds =
-                        limits.shortestPause.wholeNanoseconds...limits.busyRetry.wholeNanoseconds
-                    try? await Task.sleep(
-                        for: .nanoseconds(min(max(pause, bounds.lowerBound), bounds.upperBound)))
-                } else {
-                    // Ends with nil when the task is cancelled.
-                    guard await changes.next(isolation: self) != nil else { return }
-                }
-            }
-            group.cancelAll()
-        }
-    }
-
-    /// Does what is due; returns when to come again, nil for not before something changes.
-    @discardableResult
-    package func tick() -> UInt64? {
-        let now = clock.monotonic()
-        var next: UInt64?
-        if let since = agent.lostSince {
-            let end = since &+ limits.grace.wholeNanoseconds
-            if now >= end {
-                closeAutomatic()
-            } else {
-                next = end
-            }
-        }
-        for (key, end) in away where end <= now { settle(key, now) }
-        if let end = away.values.min(), end > now { next = min(next ?? .max, end) }
-        settleWaiting(now)
-        if !unsettled.isEmpty { next = min(next ?? .max, now + limits.busyRetry.wholeNanoseconds) }
-        return [next, retryBlocked(now)].compactMap { $0 }.min()
-    }
-
     // MARK: Wanted and actual
 
     func reconcile(_ all: [WantedForward]) {
@@ -200,7 +155,7 @@ package actor ForwardReconciler {
         return list.filter { $0.key.kind == .static } + (present + fresh).prefix(policy.maxAutoPorts)
     }
 
-    private func settleWaiting(_ now: UInt64) {
+    func settleWaiting(_ now: UInt64) {
         guard !unsettled.isEmpty else { return }
         let keys = unsettled
         unsettled = []
@@ -306,7 +261,7 @@ package actor ForwardReconciler {
         binder.note(wanted: forwards.filter { !$0.needsAnswer })
     }
 
-    private func closeAutomatic() {
+    func closeAutomatic() {
         table = nil
         wanted = wanted.filter { $0.key.kind == .static }
         unsettled = unsettled.filter { $0.kind == .static }
@@ -314,25 +269,5 @@ package actor ForwardReconciler {
             close(entry, reason: "the agent is lost", unopenedReason: "the agent is lost")
         }
         note(policy.wanted(in: nil))
-    }
-
-    func send(
-        _ name: ForwardEvent.Name, _ forward: WantedForward? = nil, reason: String? = nil,
-        failure: BindFailure? = nil, latencyMicroseconds: UInt64? = nil
-    ) {
-        emit(
-            event(
-                name, forward, reason: reason, failure: failure, latencyMicroseconds: latencyMicroseconds))
-    }
-
-    func event(
-        _ name: ForwardEvent.Name, _ forward: WantedForward? = nil, reason: String? = nil,
-        failure: BindFailure? = nil, latencyMicroseconds: UInt64? = nil
-    ) -> ForwardEvent {
-        ForwardEvent(
-            name: name, forward: forward?.key, listener: forward?.listener, rule: forward?.rule,
-            reason: reason,
-            failure: failure, latencyMicroseconds: latencyMicroseconds,
-            timeMicroseconds: clock.wallMicroseconds())
     }
 }
