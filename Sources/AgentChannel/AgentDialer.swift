@@ -59,14 +59,11 @@ package struct AgentDialer: Sendable {
 
 /// One dial, on a thread that may block; another thread can cancel it.
 private final class DialAttempt: Sendable {
-    private let cancelled: OwnedDescriptor
+    private let canceller: Waker
 
-    init() throws(SystemError) {
-        let flags = Int32(EFD_NONBLOCK | EFD_CLOEXEC)
-        cancelled = OwnedDescriptor(owning: try SystemError.check("eventfd", eventfd(0, flags)))
-    }
+    init() throws(SystemError) { canceller = try Waker() }
 
-    func cancel() { eventfd_write(cancelled.rawValue, 1) }
+    func cancel() { canceller.wake() }
 
     /// The connected descriptor, which the caller owns.
     func run(
@@ -153,7 +150,7 @@ private final class DialAttempt: Sendable {
             guard left > .zero else { throw .timedOut }
             var entries = [
                 pollfd(fd: fd, events: Int16(events), revents: 0),
-                pollfd(fd: cancelled.rawValue, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: canceller.descriptor, events: Int16(POLLIN), revents: 0),
             ]
             let milliseconds = Int64((left / .milliseconds(1)).rounded(.up))
             let count = poll(&entries, 2, Int32(clamping: milliseconds))

@@ -26,7 +26,7 @@ final class LoopInbox: Sendable {
     }
 
     private let epoll: Epoll
-    private let wake: OwnedDescriptor
+    private let waker: Waker
     private let state = Mutex(State())
     /// Connections that the loop holds.
     let load = Atomic<Int>(0)
@@ -35,9 +35,8 @@ final class LoopInbox: Sendable {
 
     init() throws(SystemError) {
         epoll = try Epoll()
-        let flags = Int32(EFD_NONBLOCK | EFD_CLOEXEC)
-        wake = OwnedDescriptor(owning: try SystemError.check("eventfd", eventfd(0, flags)))
-        try watch(wake.rawValue, EPOLLIN.rawValue, .wake)
+        waker = try Waker()
+        try watch(waker.descriptor, EPOLLIN.rawValue, .wake)
     }
 
     /// Adds a descriptor to the epoll instance, or changes what it is watched for. Closing it takes it out again.
@@ -68,13 +67,12 @@ final class LoopInbox: Sendable {
             if !state.stopped { state.commands.append(command) }
             return (!state.stopped, isFirst)
         }
-        if accepted, isFirst { eventfd_write(wake.rawValue, 1) }
+        if accepted, isFirst { waker.wake() }
         return accepted
     }
 
     func takeCommands() -> [Command] {
-        var count: eventfd_t = 0
-        eventfd_read(wake.rawValue, &count)
+        waker.clear()
         return state.withLock { state in
             defer { state.commands = [] }
             return state.commands
