@@ -37,7 +37,7 @@ struct OwnerServiceTests {
         let address = AgentAddress.unix(directory: guest.directory)
         let subscribers = Subscribers()
         let policy = ForwardPolicy(
-            staticPorts: [StaticPort(host: port(5680), guest: port(80))],
+            staticPorts: [StaticPort(host: port(5680), guest: port(15680))],
             autoPorts: PortRange(port(5700), port(5799)).map {
                 .init(range: $0, ignore: [port(5799)], rules: rules)
             })
@@ -100,7 +100,7 @@ struct OwnerServiceTests {
             try await eventually("the state") { lines.withLock { $0.last == "report" } }
             let waited = Task { try await answer(place, .wait(port: 5701, seconds: 30)) }
             let listener = try await place.guest.listen(port: 5701)
-            let fixed = try await place.guest.listen(.loopbackV4, port: 80)
+            let fixed = try await place.guest.listen(.loopbackV4, port: 15680)
             #expect(try await waited.value.isDone)
             #expect(Client.reaches(5701))
             let why = try await answer(place, .why(port: 5701))
@@ -109,7 +109,7 @@ struct OwnerServiceTests {
                 try await report(place).forwards.first?.guestAddress == "127.0.0.1"
             }
             let expected = [
-                "Forwarding 127.0.0.1:5680 → guest:80", "report",
+                "Forwarding 127.0.0.1:5680 → guest:15680", "report",
                 "Auto-forwarding 127.0.0.1:5701 → guest:5701",
             ]
             try await eventually("they are told, so far: \(lines.withLock { $0 })") {
