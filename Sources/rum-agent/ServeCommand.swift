@@ -65,16 +65,19 @@ struct ServeCommand: AsyncParsableCommand {
                 bootID: GuestIdentity.bootID, forwardVersion: UInt32(ForwardVersion.newest.rawValue),
                 shared: shared),
             token: token)
+        // Only these are this process's to remove.
+        var bound: [SocketAddress] = []
         defer {
             forwarder.close()
             watcher.stop()
             feeds.close()
             shared?.close()
-            for address in listen { ServiceSocket.remove(address.socketAddress(for: .rpc)) }
+            for address in bound { ServiceSocket.remove(address) }
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             for address in listen {
                 let rpc = try listeningSocket(address)
+                bound.append(address.socketAddress(for: .rpc))
                 _ = try Self.bind(address) { () throws(SystemError) in
                     try forwarder.listen(on: address.socketAddress(for: .forward))
                 }
