@@ -54,6 +54,16 @@ struct PortsTableTests {
         #expect(lines[1].contains("  open ") && !lines[1].contains("idle"))
     }
 
+    @Test("Of no forwards at all it says why, and nothing of a guest that does not answer")
+    func nothing() {
+        var report = OwnerReport(pid: 7, isBackground: true, rum: "0", forwards: [])
+        #expect(report.notes(.machine) == ["there is neither [[ports]] nor [auto_ports]"])
+        report.autoRange = "5000-6000"
+        #expect(report.notes(.machine) == ["nothing listens in the range 5000-6000 of [auto_ports]"])
+        report.agentProblem = "gone"
+        #expect(report.notes(.machine) == ["the guest's agent does not answer: gone"])
+    }
+
     @Test("Labels have a column once there is one, and another host port than the wanted one is explained")
     func labels() {
         var forwards = Array(Self.forwards.dropFirst().prefix(1))

@@ -65,9 +65,14 @@ extension OwnerReport {
         if let url, !forwards.isEmpty { notes.append("by name: \(url) lists them") }
         if let agentProblem { notes.append("the guest's agent does not answer: \(agentProblem)") }
         if forwards.isEmpty {
-            notes.append(
-                autoRange.map { "nothing listens in the range \($0) of \(kind.automatic)" }
-                    ?? "there is neither \(kind.fixed) nor \(kind.automatic)")
+            if let autoRange {
+                // Of a guest that does not answer it is not known.
+                if agentProblem == nil {
+                    notes.append("nothing listens in the range \(autoRange) of \(kind.automatic)")
+                }
+            } else {
+                notes.append("there is neither \(kind.fixed) nor \(kind.automatic)")
+            }
         }
         return notes
     }
