@@ -2,6 +2,7 @@ import AgentChannel
 import ArgumentParser
 import CommandMain
 import Foundation
+import Linux
 import Machine
 
 /// Whose ports `rum forward` forwards: those of an agent at an address, or of one behind ssh.
@@ -10,6 +11,9 @@ enum ForwardSource: CustomStringConvertible {
     /// What OpenSSH calls the machine.
     case ssh(String)
 
+    /// The most bytes of a socket's path (sun_path, unix(7)).
+    private static let socketPath = 107
+
     /// Reads an agent's address, or `ssh:[USER@]HOST`.
     init(text: String) throws(ValidationError) {
         if text.hasPrefix("ssh://") {
@@ -17,12 +21,22 @@ enum ForwardSource: CustomStringConvertible {
         } else if text.hasPrefix("ssh:") {
             self = .ssh(String(text.dropFirst("ssh:".count)))
         } else {
+            let address: AgentAddress
             do throws(AgentAddress.ParseError) {
-                self = .address(try AgentAddress(text: text))
+                address = try AgentAddress(text: text)
             } catch {
                 let isKind = ["vsock", "unix", "hybrid", "tcp"].contains(text.prefix { $0 != ":" })
                 throw ValidationError("expected \(error.expected)\(isKind ? "" : ", or ssh:[USER@]HOST")")
             }
+            if case .unix(let path) = address.socketAddress(for: .forward), path.utf8.count > Self.socketPath
+            {
+                // The name of a socket in the folder is not the user's.
+                let most =
+                    Self.socketPath - path.utf8.count + text.split(separator: ":", maxSplits: 1)[1].utf8.count
+                throw ValidationError(
+                    "expected a path of at most \(most) bytes, such as one from this folder")
+            }
+            self = .address(address)
         }
     }
 
