@@ -132,7 +132,7 @@ struct InitCommand: AsyncParsableCommand {
     private static func exists(_ config: String) -> CommandFailure {
         CommandFailure(
             "\(config) exists already",
-            hint: "`rum init --force` replaces it; `rum init -c FILE` writes another")
+            hint: "`rum init\(option(for: config)) --force` replaces it; `rum init -c FILE` writes another")
     }
 
     private static func failure(_ config: String, _ error: SystemError) -> CommandFailure {
@@ -141,7 +141,9 @@ struct InitCommand: AsyncParsableCommand {
             "cannot write \(config): \(error.reason)", hint: "choose a file in another folder with -c FILE")
     }
 
-    private static func option(for config: String) -> String { config == "rum.toml" ? "" : " -c \(config)" }
+    private static func option(for config: String) -> String {
+        config == "rum.toml" ? "" : " -c \(SshSettings.shellQuoted(config))"
+    }
 
     /// The file of the machine that has this name, when it is another one.
     private static func owner(of name: String, besides path: String) -> String? {
