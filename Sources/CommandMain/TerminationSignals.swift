@@ -13,7 +13,7 @@ package enum TerminationSignals {
     ///
     /// Call it once, before anything that must be cleaned up exists. SIGPIPE is ignored from then on: a peer
     /// that went away is an error of the write, not the end of the program. Without a descriptor or a thread to spare the
-    /// signals keep their default action.
+    /// signals keep their default action. A SIGHUP that is ignored stays so (`nohup rum forward`).
     package static func stream() -> AsyncStream<Int32> {
         _ = signal(SIGPIPE, SIG_IGN)
         return AsyncStream { continuation in
@@ -27,13 +27,22 @@ package enum TerminationSignals {
                 return
             }
             writeEnd.store(ends[1], ordering: .releasing)
-            for number in numbers { take(number) }
+            for number in numbers where !isUnwanted(number) { take(number) }
         }
     }
 
     /// Gives the signals their default action back: the next one ends a program that takes long to clean up.
     package static func restoreDefaults() {
-        for number in numbers { _ = signal(number, SIG_DFL) }
+        for number in numbers where !isUnwanted(number) { _ = signal(number, SIG_DFL) }
+    }
+
+    /// Whether whoever started this program wants it to outlive the signal. Not so of SIGINT: a script's shell has all that
+    /// it starts with & ignore that (POSIX, shell command language, 2.11), and sends it all the same to end them.
+    private static func isUnwanted(_ number: Int32) -> Bool {
+        var action = sigaction()
+        guard number == SIGHUP, sigaction(number, nil, &action) == 0 else { return false }
+        return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+            == unsafeBitCast(SIG_IGN, to: Int.self)
     }
 
     private static func take(_ number: Int32) {

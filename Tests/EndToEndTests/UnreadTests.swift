@@ -38,6 +38,28 @@ struct UnreadTests {
         _ = agent
     }
 
+    @Test("Who was started by nohup outlives the hang-up of the terminal")
+    func nohup() async throws {
+        let guest = try await Guest()
+        let agent = try await guest.startAgent()
+        let rum = try Program(
+            "/usr/bin/nohup",
+            [
+                "\(builtPrograms)/rum", "forward", "--agent", "unix:\(guest.directory)", "--auto",
+                "5970-5971", "--port", "5972:80",
+            ])
+        try await rum.waits(for: "Forwarding 127.0.0.1:5972")
+        let status = try String(contentsOfFile: "/proc/\(rum.pid)/status", encoding: .utf8)
+        let ignored = try #require(status.split(separator: "\n").first { $0.hasPrefix("SigIgn:") })
+        #expect(ignored.last?.hexDigitValue.map { $0 & 1 } == 1, "\(ignored)")
+        rum.send(SIGHUP)
+        let listener = try await guest.listen(port: 5970)
+        try await rum.waits(for: "Auto-forwarding 127.0.0.1:5970")
+        rum.send(SIGTERM)
+        try await eventually("rum ended") { rum.status == 130 }
+        withExtendedLifetime((agent, listener)) {}
+    }
+
     @Test("rum-agent serves its tables, and ends on SIGTERM", arguments: [STDOUT_FILENO, STDERR_FILENO])
     func agent(unread: Int32) async throws {
         let guest = try await Guest()
