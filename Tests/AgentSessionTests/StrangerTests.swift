@@ -84,13 +84,12 @@ struct StrangerTests {
         }
     }
 
-    @Test("Connections that speak and show no token keep no host away")
+    @Test("Connections that speak and show no token keep no host away", .tags(.timed))
     func speakers() async throws {
         let server = server()
         try await withServer(server) { directory in
             let strangers = try await Strangers(AgentLimits.unprovenConnections, on: directory.rpcAddress)
             try await strangers.speak()
-            #expect(server.connections.unproven == AgentLimits.unprovenConnections)
             let info = try await AgentConnection.with(token: token, firstAnswerWithin: .seconds(10)) {
                 try await Strangers.connect(to: directory.rpcAddress)
             } _: {
