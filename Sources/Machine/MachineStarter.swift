@@ -32,7 +32,7 @@ struct MachineStarter {
         let kernel = try await kernel(isCopied: facts.isSystemDaemon)
         let token = try makeToken()
         let keys = try await SSHKeys.complete(files, machine: config.name)
-        let bundleDigest = try await DiskImage.digest(machine.agentBundle)
+        let bundleDigest = try await ImageDigest.digits(of: machine.agentBundle)
         // The token and the record exist before the guest can: whoever finds the domain finds them too.
         try record.save(files)
         try keepLastConsole()

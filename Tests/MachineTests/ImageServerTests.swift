@@ -75,7 +75,7 @@ struct ImageServerTests {
     @Test("A transfer that breaks off is continued where it ended, and is right afterwards")
     func brokenOff() async throws {
         try await publish()
-        let digest = try await DiskImage.digest(place + "/debian-12-generic-amd64.qcow2")
+        let digest = try await ImageDigest.digits(of: place + "/debian-12-generic-amd64.qcow2")
         let url =
             "\(server.base)/cut/700000/cloud.debian.org/images/cloud/bookworm/latest/debian-12-generic-amd64.qcow2"
         let image = MachineConfig.Image(base: .url(url), sha256: digest)
@@ -100,7 +100,7 @@ struct ImageServerTests {
     func noRanges() async throws {
         try await publish()
         let file = "cloud.debian.org/images/cloud/bookworm/latest/debian-12-generic-amd64.qcow2"
-        let digest = try await DiskImage.digest(folder.path + "/" + file)
+        let digest = try await ImageDigest.digits(of: folder.path + "/" + file)
         let image = MachineConfig.Image(base: .url("\(server.base)/plain/\(file)"), sha256: digest)
         let cache = cache()
         guard case .url(let url) = image.base else { return }

@@ -24,7 +24,7 @@ struct ImageTests {
     /// A small disk to download, and its SHA-256.
     private func source() async throws -> (path: String, digest: String) {
         let path = try write(sampleDisk(), to: folder.path + "/image.raw")
-        return (path, try await DiskImage.digest(path))
+        return (path, try await ImageDigest.digits(of: path))
     }
 
     @Test("A URL is downloaded once, and checked")

@@ -71,11 +71,4 @@ enum DiskImage {
         _ = chmod(temporary, 0o600)
         try MachineFiles.move(temporary, to: path)
     }
-
-    /// The SHA-256 of a file, in lower-case hexadecimal digits.
-    static func digest(_ path: String) async throws(MachineError) -> String {
-        let output = try await Tool.sha256sum.output(of: ["--", path])
-        // GNU marks names with odd characters by a backslash in front of the digest.
-        return String(output.drop { $0 == "\\" }.prefix(64))
-    }
 }

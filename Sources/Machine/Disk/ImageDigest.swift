@@ -51,9 +51,7 @@ struct ImageDigest: Hashable, Sendable {
 
     /// Throws unless the file at `path` has this digest. `source` is what the user knows it as, `origin` who says so.
     func check(_ path: String, source: String, origin: String) async throws(MachineError) {
-        let output = try await tool.output(of: ["--", path])
-        // GNU marks names with odd characters by a backslash in front of the digest.
-        let actual = String(output.drop { $0 == "\\" }.prefix(text.utf8.count))
+        let actual = try await Self.digits(of: path, by: tool)
         guard actual != text else { return }
         let isPinned = origin == Self.pinned
         throw MachineError(
@@ -61,6 +59,13 @@ struct ImageDigest: Hashable, Sendable {
             hint: isPinned
                 ? "If the image is the one you want, set image.sha256 to the first of these."
                 : "Run it again: the server may have been changing the image. What was fetched is not used.")
+    }
+
+    /// What a checksum program says of the file at `path`: lower-case hexadecimal digits.
+    static func digits(of path: String, by tool: Tool = .sha256sum) async throws(MachineError) -> String {
+        let output = try await tool.output(of: ["--", path])
+        // GNU marks names with odd characters by a backslash in front of the digest.
+        return String(output.drop { $0 == "\\" }.prefix { $0 != " " })
     }
 
     /// Who says so, when rum.toml does.

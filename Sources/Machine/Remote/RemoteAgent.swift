@@ -64,7 +64,7 @@ extension RemoteAgent {
                 .files, "there is no agent bundle at \(bundle)", hint: MachineStarter.bundleHint)
         }
         defer { free(path) }
-        let kit = AgentKit(token: token, bundleDigest: try await DiskImage.digest(bundle))
+        let kit = AgentKit(token: token, bundleDigest: try await ImageDigest.digits(of: bundle))
         let place = folder + "/kit"
         try MachineFiles.remove(place)
         try MachineFiles.makeDirectory(place)
