@@ -24,6 +24,7 @@ enum Readers {
         "greeting": greeting, "handshake": handshake, "hosts": hosts, "http": http, "hybrid": hybrid,
         "opening": opening, "owner": owner, "pattern": pattern, "ping": ping, "procnet": procnet,
         "qcow2": qcow2, "records": records, "sockdiag": sockdiag, "table": table, "trace": trace,
+        "types": types,
     ]
 
     /// The one that the command line names.
@@ -285,6 +286,13 @@ enum Readers {
         }
         let record = UnsafeRawBufferPointer(rebasing: bytes[text.endIndex...].dropFirst())
         if let sample = PerfRing.Sample(record) { _ = format.hint(sample) }
+    }
+
+    /// The kernel's description of its own types.
+    private static func types(_ bytes: UnsafeRawBufferPointer) {
+        guard let layout = try? ListenProgram.Layout(bytes) else { return }
+        let program = ListenProgram(layout: layout, namespaceNumber: 1)
+        for moment in ListenProgram.Moment.allCases { _ = program.instructions(moment, events: 3) }
     }
 
     /// The start of an image, of which the last 8 bytes are the file's size.

@@ -135,11 +135,11 @@ int clinux_name_thread(const char *name) { return prctl(PR_SET_NAME, name, 0, 0,
 
 int clinux_set_timer_slack(unsigned long nanoseconds) { return prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0); }
 
-int clinux_perf_open(uint64_t id, int cpu, int wakes) {
+static int perf_open(uint32_t type, uint64_t config, int cpu, int wakes) {
     struct perf_event_attr attr = {
-        .type = PERF_TYPE_TRACEPOINT,
+        .type = type,
         .size = sizeof attr,
-        .config = id,
+        .config = config,
         .sample_period = 1,
         .sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_RAW,
         .disabled = 1,
@@ -151,6 +151,12 @@ int clinux_perf_open(uint64_t id, int cpu, int wakes) {
     };
     return (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
 }
+
+int clinux_perf_open_tracepoint(uint64_t id, int cpu, int wakes) {
+    return perf_open(PERF_TYPE_TRACEPOINT, id, cpu, wakes);
+}
+
+int clinux_perf_open_bpf_output(int cpu) { return perf_open(PERF_TYPE_SOFTWARE, PERF_COUNT_SW_BPF_OUTPUT, cpu, 1); }
 
 int clinux_perf_set_filter(int fd, const char *filter) { return ioctl(fd, PERF_EVENT_IOC_SET_FILTER, filter); }
 

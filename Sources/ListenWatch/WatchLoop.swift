@@ -103,11 +103,7 @@ final class WatchLoop {
     /// Reads the hints; where some may be missing, it asks for looks at everything.
     private func drain(_ wake: Poller.Wake = .unknown) -> HintBatch {
         var batch = HintBatch()
-        do {
-            try sources.hints?.drain(into: &batch, after: wake)
-        } catch {
-            stepDown(because: error.description)
-        }
+        sources.hints?.drain(into: &batch, after: wake)
         if batch.needsRefresh { refreshHints() }
         let now = MonotonicTime.now
         if batch.lost { schedule.dirty.lookAtAll(after: [.zero], now: now) }
@@ -201,7 +197,7 @@ final class WatchLoop {
     private func refreshHints() {
         guard let hints = sources.hints else { return }
         do {
-            if try hints.refresh() { hintsWereOpened() }
+            if try changingSources(hints.refresh) { hintsWereOpened() }
         } catch {
             stepDown(because: error.description)
         }
@@ -220,7 +216,7 @@ final class WatchLoop {
         guard let hints = sources.hints else { return }
         options.log("opening \(hints.push.rawValue) events again: \(reason)")
         do {
-            try hints.reopen()
+            try changingSources(hints.reopen)
             hintsWereOpened()
         } catch {
             stepDown(because: error.description)
@@ -229,13 +225,11 @@ final class WatchLoop {
 
     /// What happened before the hint source listened there came without a hint.
     private func hintsWereOpened() {
-        watchSources()
         schedule.dirty.lookAtAll(after: [.zero] + DirtyPorts.trailing, now: .now)
     }
 
     private func climb() {
-        guard sources.climb() else { return }
-        watchSources()
+        guard changingSources({ sources.climb() }) else { return }
         schedule.nextFull = .now
         publish()
     }
@@ -245,18 +239,26 @@ final class WatchLoop {
         if health.reason == nil { options.log("snapshot failed, keeping the last table: \(error)") }
         let isNews = health.failed(error)
         schedule.startOver(at: .now + health.retryDelay)
-        if health.isPatienceOver, sources.fallBack(after: error) {
-            watchSources()
+        if health.isPatienceOver, changingSources({ sources.fallBack(after: error) }) {
             schedule.nextFull = .now
         }
         if isNews { publish() }
     }
 
     private func stepDown(because reason: String) {
-        sources.stepDown(because: reason)
-        watchSources()
+        changingSources { sources.stepDown(because: reason) }
         schedule.nextFull = .now
         publish()
+    }
+
+    /// Lets `change` open and close descriptors while none of them is watched. Of one that is closed while it is watched, the kernel
+    /// may hold the file a little longer for the map of a program (RCU), and epoll would report its end over and over.
+    private func changingSources<Result, Failure: Error>(
+        _ change: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try? poller.watch([suspension.descriptor])
+        defer { watchSources() }
+        return try change()
     }
 
     private func watchSources() {
@@ -264,6 +266,7 @@ final class WatchLoop {
             try poller.watch(sources.descriptors + [suspension.descriptor])
         } catch {
             sources.stepDown(because: "\(error)")
+            if sources.hints != nil { watchSources() }
         }
     }
 

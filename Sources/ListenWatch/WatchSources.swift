@@ -5,10 +5,11 @@ internal import Ports
 
 /// The snapshotter and the hint source in use.
 ///
-/// The best of what the options allow is opened at the start. What fails is given up for the next best: hints for
-/// polling (`stepDown`), netlink for procfs (`fallBack`). What is worse than asked for is tried again each
+/// The best of what the options allow is opened at the start. What fails is given up for the next best: programs for the
+/// tracepoint, that for polling (`stepDown`), netlink for procfs (`fallBack`). What is worse than asked for is tried again each
 /// `retryInterval` (`climb`), because what was in the way may have gone: a module is loaded, memory is free again, a
-/// privilege is granted. `shortfall` says meanwhile what is missing and why.
+/// privilege is granted. `shortfall` says meanwhile what is missing and why. Only programs that this kernel does not have
+/// from the start are nothing to wait for: the tracepoint is then the best there is.
 struct WatchSources {
     private(set) var snapshotter: any ListenSnapshotter
     private(set) var hints: (any HintSource)?
@@ -17,6 +18,8 @@ struct WatchSources {
     /// When to try for something better; nil when there is nothing better.
     private(set) var climbDue: MonotonicTime?
     private var poll: PollSchedule
+    /// Sources of hints that this machine may have, best first.
+    private var levels: [PushLevel]
     private let options: ListenWatcherOptions
     private var misses = 0
 
@@ -24,6 +27,7 @@ struct WatchSources {
     init(_ options: ListenWatcherOptions) throws(SnapshotFailed) {
         self.options = options
         poll = .procfs
+        levels = Array(PushLevel.allCases.drop { $0 != options.push }.dropLast())
         snapshotter = ProcSnapshotter(root: options.procRoot)
         if options.mode == .procfs { return }
         do {
@@ -48,13 +52,22 @@ struct WatchSources {
         poll.interval(changed: changed, cost: cost)
     }
 
-    /// Gives up the hint source and polls.
+    /// Gives up the hint source for the next best, and polls when there is none.
     mutating func stepDown(because reason: String) {
         guard let lost = hints?.push else { return }
         hints = nil
         poll = .netlink
         options.log("lost \(lost.rawValue) events: \(reason)")
         fall(short: "no \(lost.rawValue) events: \(reason)")
+        for level in levels.drop(while: { $0 != lost }).dropFirst() {
+            do {
+                try use(level)
+                return
+            } catch {
+                fall(short: "no \(level.rawValue) events: \(error)")
+                options.log("no \(level.rawValue) events: \(error)")
+            }
+        }
     }
 
     /// What to do about a hint source that fails.
@@ -107,21 +120,50 @@ struct WatchSources {
         climbDue = .now + options.retryInterval
     }
 
+    /// Opens the best source of hints, if it is better than the one in use.
     private mutating func openHints() {
-        poll = .netlink
-        guard options.push == .tracepoint else { return }
-        do {
-            hints = try TracepointSource(
-                tracefs: options.tracefs, onlineCPUs: options.onlineCPUs ?? OnlineCPUs.list)
-            poll = .resync(options.resyncInterval)
-            misses = 0
-            if shortfall != nil { options.log("tracepoint events again") }
+        if hints == nil { poll = .netlink }
+        var missing: String?
+        for level in levels.prefix(while: { $0 != hints?.push }) {
+            do {
+                try use(level)
+                if shortfall != nil { options.log("\(level.rawValue) events again") }
+                break
+            } catch {
+                let reason = "no \(level.rawValue) events: \(error)"
+                if level == .bpf, !error.isPassing {
+                    levels.removeAll { $0 == level }
+                    options.note(reason)
+                } else {
+                    missing = reason
+                }
+            }
+        }
+        if let missing {
+            if missing != shortfall { options.log(missing) }
+            fall(short: missing)
+        } else {
             shortfall = nil
             climbDue = nil
-        } catch {
-            let reason = "no tracepoint events: \(error)"
-            if reason != shortfall { options.log(reason) }
-            fall(short: reason)
+        }
+    }
+
+    private mutating func use(_ level: PushLevel) throws(HintSourceLost) {
+        hints = try options.openHints(level, options)
+        poll = .resync(options.resyncInterval)
+        misses = 0
+    }
+
+    static func openHints(
+        _ level: PushLevel, _ options: ListenWatcherOptions
+    ) throws(HintSourceLost) -> any HintSource {
+        let onlineCPUs = options.onlineCPUs ?? OnlineCPUs.list
+        switch level {
+        case .bpf:
+            return try BPFSource(
+                types: options.kernelTypes, processRoot: options.processRoot, onlineCPUs: onlineCPUs)
+        case .tracepoint: return try TracepointSource(tracefs: options.tracefs, onlineCPUs: onlineCPUs)
+        case .poll: throw HintSourceLost(description: "a timer is no source of them")
         }
     }
 }

@@ -91,6 +91,9 @@ package enum ListenMode: String, Sendable, CaseIterable {
 
 /// What says "look again", best first.
 package enum PushLevel: String, Sendable, CaseIterable {
+    /// BPF programs at the kernel's own functions for listeners: the same, of this network namespace alone, and nothing for
+    /// any connection. Not on every kernel.
+    case bpf
     /// The tracepoint `sock:inet_sock_set_state`: opens and closes within microseconds.
     case tracepoint
     /// A timer alone.

@@ -38,13 +38,13 @@ struct WatchOptions: ParsableArguments {
     /// Starts a watcher, or ends the command with the reason. `hidden` are the agent's own listeners.
     func startedWatcher(
         namesProcessesFirst: Bool = false, hidden: Set<ListeningSocket.Key> = [],
-        log: @escaping @Sendable (String) -> Void
+        note: @escaping @Sendable (String) -> Void = { _ in }, log: @escaping @Sendable (String) -> Void
     ) async throws -> ListenWatcher {
         var options = ListenWatcherOptions()
         options.mode = mode
         options.namesProcessesFirst = namesProcessesFirst
         options.hidden = hidden
-        options.log = log
+        (options.note, options.log) = (note, log)
         let watcher = ListenWatcher(options: options)
         do {
             try await watcher.start()

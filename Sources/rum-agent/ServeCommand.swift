@@ -47,9 +47,8 @@ struct ServeCommand: AsyncParsableCommand {
     func run() async throws {
         let signals = TerminationSignals.stream()
         let token = try tokenFile.map(TokenFile.read)
-        let watcher = try await watch.startedWatcher(hidden: Set(listen.flatMap(\.listeners))) {
-            Self.log($0)
-        }
+        let watcher = try await watch.startedWatcher(
+            hidden: Set(listen.flatMap(\.listeners)), note: { Self.log($0) }, log: { Self.log($0) })
         // Two descriptors a connection: the engine's bound follows the limit.
         DescriptorLimit.raise()
         let engine = try RelayEngine(log: { Self.log($0) })

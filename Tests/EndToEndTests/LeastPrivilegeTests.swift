@@ -13,7 +13,7 @@ import Testing
 struct LeastPrivilegeTests {
     typealias Capability = KernelControl.Capability
 
-    static let needed: [Capability] = [.perfmon, .sysPtrace, .dacReadSearch]
+    static let needed: [Capability] = [.bpf, .perfmon, .sysPtrace, .dacReadSearch]
 
     /// A program of the calling thread's user that has the listener open. It must be a program: what has only forked and
     /// changed its user belongs to root in /proc (PR_SET_DUMPABLE).
@@ -51,7 +51,7 @@ struct LeastPrivilegeTests {
         return (table["push"] as? String ?? "", rows.first?["process"] as? String)
     }
 
-    @Test("With three capabilities it sees all that root's agent sees")
+    @Test("With four capabilities it sees all that root's agent sees")
     func enough() async throws {
         let all = try await watch(with: Self.needed)
         #expect(all.process == "sleep")
@@ -63,16 +63,22 @@ struct LeastPrivilegeTests {
         #expect(try await watch(with: [.perfmon, .sysPtrace]).process == nil)
     }
 
-    @Test("The tracepoint needs CAP_PERFMON; without any capability it polls, and serves")
+    @Test(
+        "Programs need CAP_BPF, where the kernel has them, the tracepoint CAP_PERFMON; with none it polls, and serves"
+    )
     func push() async throws {
-        for (capabilities, push) in [(Self.needed, "push tracepoint"), ([], "push poll")] {
+        for (capabilities, pushes) in [
+            (Self.needed, ["push bpf", "push tracepoint"]),
+            (Self.needed.filter { $0 != .bpf }, ["push tracepoint"]), ([], ["push poll"]),
+        ] {
             let guest = try await Guest()
             let directory = guest.directory
             let agent = try await guest.namespace.run {
                 try KernelControl.boundCapabilities(to: capabilities)
                 return try Program("rum-agent", ["--listen", "unix:\(directory)"])
             }
-            try await agent.waits(for: push)
+            try await agent.waits(for: "push ")
+            #expect(pushes.contains { push in agent.lines.contains { $0.hasSuffix(push) } }, "\(agent.lines)")
             let rum = try guest.startForward(["--auto", "20000-20010"])
             let listener = try await guest.listen(port: 20_001)
             try await rum.waits(for: "Auto-forwarding 127.0.0.1:20001")

@@ -13,7 +13,10 @@ import Testing
 struct WatchFaultTests {
     @Test("Without tracefs the watcher polls, says why, and all is still seen")
     func noTracefs() async throws {
-        let watching = try await Watching { $0.tracefs = TraceFS(mounts: ["/nonexistent"], mayDetach: false) }
+        let watching = try await Watching {
+            $0.push = .tracepoint
+            $0.tracefs = TraceFS(mounts: ["/nonexistent"], mayDetach: false)
+        }
         #expect(watching.watcher.source.push == .poll)
         #expect(watching.watcher.source.degraded?.contains("tracefs") == true)
         #expect(watching.log.contains { $0.contains("tracefs") })
@@ -22,7 +25,10 @@ struct WatchFaultTests {
 
     @Test("Where tracefs is not mounted, one that is mounted nowhere does")
     func detachedTracefs() async throws {
-        let watching = try await Watching { $0.tracefs = TraceFS(mounts: [], mayDetach: true) }
+        let watching = try await Watching {
+            $0.push = .tracepoint
+            $0.tracefs = TraceFS(mounts: [], mayDetach: true)
+        }
         #expect(watching.watcher.source.push == .tracepoint)
         try await opensAndCloses(watching)
     }
@@ -48,7 +54,7 @@ struct WatchFaultTests {
         try "4".write(toFile: file, atomically: false, encoding: .utf8)
         defer { try? before.write(toFile: file, atomically: false, encoding: .utf8) }
         let able = try await Watching()
-        #expect(able.watcher.source.push == .tracepoint)
+        #expect(able.watcher.source.push == Watching.best)
         let unable = try await Watching { $0.prepareThread = KernelControl.dropPerfCapabilities }
         #expect(unable.watcher.source.push == .poll)
         try await opensAndCloses(unable)
@@ -142,6 +148,7 @@ struct WatchFaultTests {
     func silentTracepoint() async throws {
         // Rings on a CPU list that leaves out where the listeners are made: events that never come.
         let watching = try await Watching {
+            $0.push = .tracepoint
             $0.onlineCPUs = { [0] }
             $0.resyncInterval = .milliseconds(20)
         }

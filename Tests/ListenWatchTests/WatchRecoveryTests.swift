@@ -26,7 +26,7 @@ struct WatchRecoveryTests {
         try await eventually("a listener of CPU 1 comes with its event", within: .seconds(5)) {
             try await stamped(watching, cpu: 1)
         }
-        #expect(watching.watcher.source.push == .tracepoint)
+        #expect(watching.watcher.source.push == Watching.best)
     }
 
     @Test("After a suspend all rings are opened afresh")
@@ -42,7 +42,7 @@ struct WatchRecoveryTests {
         #expect(await watching.table { $0.listener(socket) != nil } != nil)
         try await eventually("a line in the log") { watching.log.contains { $0.contains("suspended") } }
         #expect(try await stamped(watching, cpu: 0))
-        #expect(watching.watcher.source.push == .tracepoint)
+        #expect(watching.watcher.source.push == Watching.best)
     }
 
     @Test("A list of CPUs that can't be read keeps the rings there are")
@@ -56,10 +56,10 @@ struct WatchRecoveryTests {
         let later = ContinuousClock.now + .milliseconds(100)
         while ContinuousClock.now < later { await Task.yield() }
         #expect(try await stamped(watching, cpu: 0))
-        #expect(watching.watcher.source.push == .tracepoint)
+        #expect(watching.watcher.source.push == Watching.best)
     }
 
-    @Test("A single missed event has all rings opened afresh, and the tracepoint is kept")
+    @Test("A single missed event has all rings opened afresh, and they are kept")
     func singleMiss() async throws {
         let watching = try await Watching {
             $0.onlineCPUs = { [0] }
@@ -74,12 +74,12 @@ struct WatchRecoveryTests {
                     return try TestListener(.loopbackV4)
                 })
             try await Task.sleep(for: .milliseconds(100))
-            return watching.log.contains { $0.contains("opening tracepoint events again") }
+            return watching.log.contains { $0.contains("opening \(Watching.best.rawValue) events again") }
         }
         try await eventually("all are listed") {
             unheard.allSatisfy { watching.watcher.current().listener($0) != nil }
         }
-        #expect(watching.watcher.source == ListenSource(mode: .netlink, push: .tracepoint))
+        #expect(watching.watcher.source == ListenSource(mode: .netlink, push: Watching.best))
     }
 
     @Test("A tracepoint that was missing is used once it is there, and until then the reason is told")
@@ -87,6 +87,7 @@ struct WatchRecoveryTests {
         let folder = try TestFolder()
         let mount = "\(folder.path)/tracing"
         let watching = try await Watching {
+            $0.push = .tracepoint
             $0.tracefs = TraceFS(mounts: [mount], mayDetach: false)
             $0.retryInterval = .milliseconds(50)
         }
@@ -102,7 +103,7 @@ struct WatchRecoveryTests {
         #expect(lines.count { $0 == "tracepoint events again" } == 1, "\(lines)")
     }
 
-    @Test("Netlink that was missing is used once it is there, with the tracepoint")
+    @Test("Netlink that was missing is used once it is there, with events")
     func netlinkComes() async throws {
         let isThere = Shared(Mutex(false))
         let watching = try await Watching(mode: nil) {
@@ -116,7 +117,7 @@ struct WatchRecoveryTests {
         }
         #expect(watching.watcher.source == ListenSource(mode: .procfs, push: .poll, degraded: "no tcp_diag"))
         isThere.value.withLock { $0 = true }
-        let best = ListenSource(mode: .netlink, push: .tracepoint)
+        let best = ListenSource(mode: .netlink, push: Watching.best)
         #expect(await watching.table { $0.source == best } != nil)
         #expect(try await stamped(watching, cpu: 0))
     }
@@ -145,7 +146,7 @@ struct WatchRecoveryTests {
         #expect(await watching.table { $0.source.mode == .procfs }?.listener(socket) != nil)
         failure.value.withLock { $0 = nil }
         let healed = await watching.table {
-            $0.source == ListenSource(mode: .netlink, push: .tracepoint)
+            $0.source == ListenSource(mode: .netlink, push: Watching.best)
         }
         #expect(healed?.listener(socket) != nil)
     }

@@ -1,11 +1,12 @@
 import Glibc
 import Linux
-import ListenWatch
 import LiveKernel
 import Ports
 import Synchronization
 import TestSupport
 import Testing
+
+@testable import ListenWatch
 
 /// A watcher in a network namespace of its own, with everything it said.
 final class Watching: Sendable {
@@ -16,6 +17,12 @@ final class Watching: Sendable {
     private final class Lines: Sendable {
         let text = Mutex<[String]>([])
     }
+
+    /// The best source of hints that this machine has, in what is not about the tracepoint itself.
+    static let best: PushLevel = {
+        let options = ListenWatcherOptions()
+        return (try? options.openHints(.bpf, options)) == nil ? .tracepoint : .bpf
+    }()
 
     /// `options` may change everything; its `prepareThread` runs inside the namespace.
     init(

@@ -22,6 +22,7 @@ package enum KernelControl {
         case dacReadSearch = 2
         case sysPtrace = 19
         case perfmon = 38
+        case bpf = 39
     }
 
     /// Makes socket(AF_NETLINK) fail with EACCES on the calling thread.

@@ -67,7 +67,7 @@ class HostOfAnotherKind(Case):
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             self.assertEqual(answer.boot_id, file.read().strip())
         self.assertIn(answer.mode, ("netlink", "procfs"))
-        self.assertIn(answer.push, ("tracepoint", "destroy", "poll"))
+        self.assertIn(answer.push, ("bpf", "tracepoint", "poll"))
         self.assertLess(0, answer.agent_started_ns)
         self.assertLess(answer.agent_started_ns, answer.monotonic_ns)
         self.assertLessEqual(1, answer.forward_version)

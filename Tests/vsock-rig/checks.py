@@ -1,4 +1,5 @@
 """The checks of vsock-test.py. Each takes the guest and returns a note; what it finds wrong is a Failure."""
+import json
 import os
 import shutil
 import socket
@@ -32,6 +33,30 @@ def comes_up(guest):
 def has_no_ipv6(guest):
     said = guest.guest("ls /proc/net").split()
     check("tcp" in said and "tcp6" not in said, f"/proc/net has {said}")
+
+
+def push_is(guest, level):
+    """The best of what the guest's kernel has, and nothing that is missing."""
+    agent = json.loads(guest.run("status", "--json").stdout)["agent"]
+    check((agent["push"], agent.get("degraded")) == (level, None), agent)
+
+
+def others_wake_nobody(guest):
+    """The programs leave out listeners of other network namespaces before anybody is woken."""
+    count = 40
+    listened, wakes = guest.guest(f"""
+        wakes() {{
+            for task in /proc/$(pidof rum-agent)/task/*; do
+                ! grep -q listen-watch $task/comm || grep ^voluntary_ctxt $task/status | tr -dc 0-9
+            done
+        }}
+        before=$(wakes)
+        unshare -n sh -c '/test-peer listen 5300 {count} 20 >/dev/null & sleep 2; grep -c " 0A " /proc/net/tcp; kill $!'
+        echo $(($(wakes) - before))""").split()
+    check(int(listened) == count, f"{listened} of {count} listened")
+    # One each 15 s is the watcher's own.
+    check(int(wakes) < count / 4, f"{wakes} wake-ups during {count} listeners of another network namespace")
+    return f"{wakes} wake-ups during {count} listens and closes"
 
 
 def opens_at_once(guest):

@@ -99,6 +99,11 @@ def main():
 
             if KIND == "noipv6":
                 run("the guest's kernel has no IPv6", checks.has_no_ipv6)
+            if KIND == "cloud":
+                run("push comes from BPF programs", checks.push_is, "bpf")
+                run("listeners of another network namespace wake nobody", checks.others_wake_nobody)
+            else:
+                run("push comes from the tracepoint, since the kernel has no BTF", checks.push_is, "tracepoint")
             run("a guest port that listens opens on the host, and closes with it", checks.opens_at_once)
             run("a half-closed client still gets its reply", checks.half_close)
             run("100 MB to the guest arrive as they were sent", checks.bulk, "push")

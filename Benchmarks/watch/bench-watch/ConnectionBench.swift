@@ -97,7 +97,7 @@ enum ConnectionBench {
         if way == .nothing { return [] }
         let id = try TraceFS.standard.event(ListenTracepoint.name).id
         let filter = way == .filtered ? ListenTracepoint.filter : "protocol == 1"
-        return try ProcessFiles.onlineCPUs.map { try PerfRing(tracepoint: id, filter: filter, cpu: $0) }
+        return try ProcessFiles.onlineCPUs.map { try PerfRing(.tracepoint(id, filter: filter), cpu: $0) }
     }
 
     /// Waits until the agent's start, such as its scan for the processes of older listeners, is over: no millisecond of

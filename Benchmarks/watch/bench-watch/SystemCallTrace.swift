@@ -50,8 +50,8 @@ final class SystemCallTrace {
         let end = try TraceFS.standard.event("raw_syscalls/sys_exit").id
         rings = try ProcessFiles.onlineCPUs.flatMap { cpu in
             [
-                (try PerfRing(tracepoint: begin, filter: filter, cpu: cpu, wakes: false), false),
-                (try PerfRing(tracepoint: end, filter: filter, cpu: cpu, wakes: false), true),
+                (try PerfRing(.tracepoint(begin, filter: filter), cpu: cpu, wakes: false), false),
+                (try PerfRing(.tracepoint(end, filter: filter), cpu: cpu, wakes: false), true),
             ]
         }
     }

@@ -53,7 +53,7 @@ package nonisolated struct Rum_V1_PingResponse: Sendable {
   /// "netlink" or "procfs".
   package var mode: String = String()
 
-  /// "tracepoint" or "poll".
+  /// "bpf", "tracepoint" or "poll".
   package var push: String = String()
 
   /// Why the newest snapshot failed, or why mode or push is not the best that was asked for; empty when all is well.

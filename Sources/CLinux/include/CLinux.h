@@ -56,7 +56,9 @@ int clinux_set_timer_slack(unsigned long nanoseconds);
 
 /// Opens a disabled event on every firing of tracepoint `id` on `cpu`, in any process: samples carry TID, TIME
 /// (CLOCK_MONOTONIC) and RAW, and each one wakes the reader if `wakes`. Close-on-exec. -1 and errno when refused.
-int clinux_perf_open(uint64_t id, int cpu, int wakes);
+int clinux_perf_open_tracepoint(uint64_t id, int cpu, int wakes);
+/// The same for what BPF programs write on `cpu` (PERF_COUNT_SW_BPF_OUTPUT), each waking the reader.
+int clinux_perf_open_bpf_output(int cpu);
 /// PERF_EVENT_IOC_SET_FILTER: the kernel then writes only events for which `filter` holds.
 int clinux_perf_set_filter(int fd, const char *filter);
 /// PERF_EVENT_IOC_ENABLE.
@@ -67,5 +69,18 @@ uint64_t clinux_perf_head(const struct perf_event_mmap_page *page);
 void clinux_perf_set_tail(struct perf_event_mmap_page *page, uint64_t tail);
 /// A tracefs that is mounted nowhere (fsopen(2), fsmount(2), Linux 5.2): its root directory, or -1.
 int clinux_open_tracefs(void);
+
+/// BPF_MAP_CREATE: a BPF_MAP_TYPE_PERF_EVENT_ARRAY for `entries` CPUs, close-on-exec. -1 and errno. Here and below: bpf(2).
+int clinux_bpf_make_event_array(uint32_t entries);
+/// BPF_MAP_UPDATE_ELEM: what programs write on `cpu` goes to that event from now on, as long as `map` is open. 0, or -1.
+int clinux_bpf_set_event(int map, uint32_t cpu, int event);
+/// When a BPF_PROG_TYPE_TRACING program runs (Linux 5.5).
+enum clinux_bpf_moment { CLINUX_BPF_ENTRY, CLINUX_BPF_EXIT };
+/// BPF_PROG_LOAD of a tracing program for the kernel function with that BTF id; id 0 is refused with EINVAL where such
+/// programs may be loaded at all. `log` may be NULL, else it gets what the verifier says. A descriptor, or -1.
+int clinux_bpf_load(const uint64_t *instructions, uint32_t count, const char *license, enum clinux_bpf_moment moment,
+    uint32_t function, char *log, uint32_t log_size);
+/// BPF_RAW_TRACEPOINT_OPEN: the program runs as long as the descriptor that is returned is open. -1 and errno.
+int clinux_bpf_attach(int program);
 
 #endif

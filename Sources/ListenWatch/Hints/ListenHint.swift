@@ -2,7 +2,7 @@ internal import Linux
 internal import Ports
 
 /// The news that a socket may have begun or ceased to listen. Never state: it may concern another network
-/// namespace, and it comes before the socket can be found.
+/// namespace, and it may come before the socket can be found.
 struct ListenHint: Equatable {
     enum Kind { case opened, closed }
 
@@ -15,6 +15,8 @@ struct ListenHint: Equatable {
     var time: MonotonicTime
     /// The thread of `pid` that made the call; network namespaces belong to threads (setns(2)).
     var thread: Int32?
+    /// The kernel has said that the socket is of our network namespace.
+    var isOurs = false
 }
 
 /// What one reading of a hint source brought.
@@ -34,7 +36,7 @@ protocol HintSource: AnyObject {
     /// Readable when there is something to read; they change only in `refresh`.
     var descriptors: [Int32] { get }
     /// Reads all there is, without blocking. What comes seldom is left unread where `wake` says that nothing has come.
-    func drain(into batch: inout HintBatch, after wake: Poller.Wake) throws(HintSourceLost)
+    func drain(into batch: inout HintBatch, after wake: Poller.Wake)
     /// Called now and then: adapts to the machine, such as to a new CPU. True when `descriptors` changed, and hints may
     /// have been missed.
     func refresh() throws(HintSourceLost) -> Bool
@@ -45,4 +47,12 @@ protocol HintSource: AnyObject {
 /// A hint source that does not work here, or no longer.
 package struct HintSourceLost: Error, CustomStringConvertible {
     package let description: String
+    /// For want of memory or descriptors only: it may work again shortly.
+    package var isPassing = false
+}
+
+extension HintSourceLost {
+    init(_ error: SystemError, doing what: String) {
+        self.init(description: "\(what): \(error)", isPassing: error.isExhaustion)
+    }
 }

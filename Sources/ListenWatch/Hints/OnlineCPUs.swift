@@ -6,6 +6,11 @@ enum OnlineCPUs {
         list(sys: "/sys/devices/system/cpu/online", stat: "/proc/stat")
     }
 
+    /// Those that may ever run, as far as can be told.
+    static var possible: [Int32] {
+        (try? SmallFile.text(of: "/sys/devices/system/cpu/possible")).map(parse) ?? []
+    }
+
     static func list(sys: String, stat: String) -> [Int32] {
         if let text = try? SmallFile.text(of: sys) { return parse(text) }
         return (try? SmallFile.text(of: stat)).map(parseStat) ?? []

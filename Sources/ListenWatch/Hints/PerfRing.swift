@@ -2,8 +2,16 @@ internal import CLinux
 internal import Glibc
 package import Linux
 
-/// One CPU's ring of tracepoint records, shared with the kernel (perf_event_open(2), mmap layout).
+/// One CPU's ring of records, shared with the kernel (perf_event_open(2), mmap layout).
 package final class PerfRing {
+    /// What writes into a ring.
+    package enum Event {
+        /// The firings of the tracepoint with that number for which `filter` holds.
+        case tracepoint(UInt64, filter: String)
+        /// BPF programs, once the ring is in their array of events.
+        case programs
+    }
+
     /// What the kernel has written into a ring.
     package enum Record {
         case sample(Sample)
@@ -11,7 +19,8 @@ package final class PerfRing {
         case lost
     }
 
-    /// One firing: which thread of which process caused it, when by CLOCK_MONOTONIC, and the tracepoint's own fields.
+    /// One record: which thread of which process caused it, when by CLOCK_MONOTONIC, and the event's own fields, behind which
+    /// there may be padding.
     package struct Sample {
         package let pid: Int32
         package let thread: Int32
@@ -43,21 +52,24 @@ package final class PerfRing {
     private let mapping: UnsafeMutableRawPointer
     private let pageSize: Int
 
-    /// Opens and starts the event on one CPU. Each record makes the descriptor readable, unless `wakes` is false: that costs
-    /// the thread that caused it more than the record.
-    package init(
-        tracepoint: UInt64, filter: String, cpu: Int32, wakes: Bool = true
-    ) throws(SystemError) {
+    /// Opens and starts the event on one CPU. Each record makes the descriptor readable, unless `wakes` is false, for a
+    /// tracepoint only: that costs the thread that caused it more than the record.
+    package init(_ source: Event, cpu: Int32, wakes: Bool = true) throws(SystemError) {
         self.cpu = cpu
-        event = OwnedDescriptor(
-            owning: try SystemError.check("perf_event_open", clinux_perf_open(tracepoint, cpu, wakes ? 1 : 0))
-        )
+        let number =
+            switch source {
+            case .tracepoint(let id, _): clinux_perf_open_tracepoint(id, cpu, wakes ? 1 : 0)
+            case .programs: clinux_perf_open_bpf_output(cpu)
+            }
+        event = OwnedDescriptor(owning: try SystemError.check("perf_event_open", number))
         pageSize = sysconf(Int32(_SC_PAGESIZE))
         let mapped = mmap(
             nil, pageSize + Self.dataSize, PROT_READ | PROT_WRITE, MAP_SHARED, event.rawValue, 0)
         guard let mapped, mapped != MAP_FAILED else { throw .current("mmap of the perf ring") }
         mapping = mapped
-        _ = try SystemError.check("perf filter", clinux_perf_set_filter(event.rawValue, filter))
+        if case .tracepoint(_, let filter) = source {
+            _ = try SystemError.check("perf filter", clinux_perf_set_filter(event.rawValue, filter))
+        }
         _ = try SystemError.check("perf enable", clinux_perf_enable(event.rawValue))
     }
 

@@ -17,7 +17,7 @@ struct OwnNamespace {
 
     /// False also when nobody can tell, as when the caller has ended.
     func isForeign(_ hint: ListenHint) -> Bool {
-        guard let own else { return false }
+        guard let own, !hint.isOurs else { return false }
         for task in [hint.thread, hint.pid] {
             if let task, let its = Self.namespace(of: "\(task)", in: root) { return its != own }
         }
