@@ -124,6 +124,10 @@ bench-watch: ## Measure the watcher beside what others do
 	scripts/setup-packages build bench
 	scripts/bench-watch
 
+bench-push: ## Measure the watcher's sources of hints side by side, in a guest
+	scripts/setup-packages build demo vsock
+	scripts/bench-push
+
 bench-relay: ## Measure the relay beside socat, HAProxy and a C reference
 	scripts/setup-packages build bench
 	scripts/bench-relay

@@ -12,7 +12,7 @@ struct BenchWatch {
         setvbuf(stdout, nil, _IOLBF, 0)
         let arguments = CommandLine.arguments.dropFirst()
         if arguments.first == "candidate", let name = arguments.dropFirst().first {
-            return try await Candidate.run(name)
+            return try await Candidate.run(name, push: arguments.dropFirst(2).first)
         }
         if arguments.first == "hold", let count = arguments.dropFirst().first.flatMap(Int.init) {
             raiseFileLimit()
@@ -35,6 +35,7 @@ struct BenchWatch {
             if only == nil || only == name { try await body() }
         }
         try await section("snapshot") { try await SnapshotBench.run() }
+        if only == "push" { return try await PushBench.run() }
         guard let rum = value("--rum"), let agent = value("--agent") else { return }
         try await section("detection") { try await DetectionBench.run(agent: agent) }
         try await section("idle") {

@@ -19,20 +19,22 @@ enum Candidate: String, CaseIterable {
 
     var title: String {
         switch self {
-        case .rum: "rum: tracepoint + sock_diag"
+        case .rum: "rum: push + sock_diag"
         case .procfs: "procfs poll, 1 s"
         case .netlink: "netlink poll, 100 ms"
         case .bindHint: "bind hint, all states, 3 s tick"
         }
     }
 
-    static func run(_ name: String) async throws {
+    /// `push` is the best level that rum may use.
+    static func run(_ name: String, push: String?) async throws {
         guard let candidate = Candidate(rawValue: name) else { return }
         var known: Set<UInt16> = []
         switch candidate {
         case .rum:
             var options = ListenWatcherOptions()
             options.mode = .netlink
+            options.push = push.flatMap(PushLevel.init) ?? options.push
             // The namespace is this process's own.
             let watcher = ListenWatcher(options: options)
             try await watcher.start()

@@ -74,9 +74,9 @@ final class Scene: Sendable {
     func end() { unlink(HintPipe.path) }
 
     /// Starts a candidate and waits until it is at work.
-    func start(_ candidate: Candidate) async throws -> Child {
+    func start(_ candidate: Candidate, _ push: String = "") async throws -> Child {
         let child = try await Child(
-            [CommandLine.arguments[0], "candidate", candidate.rawValue], in: namespace)
+            [CommandLine.arguments[0], "candidate", candidate.rawValue, push], in: namespace)
         guard child.wait(for: { $0.hasPrefix("ready") }) else {
             throw SystemError(code: ETIMEDOUT, operation: candidate.rawValue)
         }

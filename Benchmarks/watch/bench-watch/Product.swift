@@ -21,8 +21,8 @@ final class Product {
         while access("\(directory)/2223.sock", F_OK) != 0, Measure.now < deadline { usleep(1000) }
         follower = try await Child(
             [CommandLine.arguments[0], "follow", directory], in: try await NetworkNamespace())
-        guard follower.wait(for: { $0 == "ready tracepoint" }) else {
-            throw SystemError(code: ETIMEDOUT, operation: "the agent did not report from the tracepoint")
+        guard follower.wait(for: { $0.hasPrefix("ready ") && $0 != "ready poll" }) else {
+            throw SystemError(code: ETIMEDOUT, operation: "the agent did not report from events")
         }
         // The reports of listeners that are there already are no samples.
         usleep(200_000)
