@@ -254,6 +254,8 @@ struct ForwardTests {
         try await eventually("the second ended") { second.status == 1 }
         #expect(second.lines.contains { $0.hasPrefix("hint: another rum-agent serves it") })
         #expect(first.status == nil)
+        let sockets = try FileManager.default.contentsOfDirectory(atPath: guest.directory)
+        #expect(sockets.sorted() == ["2222.sock", "2223.sock"])
     }
 
     /// Waits until both programs' descriptors stay as they are.
