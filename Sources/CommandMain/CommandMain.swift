@@ -46,6 +46,13 @@ extension AsyncParsableCommand {
     /// Runs the command, tells its failure, and returns the exit code.
     private static func runToStatus(_ leading: LeadingOptions) async -> Int32 {
         let words = Array(CommandLine.arguments.dropFirst())
+        // The parser would show the help of all commands instead.
+        if words.first == "help", words.dropFirst().first != "help",
+            let unknown = leading.unknownCommand(Array(words.dropFirst()), of: self),
+            tell(unknown, insteadOf: nil)
+        {
+            return ExitStatus.usage.rawValue
+        }
         do {
             var command = try await asyncParseAsRoot(leading.behindCommand(words, of: self))
             if var command = command as? any AsyncParsableCommand {
@@ -73,16 +80,21 @@ extension AsyncParsableCommand {
                 }
             }
             let isUsage = exitCode(for: error) == .validationFailure
-            if isUsage, let unknown = leading.unknownCommand(words, of: self),
-                let message = unknown.message(insteadOf: text)
+            if isUsage, let unknown = leading.unknownCommand(words, of: self), tell(unknown, insteadOf: text)
             {
-                StandardError.line("error: \(safe(message))")
-                StandardError.line("hint: \(safe(unknown.hint))")
                 return ExitStatus.usage.rawValue
             }
             StandardError.line(isUsage ? usageError(text) : "error: \(text)")
             return isUsage ? ExitStatus.usage.rawValue : ExitStatus.failed.rawValue
         }
+    }
+
+    /// Whether there was something to tell; see `UnknownCommand.message`.
+    private static func tell(_ unknown: UnknownCommand, insteadOf text: String?) -> Bool {
+        guard let message = unknown.message(insteadOf: text) else { return false }
+        StandardError.line("error: \(safe(message))")
+        StandardError.line("hint: \(safe(unknown.hint))")
+        return true
     }
 
     /// Messages quote guests, peers and files: none of their bytes reach the terminal as they are, but line ends.

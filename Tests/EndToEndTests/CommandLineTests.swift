@@ -21,6 +21,8 @@ struct CommandLineTests {
             ("rum", "sideways", "there is no command 'rum sideways'"),
             ("rum", "statsu", "did you mean 'rum status'?"),
             ("rum", "ports wiat 5001", "did you mean 'rum ports wait'?"),
+            ("rum", "help sideways", "there is no command 'rum sideways'"),
+            ("rum", "help ports wiat", "did you mean 'rum ports wait'?"),
             ("rum", "ports why 99999", "expected a port, not \"99999\""),
             ("rum", "ports add", "give a forward such as 8080:80"),
             ("rum", "exec -c x dev -- true", "hint: See 'rum exec --help'"),
@@ -83,6 +85,15 @@ struct CommandLineTests {
         try await eventually("rum ended") { run.status != nil }
         #expect(run.status == 1)
         #expect(run.lines.last?.hasPrefix("hint: ") == true)
+    }
+
+    @Test(
+        "The help of a command, of one in a group, and of help are there",
+        arguments: ["up", "ports wait", "ports", "help"])
+    func helpOf(command: String) async throws {
+        let run = try Program("rum", ["help"] + command.split(separator: " ").map(String.init))
+        try await eventually("rum ended") { run.status != nil }
+        #expect(run.status == 0 && run.lines.contains { $0.hasPrefix("USAGE: rum") }, "it said: \(run.lines)")
     }
 
     @Test("The version and the help are there, and successful", arguments: ["rum", "rum-agent"])
