@@ -27,7 +27,7 @@ struct CpCommand: AsyncParsableCommand {
     var root = false
 
     @Option(
-        name: [.customShort("c"), .customLong("config")],
+        name: [.customShort("c", allowingJoined: true), .customLong("config")],
         help: ArgumentHelp(
             "The machine's configuration, for :PATH; else rum.toml in this folder or one above.",
             valueName: "file"))

@@ -5,7 +5,7 @@ import Machine
 /// A rum.toml in place of that in this folder or one above.
 struct ConfigOption: ParsableArguments {
     @Option(
-        name: [.customShort("c"), .customLong("config")],
+        name: [.customShort("c", allowingJoined: true), .customLong("config")],
         help: ArgumentHelp(
             "The machine's configuration; else rum.toml in this folder or one above.", valueName: "file"),
         completion: .file(extensions: ["toml"]))

@@ -23,6 +23,8 @@ struct CommandLineTests {
             ("rum", "ports wiat 5001", "did you mean 'rum ports wait'?"),
             ("rum", "help sideways", "there is no command 'rum sideways'"),
             ("rum", "help ports wiat", "did you mean 'rum ports wait'?"),
+            ("rum", "-c/nowhere/x.toml status", "/nowhere/x.toml: cannot be read"),
+            ("rum", "status -c/nowhere/x.toml", "/nowhere/x.toml: cannot be read"),
             ("rum", "ports why 99999", "expected a port, not \"99999\""),
             ("rum", "ports add", "give a forward such as 8080:80"),
             ("rum", "exec -c x dev -- true", "hint: See 'rum exec --help'"),

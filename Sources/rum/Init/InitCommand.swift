@@ -16,7 +16,7 @@ struct InitCommand: AsyncParsableCommand {
             """)
 
     @Option(
-        name: [.customShort("c"), .customLong("config")],
+        name: [.customShort("c", allowingJoined: true), .customLong("config")],
         help: ArgumentHelp("The file to write.", valueName: "file"),
         completion: .file(extensions: ["toml"]))
     var config = "rum.toml"
