@@ -1,4 +1,3 @@
-import Foundation
 import Glibc
 import Linux
 import TestSupport
@@ -106,20 +105,6 @@ struct CommandLineTests {
             #expect(run.status == 0)
             #expect(!run.lines.isEmpty)
         }
-    }
-
-    @Test("A second agent for the same folder is refused, and leaves the first one its sockets")
-    func secondAgent() async throws {
-        let guest = try await Guest()
-        let agent = try await guest.startAgent()
-        let rival = try await guest.start("rum-agent", ["--listen", "unix:\(guest.directory)"])
-        try await eventually("the second one ended") { rival.status == 1 }
-        #expect(rival.lines.last?.contains("another rum-agent serves it") == true, "it said: \(rival.lines)")
-        let rum = try guest.startForward(["--port", "5970:80"])
-        try await rum.waits(for: "Forwarding 127.0.0.1:5970")
-        agent.send(SIGTERM)
-        try await eventually("the agent ended") { agent.status == 0 }
-        #expect(try FileManager.default.contentsOfDirectory(atPath: guest.directory) == [])
     }
 
     @Test("What a process calls itself reaches no terminal raw", arguments: [[], ["--json"]])
