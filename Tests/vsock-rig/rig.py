@@ -5,8 +5,9 @@ import socket
 import sys
 import threading
 import time
+import traceback
 
-from harness import TooLate
+from harness import Failure, TooLate
 
 REPLY_TIMEOUT = 60
 
@@ -43,7 +44,11 @@ class Checks:
             return None, check(*arguments)
         except Exception as error:  # whatever it is, it is this check's failure
             self.on_failure(title)
-            return error, f"{type(error).__name__}: {error}"
+            words = f"{type(error).__name__}: {error}"
+            if isinstance(error, Failure):
+                return error, words
+            # It says little: the line of the check, behind the one of this call.
+            return error, f"{words}, in: {traceback.extract_tb(error.__traceback__)[:2][-1].line}"
 
 
 def connect(port, host="127.0.0.1"):
