@@ -19,6 +19,28 @@ struct ListenHint: Equatable {
     var isOurs = false
 }
 
+extension ListenHint {
+    /// The hint in a record of a ring. `family` (2 bytes, AF_INET or AF_INET6), `v4` and `v6` are the places of its fields, which it
+    /// must have; nil when it is of another family.
+    init?(
+        _ kind: Kind, in sample: PerfRing.Sample, port: PortNumber?, family: Int, v4: Int, v6: Int,
+        isOurs: Bool = false
+    ) {
+        let record = sample.fields
+        let address: IPAddress
+        switch record.loadUnaligned(fromByteOffset: family, as: UInt16.self) {
+        case 2:  // AF_INET
+            address = IPAddress(v4At: UnsafeRawBufferPointer(rebasing: record[v4...]))
+        case 10:  // AF_INET6
+            address = IPAddress(v6At: UnsafeRawBufferPointer(rebasing: record[v6...]))
+        default: return nil
+        }
+        self.init(
+            kind: kind, address: address, port: port, pid: sample.pid > 0 ? sample.pid : nil,
+            time: sample.time, thread: sample.thread > 0 ? sample.thread : nil, isOurs: isOurs)
+    }
+}
+
 /// What one reading of a hint source brought.
 struct HintBatch {
     var hints: [ListenHint] = []

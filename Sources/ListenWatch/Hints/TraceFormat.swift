@@ -64,20 +64,11 @@ struct SocketStateFormat {
     func hint(_ sample: PerfRing.Sample) -> ListenHint? {
         let record = sample.fields
         guard record.count >= end else { return nil }
-        let address: IPAddress
-        switch record.loadUnaligned(fromByteOffset: family.offset, as: UInt16.self) {
-        case 2:  // AF_INET
-            address = IPAddress(v4At: UnsafeRawBufferPointer(rebasing: record[v4.offset...]))
-        case 10:  // AF_INET6
-            address = IPAddress(v6At: UnsafeRawBufferPointer(rebasing: record[v6.offset...]))
-        default: return nil
-        }
         let state = record.loadUnaligned(fromByteOffset: newState.offset, as: Int32.self)
+        // Host byte order already (ntohs in the tracepoint).
+        let number = record.loadUnaligned(fromByteOffset: port.offset, as: UInt16.self)
         return ListenHint(
-            kind: state == 10 ? .opened : .closed, address: address,
-            // Host byte order already (ntohs in the tracepoint).
-            port: PortNumber(record.loadUnaligned(fromByteOffset: port.offset, as: UInt16.self)),
-            pid: sample.pid > 0 ? sample.pid : nil, time: sample.time,
-            thread: sample.thread > 0 ? sample.thread : nil)
+            state == 10 ? .opened : .closed, in: sample, port: PortNumber(number), family: family.offset,
+            v4: v4.offset, v6: v6.offset)
     }
 }

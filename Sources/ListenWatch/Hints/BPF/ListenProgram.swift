@@ -109,20 +109,10 @@ struct ListenProgram {
         guard record.count >= Record.size,
             let moment = Moment(rawValue: record.loadUnaligned(as: UInt16.self))
         else { return nil }
-        let address: IPAddress
-        switch record.loadUnaligned(fromByteOffset: Record.family, as: UInt16.self) {
-        case 2:  // AF_INET
-            address = IPAddress(v4At: UnsafeRawBufferPointer(rebasing: record[Record.v4...]))
-        case 10:  // AF_INET6
-            address = IPAddress(v6At: UnsafeRawBufferPointer(rebasing: record[Record.v6...]))
-        default: return nil
-        }
+        let port = UInt16(bigEndian: record.loadUnaligned(fromByteOffset: Record.port, as: UInt16.self))
         return ListenHint(
-            kind: moment == .opened ? .opened : .closed, address: address,
-            port: PortNumber(
-                UInt16(bigEndian: record.loadUnaligned(fromByteOffset: Record.port, as: UInt16.self))),
-            pid: sample.pid > 0 ? sample.pid : nil, time: sample.time,
-            thread: sample.thread > 0 ? sample.thread : nil, isOurs: true)
+            moment == .opened ? .opened : .closed, in: sample, port: PortNumber(port), family: Record.family,
+            v4: Record.v4, v6: Record.v6, isOurs: true)
     }
 }
 
