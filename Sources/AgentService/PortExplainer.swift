@@ -152,6 +152,7 @@ private struct PortSearch {
                 guard let holder = holders.confirmed(pid: pid, descriptor: descriptor) else { continue }
                 wanted.remove(inode)
                 attribute(inode, to: holder.process)
+                if wanted.isEmpty { break }
             }
         }
     }

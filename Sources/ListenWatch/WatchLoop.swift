@@ -80,7 +80,7 @@ final class WatchLoop {
         }
         if let due = sources.climbDue, now >= due { climb() }
         if naming.takeFindings(into: &book) { publish() }
-        if let due = naming.due, now >= due, naming.nameRest(in: &book) { publish() }
+        if let due = naming.due, now >= due { naming.findRest(in: book) }
         if let due = publisher.due, now >= due { publish() }
     }
 

@@ -26,6 +26,26 @@ struct WatchRaceTests {
         #expect(time >= before && time <= Self.now())
     }
 
+    @Test(
+        "In a process of many descriptors the newest have their process at once, others soon"
+    )
+    func manyDescriptors() async throws {
+        let watching = try await Watching()
+        let files = try Self.files(200)
+        let socket = try await watching.listener()
+        let table = try #require(await watching.table { $0.listener(socket) != nil })
+        #expect(table.listener(socket)?.process?.pid == getpid())
+        let hidden = try await watching.listener { $0.listens = false }
+        let more = try Self.files(100)
+        try hidden.listen()
+        #expect(await watching.table { $0.listener(hidden)?.process?.pid == getpid() } != nil)
+        withExtendedLifetime((files, more)) {}
+    }
+
+    private static func files(_ count: Int) throws -> [FileHandle] {
+        try (0..<count).map { _ in try FileHandle(forReadingFrom: URL(filePath: "/dev/null")) }
+    }
+
     @Test("Every one of 300 listeners is seen although its event precedes it, and its close as well")
     func visibility() async throws {
         let watching = try await Watching()

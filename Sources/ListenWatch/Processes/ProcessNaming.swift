@@ -4,18 +4,15 @@ internal import ProcNet
 
 /// Finds the process behind each listener and keeps that knowledge true.
 ///
-/// A new listener goes through up to three stages. `name` tries the few first descriptors of the processes whose
-/// events explain it, before the table is published. What that leaves, `nameRest` tries more thoroughly once nothing
-/// has appeared for a while: in a storm most are gone by then. What that leaves too, the scanner looks for in every
-/// process, on a thread of its own. `recheck` undoes what is no longer true: a
+/// A new listener goes through up to two stages. `name` tries a few descriptors of the processes whose events explain it, before
+/// the table is published. What that leaves, `findRest` gives to the scanner, which reads all descriptors on a thread of its
+/// own, once nothing has appeared for a while: in a storm most are gone by then. `recheck` undoes what is no longer true: a
 /// process may hand its socket to a child, or become another program by execve(2), without an event.
 struct ProcessNaming {
     /// New listeners whose process is named before they are published, each by this many descriptors at most.
     private static let namedAtOnce = 2
     private static let descriptorsAtOnce: Int32 = 64
-    /// The same for the second stage, and how long it waits.
-    private static let namedLater = 8
-    private static let descriptorsLater = 1024
+    /// How long the second stage waits.
     private static let restPause = Duration.milliseconds(10)
 
     private struct Unnamed {
@@ -40,7 +37,7 @@ struct ProcessNaming {
         scanner = ProcessScanner(holders: holders, waker: waker)
     }
 
-    /// When `nameRest` has work; nil when it has none.
+    /// When `findRest` has work; nil when it has none.
     var due: MonotonicTime? { unnamed.isEmpty ? nil : restAt }
 
     func stop() { scanner.stop() }
@@ -64,25 +61,12 @@ struct ProcessNaming {
         if !keys.isEmpty { restAt = .now + Self.restPause }
     }
 
-    /// Tries the callers' other descriptors, now that the table is out; what they don't prove is left to the scanner.
-    /// Returns whether the book changed.
-    mutating func nameRest(in book: inout ListenerBook) -> Bool {
-        var wanted: ProcessScanner.Wanted = [:]
-        var changed = false
+    /// Has the scanner find the processes of what is still there, now that the table is out.
+    mutating func findRest(in book: ListenerBook) {
         let alive = unnamed.filter { book.entries[$0.key]?.inode == $0.inode }
-        var sockets: [Int32: [UInt64: Int32]] = [:]
-        for (index, socket) in alive.enumerated() {
-            let mayTry = index < Self.namedLater
-            if mayTry, let holder = holder(of: socket, among: &sockets) {
-                changed = book.attribute(socket.key, inode: socket.inode, to: holder) || changed
-            } else {
-                wanted[socket.inode] = .some(socket.callers.first)
-            }
-        }
+        scanner.find(ProcessScanner.Wanted(alive.map { ($0.inode, $0.callers) }) { first, _ in first })
         unnamed = []
         slowCallers = []
-        scanner.find(wanted)
-        return changed
     }
 
     /// Names the listeners that were there before the watcher: before this returns, or by the scanner.
@@ -115,20 +99,6 @@ struct ProcessNaming {
         return changed
     }
 
-    /// Looks in what was read of its callers, and reads what was not: each process once, however many are looked for.
-    private func holder(of socket: Unnamed, among sockets: inout [Int32: [UInt64: Int32]]) -> SocketHolder? {
-        for pid in socket.callers {
-            let known =
-                sockets[pid]
-                ?? Dictionary(holders.sockets(of: pid, limit: Self.descriptorsLater)) { first, _ in first }
-            sockets[pid] = known
-            if let descriptor = known[socket.inode] {
-                return holders.confirmed(pid: pid, descriptor: descriptor)
-            }
-        }
-        return nil
-    }
-
     private func holder(of inode: UInt64, among callers: [Int32], _ limit: Int32) -> SocketHolder? {
         for pid in callers {
             if let holder = holders.holder(of: inode, pid: pid, limit: limit) { return holder }
@@ -150,6 +120,6 @@ struct ProcessNaming {
     }
 
     private static func wanted(in book: inout ListenerBook) -> ProcessScanner.Wanted {
-        ProcessScanner.Wanted(book.takeUnnamed().map { ($0, nil) }) { first, _ in first }
+        ProcessScanner.Wanted(book.takeUnnamed().map { ($0, []) }) { first, _ in first }
     }
 }

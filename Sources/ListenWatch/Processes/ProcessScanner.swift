@@ -4,8 +4,8 @@ internal import Ports
 internal import ProcNet
 internal import Synchronization
 
-/// Finds the processes behind sockets that no event explained, by reading every process's descriptors on a thread
-/// of low priority, with pauses. It sleeps when nobody asks.
+/// Finds the processes behind sockets by reading their descriptors on a thread of its own: first those of the processes
+/// that likely hold them, then, at a low priority and with pauses, those of all. It sleeps when nobody asks.
 final class ProcessScanner: Sendable {
     /// A socket whose holder was found.
     struct Finding {
@@ -13,8 +13,8 @@ final class ProcessScanner: Sendable {
         var holder: SocketHolder
     }
 
-    /// Socket inodes, each with the process that is likely to hold it.
-    typealias Wanted = [UInt64: Int32?]
+    /// Socket inodes, each with the processes that may hold it, likeliest first.
+    typealias Wanted = [UInt64: [Int32]]
 
     private struct State {
         var wanted: Wanted = [:]
@@ -60,15 +60,28 @@ final class ProcessScanner: Sendable {
     func stop() { state.withLock { $0.isStopped = true } }
 
     private func run() {
-        setpriority(Int32(PRIO_PROCESS.rawValue), 0, 10)
         while let wanted = nextTask() {
-            let found = Self.scan(holders, for: wanted) { [self] in
-                Self.pause(after: $0)
-                return !state.withLock { $0.isStopped }
-            }
-            state.withLock { $0.found += found }
-            if !found.isEmpty { waker.wake() }
+            var rest = wanted
+            tell(Self.search(holders, Self.likely(wanted), for: &rest))
+            guard !rest.isEmpty, !isStopped else { continue }
+            // For good: this thread ends with its work.
+            setpriority(Int32(PRIO_PROCESS.rawValue), 0, 10)
+            let searched = Set(Self.likely(wanted))
+            let others = holders.processes().filter { !searched.contains($0) }
+            tell(
+                Self.search(holders, others, for: &rest) { [self] in
+                    Self.pause(after: $0)
+                    return !isStopped
+                })
         }
+    }
+
+    private var isStopped: Bool { state.withLock { $0.isStopped } }
+
+    private func tell(_ found: [Finding]) {
+        guard !found.isEmpty else { return }
+        state.withLock { $0.found += found }
+        waker.wake()
     }
 
     private func nextTask() -> Wanted? {
@@ -88,23 +101,34 @@ final class ProcessScanner: Sendable {
         usleep(useconds_t(clamping: min(max(100, microseconds * 9), 50_000)))
     }
 
-    /// Reads the descriptors of every process until all of `wanted` are found. `pause` gets the time that each
-    /// process took and ends the scan by returning false.
-    static func scan(
-        _ holders: SocketHolders, for wanted: Wanted, pause: (Duration) -> Bool = { _ in true }
+    /// Reads the descriptors of every process until all of `wanted` are found.
+    static func scan(_ holders: SocketHolders, for wanted: Wanted) -> [Finding] {
+        var wanted = wanted
+        return search(holders, holders.processes(), for: &wanted)
+    }
+
+    /// Reads the descriptors of these processes until all of `wanted` are found, and takes those off it. `pause` gets the
+    /// time that a process took, and ends the search by returning false.
+    private static func search(
+        _ holders: SocketHolders, _ processes: [Int32], for wanted: inout Wanted,
+        pause: (Duration) -> Bool = { _ in true }
     ) -> [Finding] {
-        let likely = Set(wanted.values.compactMap { $0 })
-        var wanted = Set(wanted.keys)
         var found: [Finding] = []
-        for pid in likely + holders.processes().filter({ !likely.contains($0) }) where !wanted.isEmpty {
+        for pid in processes {
             let start = Duration.nanoseconds(SystemClock.threadCPU)
-            for (inode, descriptor) in holders.sockets(of: pid) where wanted.contains(inode) {
+            for (inode, descriptor) in holders.sockets(of: pid) where wanted[inode] != nil {
                 guard let holder = holders.confirmed(pid: pid, descriptor: descriptor) else { continue }
-                wanted.remove(inode)
+                wanted[inode] = nil
                 found.append(Finding(inode: inode, holder: holder))
+                if wanted.isEmpty { break }
             }
-            guard pause(Duration.nanoseconds(SystemClock.threadCPU) - start) else { break }
+            guard !wanted.isEmpty, pause(Duration.nanoseconds(SystemClock.threadCPU) - start) else { break }
         }
         return found
+    }
+
+    private static func likely(_ wanted: Wanted) -> [Int32] {
+        var seen: Set<Int32> = []
+        return wanted.values.joined().filter { seen.insert($0).inserted }
     }
 }
