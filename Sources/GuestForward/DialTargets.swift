@@ -10,6 +10,9 @@ internal import Synchronization
 package final class DialTargets: Sendable {
     /// The loopback interface is the first of every network namespace (net/core/dev.c, LOOPBACK_IFINDEX).
     private static let loopback: UInt32 = 1
+    /// So many of a port's listeners are tried at the most, and so many addresses of a device. A program can listen on
+    /// thousands, and an event loop makes the list for each dial.
+    private static let most = 32
 
     private let listeners: @Sendable (PortNumber) -> [ListeningSocket]
     private let interfaces = Mutex<InterfaceAddresses?>(nil)
@@ -30,10 +33,12 @@ package final class DialTargets: Sendable {
         let known = listeners(port)
         if known.contains(where: Self.servesLoopbackV4) { add(.loopbackV4) }
         if known.contains(where: Self.servesLoopbackV6) { add(.loopbackV6) }
-        for listener in known {
+        for listener in known.prefix(Self.most) {
             let address = listener.address.mappedV4.map { IPAddress.v4($0) } ?? listener.address
             if address.isUnspecified {
-                for own in deviceAddresses(of: listener) { add(own, scope: Self.scope(own, listener)) }
+                for own in deviceAddresses(of: listener).prefix(Self.most) {
+                    add(own, scope: Self.scope(own, listener))
+                }
             } else if LocalRoute.reaches(address, scope: Self.scope(address, listener)) {
                 add(address, scope: Self.scope(address, listener))
             }

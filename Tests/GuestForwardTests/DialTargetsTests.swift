@@ -70,6 +70,18 @@ struct DialTargetsTests {
         }
     }
 
+    @Test("A port on which thousands of addresses listen is as cheap to dial as any other")
+    func thousands() throws {
+        let port = try #require(PortNumber(7001))
+        let known = (0..<20_000).map {
+            ListeningSocket(address: .v4(0x7f01_0001 + UInt32($0)), port: port)
+        }
+        let targets = Self.targets(known).addresses(for: port)
+        #expect(targets.first?.description == "127.1.0.1:7001")
+        #expect(targets.suffix(2).map(\.description) == ["127.0.0.1:7001", "[::1]:7001"])
+        #expect(targets.count <= 40)
+    }
+
     @Test("Beside others on the same port, each address is the one its dial reaches")
     func crowded() async throws {
         let (namespace, _) = try await Self.network()
