@@ -7,10 +7,9 @@ extension ForwardReconciler {
     /// Whether an open forward that is not wanted any more stays for now. One whose host port another forward wants gives
     /// way.
     func isHeld(_ entry: ForwardEntry, _ now: UInt64) -> Bool {
-        guard let hold = entry.wanted.key.settings.hold, case .open(_, let port, _) = entry.state else {
+        guard let hold = entry.wanted.key.settings.hold, case .open = entry.state, !isInTheWay(entry) else {
             return false
         }
-        guard !claimedPorts.contains(port) else { return false }
         let key = entry.wanted.key
         let end = away[key] ?? now + hold.wholeNanoseconds
         if away.updateValue(end, forKey: key) == nil { timeChanges.continuation.yield() }

@@ -32,6 +32,12 @@ extension ForwardReconciler {
         return ports
     }
 
+    /// Whether an open forward that is not wanted any more has a host port that another one wants.
+    func isInTheWay(_ entry: ForwardEntry) -> Bool {
+        guard case .open(_, let port, _) = entry.state else { return false }
+        return claimedPorts.contains(port)
+    }
+
     private func nextPorts(after port: PortNumber) -> some Sequence<PortNumber> {
         let claimed = claimedPorts
         let higher = (port.rawValue...PortNumber.highest.rawValue).lazy.dropFirst()

@@ -172,7 +172,9 @@ package actor ForwardReconciler {
         if let entry, isHeld(entry, now) { return }
         if let forward, mustWait(forward, now) {
             unsettled.insert(key)
-        } else if key.kind == .auto, !mayChange(key, opens: forward != nil, now) {
+        } else if key.kind == .auto, !(entry.map(isInTheWay) ?? false),
+            !mayChange(key, opens: forward != nil, now)
+        {
             unsettled.insert(key)
         } else if let forward {
             open(forward)

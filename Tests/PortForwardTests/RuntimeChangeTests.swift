@@ -91,6 +91,21 @@ struct RuntimeChangeTests {
         #expect(log.take() == ["closed:5001", "opened:5001"])
     }
 
+    @Test("An automatic forward that has changed too often gives way as well")
+    func overFlapping() async {
+        let reconciler = await make()
+        for _ in 0..<5 {
+            await reconciler.apply(table([]))
+            await reconciler.apply(table([5001]))
+        }
+        clock.advance(.milliseconds(500))
+        await reconciler.tick()
+        #expect(binder.openPorts == [5001, 8080])
+        _ = log.take()
+        #expect(await reconciler.add(Self.forward(5001, 80)) == .opened)
+        #expect(log.take() == ["closed:5001", "opened:5001"] && binder.openPorts == [5001, 8080])
+    }
+
     @Test("A host port that another forward has, or that cannot be bound, changes nothing")
     func refused() async {
         let reconciler = await make()
