@@ -25,10 +25,12 @@ package final class Poller {
         /// Nothing is known of any descriptor.
         package static let unknown = Wake()
 
-        /// No watched descriptor reports an error or hang-up.
-        package fileprivate(set) var isHealthy = true
+        fileprivate var failed: [Int32] = []
         /// nil when nobody has looked.
         fileprivate var readable: [Int32]?
+
+        /// Whether a watched descriptor reported an error or hang-up.
+        package func hasFailed(_ descriptor: Int32) -> Bool { failed.contains(descriptor) }
 
         /// False when there was nothing to read at the end of the sleep.
         package func mayBeReadable(_ descriptor: Int32) -> Bool { readable?.contains(descriptor) ?? true }
@@ -67,8 +69,9 @@ package final class Poller {
         } else {
             withUnsafeTemporaryAllocation(of: epoll_event.self, capacity: 16) { events in
                 let ready = events.prefix(epoll.wait(events))
-                wake.isHealthy = !ready.contains { $0.events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0 }
-                let readable = ready.map { Int32(truncatingIfNeeded: $0.data.u64) }
+                let (error, hangUp) = (EPOLLERR.rawValue, EPOLLHUP.rawValue)
+                wake.failed = ready.filter { $0.events & (error | hangUp) != 0 }.map(Self.descriptor)
+                let readable = ready.map(Self.descriptor)
                 for own in readable where own == timer.rawValue || own == waker.descriptor { clear(own) }
                 wake.readable = readable
             }
@@ -78,6 +81,10 @@ package final class Poller {
 
     private func add(_ descriptor: Int32) throws(SystemError) {
         try epoll.add(descriptor, EPOLLIN.rawValue, token: UInt64(UInt32(bitPattern: descriptor)))
+    }
+
+    private static func descriptor(_ event: epoll_event) -> Int32 {
+        Int32(truncatingIfNeeded: event.data.u64)
     }
 
     private func clear(_ descriptor: Int32) {

@@ -93,7 +93,7 @@ final class WatchLoop {
             }
         }
         let wake = poller.wait(until: deadline, onlyTime: !rest.heedsHints)
-        if !wake.isHealthy {
+        if let hints = sources.hints, hints.hasFailed(wake) {
             mend(sources.hintsFailed(true), because: "a descriptor of theirs reports an error")
         }
         if wake.mayBeReadable(suspension.descriptor) { suspension.clear() }

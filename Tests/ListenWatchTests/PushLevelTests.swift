@@ -126,6 +126,8 @@ private final class FakeSource: HintSource {
         (self.push, self.trouble) = (push, trouble)
     }
 
+    func hasFailed(_ wake: Poller.Wake) -> Bool { false }
+
     func drain(into batch: inout HintBatch, after wake: Poller.Wake) {}
 
     func refresh() throws(HintSourceLost) -> Bool {

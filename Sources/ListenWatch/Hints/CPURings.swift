@@ -24,6 +24,9 @@ final class CPURings {
     /// As `HintSource.descriptors`.
     var descriptors: [Int32] { rings.map(\.descriptor) + (cpuChanges.map { [$0.descriptor] } ?? []) }
 
+    /// As `HintSource.hasFailed`. An error of the news of CPUs says that some are missing, and is read with them.
+    func hasFailed(_ wake: Poller.Wake) -> Bool { rings.contains { wake.hasFailed($0.descriptor) } }
+
     /// As `HintSource.drain`; `hint` reads one record.
     func drain(
         into batch: inout HintBatch, after wake: Poller.Wake, hint: (PerfRing.Sample) -> ListenHint?

@@ -33,6 +33,8 @@ final class TracepointSource: HintSource {
 
     var descriptors: [Int32] { rings.descriptors }
 
+    func hasFailed(_ wake: Poller.Wake) -> Bool { rings.hasFailed(wake) }
+
     func drain(into batch: inout HintBatch, after wake: Poller.Wake = .unknown) {
         rings.drain(into: &batch, after: wake, hint: format.hint)
     }

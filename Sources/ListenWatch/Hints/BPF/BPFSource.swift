@@ -29,6 +29,8 @@ final class BPFSource: HintSource {
 
     var descriptors: [Int32] { rings.descriptors }
 
+    func hasFailed(_ wake: Poller.Wake) -> Bool { rings.hasFailed(wake) }
+
     func drain(into batch: inout HintBatch, after wake: Poller.Wake) {
         rings.drain(into: &batch, after: wake, hint: ListenProgram.hint)
     }
