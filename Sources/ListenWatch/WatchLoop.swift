@@ -122,8 +122,8 @@ final class WatchLoop {
             let changed: Bool
             switch look {
             case .owners(let hints): changed = try lookUp(look, hints)
-            case .ports(let range): changed = try dump(look, range)
-            case .all: changed = try dump(look, .all)
+            case .ports(let range): changed = try dump(look, range).changed
+            case .all: changed = try dump(look, .all).changed
             }
             if changed { publish() }
         } catch {
@@ -152,7 +152,10 @@ final class WatchLoop {
         return !appeared.isEmpty
     }
 
-    private func dump(_ look: DirtyPorts.Look, _ range: PortRange) throws(SnapshotFailed) -> Bool {
+    /// Returns whether the book has changed, and whether hints have come meanwhile.
+    private func dump(
+        _ look: DirtyPorts.Look, _ range: PortRange
+    ) throws(SnapshotFailed) -> (changed: Bool, hadHints: Bool) {
         let rows = try sources.snapshotter.listeners(in: range) { book.observed(in: range) }
         // An event comes before its socket can be seen, so every row's is in by now. Closes that come with them
         // may be younger than the rows, so they are marked after the rows have settled the older ones.
@@ -164,16 +167,16 @@ final class WatchLoop {
         naming.name(appeared, in: &book, callers: schedule.dirty.callers)
         schedule.dirty.answered(look, now: now, isForeign: namespace.isForeign) { book.shows($0) }
         mark(batch.hints.lazy.filter { $0.kind == .closed }, now)
-        return changed
+        return (changed, !batch.hints.isEmpty)
     }
 
     /// The look that no hint asked for: the poll, or the correction of what hints missed.
     private func scheduledLook() {
         refreshHints()
-        let hadHints = !schedule.dirty.isEmpty
+        let wasDirty = !schedule.dirty.isEmpty
         let start = SystemClock.threadCPU
         do {
-            let changed = try dump(.all, .all)
+            let (changed, hadHints) = try dump(.all, .all)
             let now = MonotonicTime.now
             let cost = Duration.nanoseconds(SystemClock.threadCPU - start)
             schedule.paid(cost, for: .all, now: now)
@@ -186,7 +189,7 @@ final class WatchLoop {
             }
             if recovered { options.log("snapshots work again") }
             if changed || recovered || renamed { publish() }
-            let wasMissed = changed && !hadHints && schedule.dirty.isEmpty
+            let wasMissed = changed && !wasDirty && !hadHints && schedule.dirty.isEmpty
             mend(sources.hintsFailed(wasMissed), because: "sockets changed without an event")
         } catch {
             failed(error)

@@ -3,6 +3,7 @@ import Glibc
 import Linux
 import LiveKernel
 import Ports
+import SockDiag
 import Synchronization
 import TestSupport
 import Testing
@@ -12,6 +13,19 @@ import Testing
 /// What makes a watcher doubt its source of hints, and what must not.
 @Suite("Doubt about events", .timeLimit(.minutes(1)))
 struct MissedEventTests {
+    @Test("A change that a resync sees before its event has been read was not missed")
+    func readWithTheDump() async throws {
+        let machine = ChangingMachine()
+        let watching = try await Watching {
+            $0.resyncInterval = .milliseconds(5)
+            $0.openNetlink = { () throws(SnapshotFailed) in ChangingSnapshotter(machine) }
+            $0.openHints = { (_, _) throws(HintSourceLost) in ChangingSource(machine) }
+        }
+        try await eventually("twenty looks") { machine.changes > 20 }
+        #expect(watching.log.isEmpty)
+        #expect(watching.watcher.source == ListenSource(mode: .netlink, push: .bpf))
+    }
+
     @Test("More news of devices than there is room for is no reason to give events up")
     func manyDevices() async throws {
         let device = "/sys/devices/virtual/mem/null/uevent"
@@ -54,4 +68,62 @@ private final class Gate: Sendable {
         }
         holds.store(false, ordering: .releasing)
     }
+}
+
+/// A machine on which a listener comes or goes while the kernel is asked, each time, with its event.
+private final class ChangingMachine: Sendable {
+    private let state = Mutex<(changes: Int, hints: [ListenHint])>((0, []))
+
+    var changes: Int { state.withLock { $0.changes } }
+
+    func dump() -> ListenerDump {
+        state.withLock { state in
+            state.changes += 1
+            let socket = ListeningSocket(address: .anyV4, port: .ssh)
+            let isThere = state.changes % 2 == 0
+            state.hints.append(
+                ListenHint(
+                    kind: isThere ? .opened : .closed, address: .anyV4, port: .ssh, time: .now, isOurs: true))
+            let rows = isThere ? [ObservedListener(socket: socket, inode: 0)] : []
+            return ListenerDump(listeners: rows, mayMissSome: false)
+        }
+    }
+
+    func takeHints() -> [ListenHint] {
+        state.withLock { state in
+            defer { state.hints = [] }
+            return state.hints
+        }
+    }
+}
+
+private final class ChangingSnapshotter: ListenSnapshotter {
+    let mode = ListenMode.netlink
+    private let machine: ChangingMachine
+
+    init(_ machine: ChangingMachine) { self.machine = machine }
+
+    func dump(of range: PortRange) throws(SnapshotFailed) -> ListenerDump { machine.dump() }
+
+    func listener(at address: IPAddress, port: PortNumber) throws(SnapshotFailed) -> ObservedListener? { nil }
+
+    func stillListening(
+        _ suspects: [ObservedListener], in range: PortRange
+    ) throws(SnapshotFailed) -> [ObservedListener] { [] }
+}
+
+private final class ChangingSource: HintSource {
+    let push = PushLevel.bpf
+    let descriptors: [Int32] = []
+    private let machine: ChangingMachine
+
+    init(_ machine: ChangingMachine) { self.machine = machine }
+
+    func hasFailed(_ wake: Poller.Wake) -> Bool { false }
+
+    func drain(into batch: inout HintBatch, after wake: Poller.Wake) { batch.hints += machine.takeHints() }
+
+    func refresh() throws(HintSourceLost) -> Bool { false }
+
+    func reopen() throws(HintSourceLost) {}
 }
