@@ -31,7 +31,7 @@ package final class SuspendClock {
     /// Readable when the machine may have been suspended; valid while this object lives.
     package var descriptor: Int32 { timer.rawValue }
 
-    /// Whether the machine was suspended since the last call. Costs two readings of a clock.
+    /// Whether the machine was suspended since the last call. Costs three readings of a clock.
     package func wasSuspended() -> Bool {
         let now = timeSuspended()
         guard now - seen > Self.tolerance else { return false }
@@ -47,10 +47,17 @@ package final class SuspendClock {
 
     /// CLOCK_BOOTTIME minus CLOCK_MONOTONIC.
     package static var timeSuspended: Duration {
-        var monotonic = timespec()
-        var boot = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &monotonic)
-        clock_gettime(CLOCK_BOOTTIME, &boot)
-        return .seconds(boot.tv_sec - monotonic.tv_sec) + .nanoseconds(boot.tv_nsec - monotonic.tv_nsec)
+        difference(of: { SystemClock.boot }, from: { SystemClock.monotonic })
+    }
+
+    /// How far one clock, in nanoseconds, is ahead of another one. A thread can be held up between two readings, and then
+    /// reads again.
+    package static func difference(of clock: () -> UInt64, from other: () -> UInt64) -> Duration {
+        while true {
+            let (before, time, after) = (other(), clock(), other())
+            if after - before < (tolerance / 2).wholeNanoseconds {
+                return .nanoseconds(Int64(time) - Int64(before))
+            }
+        }
     }
 }

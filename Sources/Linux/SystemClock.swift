@@ -6,6 +6,9 @@ package enum SystemClock {
     /// CLOCK_MONOTONIC, in which both ends stamp their events: since an arbitrary moment of this boot.
     package static var monotonic: UInt64 { read(CLOCK_MONOTONIC) }
 
+    /// CLOCK_BOOTTIME: as CLOCK_MONOTONIC, but it goes on while the machine is suspended.
+    static var boot: UInt64 { read(CLOCK_BOOTTIME) }
+
     /// CLOCK_REALTIME: since 1970.
     package static var realtime: UInt64 { read(CLOCK_REALTIME) }
 

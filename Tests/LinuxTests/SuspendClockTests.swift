@@ -18,6 +18,19 @@ struct SuspendClockTests {
         #expect(!clock.wasSuspended())
     }
 
+    @Test("Clocks are as far apart as they are, though the thread is held up between the readings")
+    func heldUp() {
+        var (now, readings) = (UInt64(1_000_000_000), 0)
+        func read() -> UInt64 {
+            readings += 1
+            // Twice, before the second clock is read.
+            now += readings == 2 || readings == 5 ? 20_000_000 : 100
+            return now
+        }
+        let distance = SuspendClock.difference(of: { read() + 5_000_000_000 }, from: read)
+        #expect(distance == .seconds(5) + .nanoseconds(100))
+    }
+
     @Test("The kernel's two clocks differ by no more than a machine can sleep, and the timer is quiet")
     func live() throws {
         let clock = try SuspendClock()
