@@ -32,6 +32,12 @@ final class CommandInput: Sendable {
     /// Ends the input behind what is queued.
     func end() { chunks.continuation.finish() }
 
+    /// The command is gone, whether or not it has ever been fed.
+    func discard() {
+        end()
+        release { $0.isDead = true }
+    }
+
     /// Hands what is queued to `write` until the input ends, `write` says that the command no longer reads, or the task
     /// is cancelled.
     func feed(to write: ([UInt8]) async -> Bool) async {
@@ -39,8 +45,7 @@ final class CommandInput: Sendable {
             guard await write(bytes) else { break }
             release { $0.queued -= bytes.count }
         }
-        end()
-        release { $0.isDead = true }
+        discard()
     }
 
     private func release(_ change: (inout sending State) -> Void) {

@@ -35,7 +35,7 @@ struct CommandRelay: Sendable {
             ) { execution in
                 gate.started()
                 let input = CommandInput()
-                defer { input.end() }
+                defer { input.discard() }
                 try await started(RunningCommand(group: execution.processIdentifier, input: input))
                 try await relay(execution, input: input)
             }.terminationStatus
