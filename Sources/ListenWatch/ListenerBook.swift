@@ -89,7 +89,8 @@ struct ListenerBook {
 
     /// Whether a listener with the hint's address and port is known, on whatever interface.
     func shows(_ hint: ListenHint) -> Bool {
-        guard let port = hint.port else { return false }
+        // Most hints that nothing explains are of ports that only other network namespaces have.
+        guard let port = hint.port, knows(port) else { return false }
         if entries[ListeningSocket.Key(port: port, address: hint.address)] != nil { return true }
         return entries.keys.contains { $0.port == port && $0.address == hint.address }
     }
