@@ -31,9 +31,10 @@ extension ForwardReconciler {
         guard !known.isEmpty else { return all }
         return all.map { forward in
             guard forward.isUndecided, let before = known[forward.key.guestPort] else { return forward }
+            let isAnswered = policy.answers[forward.key.guestPort] != nil
             return WantedForward(
                 key: before.key, listener: forward.listener, rule: before.rule,
-                isAskedAbout: before.isAskedAbout, needsAnswer: before.needsAnswer)
+                isAskedAbout: before.isAskedAbout, needsAnswer: before.isAskedAbout && !isAnswered)
         }
     }
 }

@@ -20,7 +20,7 @@ struct AskTests {
         (ports.action, ports.label, ports.settings.hold) = (.ask, "db", hold)
         var node = PortRule()
         node.match.process = try? TextPattern(text: "node")
-        node.action = action
+        (node.action, node.settings.hold) = (action, hold)
         var policy = ForwardPolicy(
             autoPorts: PortRange(text: "5000-5999").map { .init(range: $0, rules: [ports, node]) })
         policy.answers = answers
@@ -146,6 +146,18 @@ struct AskTests {
         await reconciler.apply(table([5001]))
         #expect(await states(reconciler) == [.open])
         #expect(log.take() == ["asked:5001", "asked:5002", "opened:5001", "closed:5002"])
+    }
+
+    @Test("An answer counts while it is not known yet who listens where a forward is held")
+    func answeredWhileUnknown() async {
+        let reconciler = make(hold: .seconds(2))
+        await reconciler.apply(HoldTests.table([5200: "node"]))
+        await reconciler.apply(HoldTests.table([5200: String?.none]))
+        #expect(log.take() == ["asked:5200"])
+        await reconciler.answer(.allow, about: port(5200))
+        #expect(log.take() == ["opened:5200"] && binder.openPorts == [5200])
+        await reconciler.answer(nil, about: port(5200))
+        #expect(log.take() == ["closed:5200", "asked:5200"] && binder.openPorts == [])
     }
 
     @Test("Who has missed events is told the questions that stand")
