@@ -111,7 +111,15 @@ final class EventLog: Sendable {
 
     var all: [ForwardEvent] { events.withLock { $0 } }
 
-    /// The events since the last call, as `name:host port`.
+    /// The events since the last call.
+    func takeAll() -> [ForwardEvent] {
+        events.withLock { events in
+            defer { events = [] }
+            return events
+        }
+    }
+
+    /// The same, as `name:host port`.
     func take() -> [String] {
         events.withLock { events in
             defer { events = [] }

@@ -1,0 +1,158 @@
+import Glibc
+import Linux
+import PortForward
+import Ports
+import TestSupport
+import Testing
+
+/// Rules of every kind, static forwards that come and go, answers, losses and faults, in whatever order.
+@Suite("All kinds of forwards at random")
+struct RandomRulesTests {
+    private static let ports: ClosedRange<UInt16> = 5001...5014
+
+    /// Host ports 5021 to 5023 are the only ones that are another number than the guest's, but for those of `next`.
+    private static let policy: ForwardPolicy = {
+        var rules = [
+            RulePolicyTests.rule("5001-5003") { $0.onConflict = .next },
+            RulePolicyTests.rule("5004-5006") {
+                $0.firstHostPort = port(5021)
+                $0.settings.hold = .seconds(2)
+            },
+            RulePolicyTests.rule("5007-5009") {
+                $0.match.command = try? TextPattern(text: "*vite*")
+                $0.settings.hold = .milliseconds(500)
+                $0.onConflict = .next
+            },
+            RulePolicyTests.rule("5008-5010") {
+                $0.match.process = try? TextPattern(text: "node")
+                $0.settings.proxyProtocol = true
+            },
+            RulePolicyTests.rule("5010") {
+                $0.match.process = try? TextPattern(text: "python3")
+                $0.action = .ask
+                $0.settings.hold = .seconds(1)
+            },
+            RulePolicyTests.rule("5011-5012") { $0.action = .ask },
+        ]
+        rules.append(RulePolicyTests.rule("5013") { $0.action = .ignore })
+        return RulePolicyTests.policy(rules, fixed: [StaticPort(host: port(5014), guest: port(80))])
+    }()
+
+    /// Who listens: some without a name, some with a command line too.
+    private static func table(_ random: inout SplitMix) -> ListenTable {
+        let listeners = ports.filter { _ in Bool.random(using: &random) }.map { number in
+            let name = ["node", "python3", nil].randomElement(using: &random) ?? nil
+            let command = ["vite", "next dev", nil].randomElement(using: &random) ?? nil
+            let details = command.map { ProcessDetails(command: $0) }
+            return ListeningSocket(
+                address: .anyV4, port: port(number),
+                process: name.map { ListeningProcess(pid: 7, name: $0, details: details) })
+        }
+        return ListenTable(
+            revision: 1, source: ListenSource(mode: .netlink, push: .tracepoint), listeners: listeners)
+    }
+
+    /// What events have told so far.
+    private struct Told {
+        var open: [UInt16] = []
+        var blocked: [UInt16] = []
+        var asked: [UInt16] = []
+
+        mutating func take(_ event: ForwardEvent) -> Bool {
+            guard let host = event.forward?.hostPort.rawValue, let guest = event.forward?.guestPort.rawValue
+            else { return true }
+            switch event.name {
+            case .opened:
+                blocked.removeAll { $0 == guest }
+                asked.removeAll { $0 == guest }
+                defer { open.append(host) }
+                return !open.contains(host)
+            case .closed where event.wasAsked: return Self.remove(guest, from: &asked)
+            case .closed where event.failure != nil: return Self.remove(guest, from: &blocked)
+            case .closed: return Self.remove(host, from: &open)
+            case .blocked:
+                asked.removeAll { $0 == guest }
+                if !blocked.contains(guest) { blocked.append(guest) }
+            case .asked:
+                defer { asked.append(guest) }
+                return !asked.contains(guest)
+            case .limited, .refused, .agentLost, .agentBack: break
+            }
+            return true
+        }
+
+        private static func remove(_ number: UInt16, from list: inout [UInt16]) -> Bool {
+            guard let index = list.firstIndex(of: number) else { return false }
+            list.remove(at: index)
+            return true
+        }
+    }
+
+    @Test("Whatever happens in whatever order, actual becomes wanted, and events tell it", arguments: 0..<60)
+    func property(_ seed: Int) async {
+        var random = SplitMix(state: UInt64(seed))
+        let (binder, clock, log) = (RecordingBinder(), ManualClock(), EventLog())
+        let reconciler = ForwardReconciler(policy: Self.policy, binder: binder, clock: clock.clock) {
+            log.append($0)
+        }
+        await reconciler.start()
+        await reconciler.agentConnected(instanceID: "0", bootID: "0")
+        var told = Told()
+        var last = Self.table(&random)
+        for step in 0..<200 {
+            switch Int.random(in: 0..<14, using: &random) {
+            case 0..<4:
+                last = Self.table(&random)
+                await reconciler.apply(last)
+            case 4: binder.fail(UInt16.random(in: 5001...5023, using: &random), with: EADDRINUSE)
+            case 5: for number in UInt16(5001)...5060 { binder.fail(number, with: nil) }
+            case 6: await reconciler.agentLost(reason: "random")
+            case 7: await reconciler.agentConnected(instanceID: "\(step)", bootID: "0")
+            case 8: await reconciler.announceBlocked()
+            case 9:
+                let host = port(.random(in: 5001...5023, using: &random))
+                let guest = port(.random(in: Self.ports, using: &random))
+                _ = await reconciler.add(StaticPort(host: host, guest: guest))
+            case 10:
+                let fixed = await reconciler.currentPolicy.staticPorts
+                if let one = fixed.randomElement(using: &random) { #expect(await reconciler.remove(one)) }
+            case 11:
+                let answer = [PortConsent.allow, .deny, nil].randomElement(using: &random) ?? nil
+                await reconciler.answer(answer, about: port(.random(in: 5010...5012, using: &random)))
+            default:
+                clock.advance(.milliseconds(Int.random(in: 1...3000, using: &random)))
+                await reconciler.tick()
+            }
+            let isRight = log.takeAll().allSatisfy { told.take($0) }
+            #expect(isRight, "step \(step)")
+            #expect(told.open.sorted() == binder.openPorts, "step \(step)")
+            let open = await reconciler.forwards.filter { $0.state == .open || $0.state == .held }
+            #expect(open.map(\.forward.hostPort.rawValue).sorted() == binder.openPorts, "step \(step)")
+        }
+        for number in UInt16(5001)...5060 { binder.fail(number, with: nil) }
+        await reconciler.agentConnected(instanceID: "end", bootID: "0")
+        await reconciler.apply(last)
+        for _ in 0..<400 {
+            clock.advance(.milliseconds(20))
+            await reconciler.tick()
+        }
+        let policy = await reconciler.currentPolicy
+        let all = await reconciler.forwards.map { ($0.forward.guestPort.rawValue, $0) }
+        let states = Dictionary(all) { first, _ in first }
+        for forward in policy.wanted(in: last) where forward.key.kind == .auto {
+            let state = states[forward.key.guestPort.rawValue]
+            switch state?.state {
+            case .open: #expect(!forward.needsAnswer, "\(forward.key.guestPort)")
+            case .asking: #expect(forward.needsAnswer, "\(forward.key.guestPort)")
+            case .blocked: #expect(binder.openPorts.contains(forward.key.hostPort.rawValue))
+            case .held, nil: Issue.record("\(forward.key.guestPort): \(String(describing: state))")
+            }
+        }
+        let wanted = Set(policy.wanted(in: last).map(\.key.guestPort.rawValue))
+        #expect(Set(states.keys) == wanted)
+        #expect(binder.closedTwice == 0)
+        await reconciler.stop()
+        #expect(binder.openPorts == [])
+        #expect(await reconciler.tick() == nil)
+    }
+}
