@@ -9,6 +9,8 @@ package struct AgentInfo: Hashable, Sendable {
     /// The kernel's boot id, new at every boot of the guest.
     package var bootID: String
     package var source: ListenSource
+    /// Why the push level is not the best there is although nothing is wrong.
+    package var pushReason: String?
     /// The guest's CLOCK_MONOTONIC when it answered, in nanoseconds.
     package var monotonicTime: UInt64
     /// The guest's CLOCK_MONOTONIC when this agent started, in nanoseconds; nil from an agent that does not tell.
@@ -20,13 +22,15 @@ package struct AgentInfo: Hashable, Sendable {
 
     package init(
         version: String, hostname: String, instanceID: String, bootID: String, source: ListenSource,
-        monotonicTime: UInt64, startedAt: UInt64?, forwardVersion: UInt32, execVersion: UInt32 = 0
+        pushReason: String? = nil, monotonicTime: UInt64, startedAt: UInt64?, forwardVersion: UInt32,
+        execVersion: UInt32 = 0
     ) {
         self.version = version
         self.hostname = hostname
         self.instanceID = instanceID
         self.bootID = bootID
         self.source = source
+        self.pushReason = pushReason
         self.monotonicTime = monotonicTime
         self.startedAt = startedAt
         self.forwardVersion = forwardVersion
@@ -38,6 +42,7 @@ package struct AgentInfo: Hashable, Sendable {
             version: message.version, hostname: message.hostname, instanceID: message.instanceID,
             bootID: message.bootID,
             source: ListenSource(mode: message.mode, push: message.push, degraded: message.degraded),
+            pushReason: message.pushReason.isEmpty ? nil : message.pushReason,
             monotonicTime: message.monotonicNs,
             startedAt: message.agentStartedNs == 0 ? nil : message.agentStartedNs,
             forwardVersion: max(1, message.forwardVersion), execVersion: message.execVersion)
@@ -52,6 +57,7 @@ package struct AgentInfo: Hashable, Sendable {
         message.mode = source.mode.rawValue
         message.push = source.push.rawValue
         message.degraded = source.degraded ?? ""
+        message.pushReason = pushReason ?? ""
         message.monotonicNs = monotonicTime
         message.agentStartedNs = startedAt ?? 0
         message.forwardVersion = forwardVersion

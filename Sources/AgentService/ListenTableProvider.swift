@@ -12,4 +12,7 @@ package protocol ListenTableProvider: Sendable {
 
     /// How the tables are made right now.
     var source: ListenSource { get }
+
+    /// Why the push level is not the best there is although nothing is wrong.
+    var pushReason: String? { get }
 }

@@ -43,7 +43,8 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
     ) async throws -> Rum_V1_PingResponse {
         AgentInfo(
             version: rumVersion, hostname: hostname, instanceID: instanceID, bootID: bootID,
-            source: tables.source, monotonicTime: SystemClock.monotonic, startedAt: startedAt,
+            source: tables.source, pushReason: tables.pushReason, monotonicTime: SystemClock.monotonic,
+            startedAt: startedAt,
             forwardVersion: forwardVersion, execVersion: GuestCommand.version
         ).message
     }

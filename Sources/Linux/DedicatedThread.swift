@@ -34,6 +34,16 @@ package enum DedicatedThread {
         return try result.get()
     }
 
+    /// Has `body` close these descriptors without a wait: where close(2) waits for the kernel, a thread does that which holds
+    /// duplicates of them.
+    package static func closing(_ descriptors: [Int32], _ body: () -> Void) {
+        let files = descriptors.map { fcntl($0, F_DUPFD_CLOEXEC, 0) }.filter { $0 >= 0 }
+        body()
+        if files.isEmpty { return }
+        let closeAll: @Sendable () -> Void = { for file in files { close(file) } }
+        do { try start(name: "close", closeAll) } catch { closeAll() }
+    }
+
     private static func enter(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
         guard let argument else { return nil }
         let body = Unmanaged<Body>.fromOpaque(argument).takeRetainedValue()

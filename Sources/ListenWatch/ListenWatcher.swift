@@ -76,8 +76,18 @@ package final class ListenWatcher: Sendable {
     /// what it costs counts as the watcher's own.
     package func onPublish(_ body: @escaping @Sendable (ListenTable) -> Void) { board.observe(body) }
 
-    /// Mode, push level and health, as in the newest table.
-    package var source: ListenSource { board.table.source }
+    /// Mode, push level and health by now.
+    package var source: ListenSource { board.means.source }
+
+    /// What `pushReason` says while programs are being set up.
+    package static let settingUp = "bpf events are being set up"
+
+    /// Why `source.push` is not the best level there is although nothing is wrong: a better one is being set up, or this kernel
+    /// does not have it for this process. nil when it is the best, or where `source.degraded` says why it isn't.
+    package var pushReason: String? {
+        let means = board.means
+        return means.source.degraded == nil ? means.pushReason : nil
+    }
 }
 
 /// Reaches into the watcher's thread to end it.

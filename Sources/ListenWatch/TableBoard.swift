@@ -5,19 +5,31 @@ internal import Synchronization
 final class TableBoard: Sendable {
     private struct State {
         var table: ListenTable
+        var means: Means
         var subscribers: [UInt64: AsyncStream<ListenTable>.Continuation] = [:]
         var nextSubscriber: UInt64 = 0
         var observers: [@Sendable (ListenTable) -> Void] = []
         var isClosed = false
     }
 
+    /// What the watcher sees by now; a table that says so may have to wait.
+    struct Means {
+        var source: ListenSource
+        /// As `ListenWatcher.pushReason`.
+        var pushReason: String?
+    }
+
     private let state: Mutex<State>
 
     init(_ table: ListenTable) {
-        state = Mutex(State(table: table))
+        state = Mutex(State(table: table, means: Means(source: table.source)))
     }
 
     var table: ListenTable { state.withLock { $0.table } }
+    var means: Means {
+        get { state.withLock { $0.means } }
+        set { state.withLock { $0.means = newValue } }
+    }
     var isClosed: Bool { state.withLock { $0.isClosed } }
 
     /// Replaces the table and hands it to every observer and subscriber, straight from the calling thread.

@@ -12,6 +12,7 @@ final class WatchLoop {
     private let options: ListenWatcherOptions
     private let namespace: OwnNamespace
     private let poller: Poller
+    private let board: TableBoard
     private var sources: WatchSources
     private var schedule = LookSchedule()
     private var book = ListenerBook()
@@ -43,6 +44,7 @@ final class WatchLoop {
         started(nil)
         while !stopper.isStopped { loop.turn() }
         loop.naming.stop()
+        loop.sources.stop()
     }
 
     private init(
@@ -50,13 +52,14 @@ final class WatchLoop {
     ) throws {
         self.options = options
         self.poller = poller
+        self.board = board
         namespace = OwnNamespace(processRoot: options.processRoot)
         naming = ProcessNaming(processRoot: options.processRoot, waker: waker)
         publisher = TablePublisher(board)
         suspension = try SuspendClock(
             timeSuspended: options.timeSuspended ?? { SuspendClock.timeSuspended })
         nextHolderCheck = .now + options.resyncInterval
-        sources = try WatchSources(options)
+        sources = try WatchSources(options, waker)
         try self.poller.watch(sources.descriptors + [suspension.descriptor])
         // The hints are on before the first snapshot, so nothing falls between.
         let first = try sources.snapshotter.listeners(in: .all) { [] }
@@ -79,6 +82,7 @@ final class WatchLoop {
             now = .now
         }
         if let due = sources.climbDue, now >= due { climb() }
+        if sources.hasOutcome { takeOutcome() }
         if naming.takeFindings(into: &book) { publish() }
         if let due = naming.due, now >= due { naming.findRest(in: book) }
         if let due = publisher.due, now >= due { publish() }
@@ -231,6 +235,14 @@ final class WatchLoop {
         schedule.dirty.lookAtAll(after: [.zero] + DirtyPorts.trailing, now: .now)
     }
 
+    /// Goes over to hints that have been opened in the background. Those that came by the ones before are read first, and from
+    /// then on both report the same, so none is lost; the look at everything is for what else may be.
+    private func takeOutcome() {
+        mark(drain().hints, .now)
+        if changingSources({ sources.takeOutcome() }) { hintsWereOpened() }
+        publish()
+    }
+
     private func climb() {
         guard changingSources({ sources.climb() }) else { return }
         schedule.nextFull = .now
@@ -276,6 +288,7 @@ final class WatchLoop {
     private func publish() {
         var source = sources.source
         source.degraded = health.reason ?? source.degraded
+        board.means = TableBoard.Means(source: source, pushReason: sources.pushReason)
         publisher.publish(source) { book.sockets.filter { !options.hidden.contains($0.key) } }
     }
 }

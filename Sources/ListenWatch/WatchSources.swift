@@ -5,26 +5,31 @@ internal import Ports
 
 /// The snapshotter and the hint source in use.
 ///
-/// The best of what the options allow is opened at the start. What fails is given up for the next best: programs for the
-/// tracepoint, that for polling (`stepDown`), netlink for procfs (`fallBack`). What is worse than asked for is tried again each
-/// `retryInterval` (`climb`), because what was in the way may have gone: a module is loaded, memory is free again, a
-/// privilege is granted. `shortfall` says meanwhile what is missing and why. Only programs that this kernel does not have
-/// from the start are nothing to wait for: the tracepoint is then the best there is.
+/// The best of what the options allow is opened at the start, programs in the background while the next best serves
+/// (`takeOutcome`). What fails is given up for the next best: programs for the tracepoint, that for polling (`stepDown`),
+/// netlink for procfs (`fallBack`). What is worse than asked for is tried again each `retryInterval` (`climb`), because what was
+/// in the way may have gone: a module is loaded, memory is free again, a privilege is granted. `shortfall` says meanwhile what is
+/// missing and why. Only programs that this kernel does not have from the start are nothing to wait for: the tracepoint is then
+/// the best there is, and `pushReason` says why.
 struct WatchSources {
     private(set) var snapshotter: any ListenSnapshotter
     private(set) var hints: (any HintSource)?
     /// Why mode or push is not the best that was asked for; nil when it is.
     private(set) var shortfall: String?
+    /// As `ListenWatcher.pushReason`.
+    private(set) var pushReason: String?
     /// When to try for something better; nil when there is nothing better.
     private(set) var climbDue: MonotonicTime?
     private var poll: PollSchedule
     /// Sources of hints that this machine may have, best first.
     private var levels: [PushLevel]
+    private let opener: HintOpener
     private let options: ListenWatcherOptions
     private var misses = 0
 
-    /// Opens the best of what `options` allow.
-    init(_ options: ListenWatcherOptions) throws(SnapshotFailed) {
+    /// Opens the best of what `options` allow. `waker` wakes the calling thread when `hasOutcome` may have changed.
+    init(_ options: ListenWatcherOptions, _ waker: Waker) throws(SnapshotFailed) {
+        opener = HintOpener(waker: waker)
         self.options = options
         poll = .procfs
         levels = Array(PushLevel.allCases.drop { $0 != options.push }.dropLast())
@@ -55,7 +60,7 @@ struct WatchSources {
     /// Gives up the hint source for the next best, and polls when there is none.
     mutating func stepDown(because reason: String) {
         guard let lost = hints?.push else { return }
-        hints = nil
+        letGo()
         poll = .netlink
         options.log("lost \(lost.rawValue) events: \(reason)")
         fall(short: "no \(lost.rawValue) events: \(reason)")
@@ -89,7 +94,7 @@ struct WatchSources {
         guard options.mode == nil, error.isPermanent, snapshotter.mode == .netlink else { return false }
         options.log("falling back to procfs")
         snapshotter = ProcSnapshotter(root: options.procRoot)
-        hints = nil
+        letGo()
         poll = .procfs
         fall(short: error.description)
         return true
@@ -115,43 +120,91 @@ struct WatchSources {
         return source != before
     }
 
+    /// Whether something has been opened in the background, or can't be.
+    var hasOutcome: Bool { opener.hasOutcome }
+
+    /// Goes over to what has been opened in the background; true when it is used.
+    mutating func takeOutcome() -> Bool {
+        guard let outcome = opener.take() else { return false }
+        pushReason = nil
+        switch outcome.source {
+        case .success(let opened):
+            // procfs goes with polling alone.
+            guard snapshotter.mode == .netlink, let source = opened.take() else { return false }
+            letGo()
+            use(source)
+            if shortfall == nil {
+                options.note("push \(outcome.level.rawValue)")
+            } else {
+                options.log("\(outcome.level.rawValue) events again")
+            }
+            (shortfall, climbDue) = (nil, nil)
+            return true
+        case .failure(let error):
+            let reason = "no \(outcome.level.rawValue) events: \(error)"
+            if !error.isPassing {
+                levels.removeAll { $0 == outcome.level }
+                options.note(reason)
+                pushReason = reason
+                if hints?.push == levels.first { (shortfall, climbDue) = (nil, nil) }
+            } else if hints != nil {
+                if reason != shortfall { options.log(reason) }
+                fall(short: reason)
+            }
+            return false
+        }
+    }
+
+    /// Ends what is being opened in the background.
+    func stop() { opener.stop() }
+
     private mutating func fall(short reason: String) {
         shortfall = reason
         climbDue = .now + options.retryInterval
     }
 
-    /// Opens the best source of hints, if it is better than the one in use.
+    /// Opens the best source of hints, if it is better than the one in use; programs in the background.
     private mutating func openHints() {
         if hints == nil { poll = .netlink }
         var missing: String?
         for level in levels.prefix(while: { $0 != hints?.push }) {
+            if level == .bpf {
+                opener.open(level, options)
+                pushReason = ListenWatcher.settingUp
+                continue
+            }
             do {
                 try use(level)
                 if shortfall != nil { options.log("\(level.rawValue) events again") }
+                missing = nil
+                shortfall = nil
                 break
             } catch {
-                let reason = "no \(level.rawValue) events: \(error)"
-                if level == .bpf, !error.isPassing {
-                    levels.removeAll { $0 == level }
-                    options.note(reason)
-                } else {
-                    missing = reason
-                }
+                missing = "no \(level.rawValue) events: \(error)"
             }
         }
         if let missing {
             if missing != shortfall { options.log(missing) }
             fall(short: missing)
-        } else {
+        } else if !opener.isBusy || shortfall == nil {
             shortfall = nil
             climbDue = nil
         }
     }
 
     private mutating func use(_ level: PushLevel) throws(HintSourceLost) {
-        hints = try options.openHints(level, options)
+        use(try options.openHints(level, options))
+    }
+
+    private mutating func use(_ source: any HintSource) {
+        hints = source
         poll = .resync(options.resyncInterval)
         misses = 0
+    }
+
+    /// Gives up the hints in use.
+    private mutating func letGo() {
+        DedicatedThread.closing(hints?.slowToClose ?? []) { hints = nil }
     }
 
     static func openHints(

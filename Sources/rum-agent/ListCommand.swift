@@ -11,7 +11,7 @@ struct ListCommand: AsyncParsableCommand {
     @OptionGroup var rendering: TableRendering
 
     func run() async throws {
-        let watcher = try await watch.startedWatcher(namesProcessesFirst: true) {
+        let watcher = try await watch.startedWatcher(isForOneTable: true) {
             StandardError.line("rum-agent: \($0)")
         }
         defer { watcher.stop() }

@@ -35,14 +35,16 @@ struct WatchOptions: ParsableArguments {
             discussion: "Without it: netlink, and procfs where sock_diag is refused. With it: no fallback."))
     var mode: ListenMode?
 
-    /// Starts a watcher, or ends the command with the reason. `hidden` are the agent's own listeners.
+    /// Starts a watcher, or ends the command with the reason. `hidden` are the agent's own listeners. Where its first table is all
+    /// that is wanted, it knows the processes, and nothing is set up to hear of changes.
     func startedWatcher(
-        namesProcessesFirst: Bool = false, hidden: Set<ListeningSocket.Key> = [],
+        isForOneTable: Bool = false, hidden: Set<ListeningSocket.Key> = [],
         note: @escaping @Sendable (String) -> Void = { _ in }, log: @escaping @Sendable (String) -> Void
     ) async throws -> ListenWatcher {
         var options = ListenWatcherOptions()
         options.mode = mode
-        options.namesProcessesFirst = namesProcessesFirst
+        options.namesProcessesFirst = isForOneTable
+        if isForOneTable { options.push = .poll }
         options.hidden = hidden
         (options.note, options.log) = (note, log)
         let watcher = ListenWatcher(options: options)

@@ -64,6 +64,7 @@ struct StatusDocument: Encodable {
         var hostname: String?
         var mode: String?
         var push: String?
+        var pushReason: String?
         var degraded: String?
         var problem: String?
 
@@ -73,6 +74,7 @@ struct StatusDocument: Encodable {
             hostname = info.hostname
             mode = info.source.mode.rawValue
             push = info.source.push.rawValue
+            pushReason = info.pushReason
             degraded = info.source.degraded
         }
 
@@ -81,10 +83,16 @@ struct StatusDocument: Encodable {
             self.problem = problem
         }
 
+        enum CodingKeys: String, CodingKey {
+            case address, version, hostname, mode, push, degraded, problem
+            case pushReason = "push_reason"
+        }
+
         var text: String {
             if let problem { return "does not answer: \(problem)" }
             let words = [
-                version, mode.map { "mode \($0)" }, push.map { "push \($0)" },
+                version, mode.map { "mode \($0)" },
+                push.map { "push \($0)" + (pushReason.map { " (\($0))" } ?? "") },
                 degraded.map { "degraded: \($0)" },
             ]
             return words.compactMap { $0 }.joined(separator: ", ") + " (\(address))"

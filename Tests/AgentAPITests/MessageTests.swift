@@ -33,11 +33,12 @@ struct MessageTests {
     func infoRoundTrip() {
         let info = AgentInfo(
             version: "1.0", hostname: "guest", instanceID: "one", bootID: "boot",
-            source: ListenSource(mode: .netlink, push: .tracepoint), monotonicTime: 9, startedAt: 7,
-            forwardVersion: 2, execVersion: 1)
+            source: ListenSource(mode: .netlink, push: .tracepoint), pushReason: "no bpf events",
+            monotonicTime: 9, startedAt: 7, forwardVersion: 2, execVersion: 1)
         #expect(AgentInfo(info.message) == info)
         #expect(AgentInfo(Rum_V1_PingResponse()).forwardVersion == 1)
         #expect(AgentInfo(Rum_V1_PingResponse()).startedAt == nil)
+        #expect(AgentInfo(Rum_V1_PingResponse()).pushReason == nil)
     }
 
     @Test("What is known about a port survives the way through its message")

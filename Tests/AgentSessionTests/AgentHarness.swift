@@ -51,6 +51,8 @@ final class ScriptedTables: ListenTableProvider {
 
     var source: ListenSource { state.withLock { $0.table.source } }
 
+    let pushReason: String? = nil
+
     func current(in range: PortRange) -> ListenTable {
         state.withLock { $0.table.restricted(to: range) }
     }

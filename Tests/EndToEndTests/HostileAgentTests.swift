@@ -78,6 +78,7 @@ struct HostileAgentTests {
 private struct FloodingTables: ListenTableProvider {
     let flood: HostileAgentTests.Flood
     let source = ListenSource(mode: .netlink, push: .tracepoint)
+    let pushReason: String? = nil
 
     func current(in range: PortRange) -> ListenTable { table(0) }
 

@@ -1,6 +1,9 @@
+import Glibc
 import Linux
+import LiveKernel
 import Ports
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import ListenWatch
@@ -9,23 +12,35 @@ import Testing
 @Suite("Levels of push", .timeLimit(.minutes(1)))
 struct PushLevelTests {
     /// What a level answers: nil works.
-    private final class Machine: Sendable {
+    fileprivate final class Machine: Sendable {
         let troubles = Mutex<[PushLevel: HintSourceLost]>([:])
         let opened = Mutex<[PushLevel]>([])
+        /// Opening programs waits until it is let go.
+        let gate = Mutex(false)
+        /// Sources that are open, and all that ever were.
+        let sources = Mutex(0)
+        let made = Mutex(0)
 
         subscript(_ level: PushLevel) -> HintSourceLost? {
             get { troubles.withLock { $0[level] } }
             set { troubles.withLock { $0[level] = newValue } }
         }
 
-        func watching(_ change: (inout ListenWatcherOptions) -> Void = { _ in }) async throws -> Watching {
-            try await Watching {
+        func waitAtGate() {
+            while gate.withLock({ $0 }) { usleep(1000) }
+        }
+
+        func watching(
+            settles: Bool = true, _ change: (inout ListenWatcherOptions) -> Void = { _ in }
+        ) async throws -> Watching {
+            try await Watching(settles: settles) {
                 $0.retryInterval = .milliseconds(50)
                 $0.resyncInterval = .milliseconds(20)
                 $0.openHints = { [self] (level, _) throws(HintSourceLost) in
                     opened.withLock { $0.append(level) }
+                    if level == .bpf { waitAtGate() }
                     if let trouble = self[level] { throw trouble }
-                    return FakeSource(level) { self[level] }
+                    return FakeSource(level, self)
                 }
                 change(&$0)
             }
@@ -38,7 +53,80 @@ struct PushLevelTests {
     func best() async throws {
         let watching = try await Machine().watching()
         #expect(watching.watcher.source == ListenSource(mode: .netlink, push: .bpf))
+        #expect(watching.watcher.pushReason == nil)
         #expect(watching.log.isEmpty)
+    }
+
+    @Test("The start doesn't wait for programs: the tracepoint serves while they are set up, and says so")
+    func background() async throws {
+        let machine = Machine()
+        let notes = Notes()
+        machine.gate.withLock { $0 = true }
+        let watching = try await machine.watching(settles: false) { $0.note = { line in notes.add(line) } }
+        #expect(watching.watcher.source == ListenSource(mode: .netlink, push: .tracepoint))
+        #expect(watching.watcher.pushReason == ListenWatcher.settingUp)
+        machine.gate.withLock { $0 = false }
+        #expect(await watching.table { $0.source == ListenSource(mode: .netlink, push: .bpf) } != nil)
+        try await eventually("no reason") { watching.watcher.pushReason == nil }
+        #expect(notes.lines == ["push bpf"])
+        // The tracepoint has been closed.
+        try await eventually("one source") { machine.sources.withLock { $0 } == 1 }
+    }
+
+    @Test("While programs are set up without a tracepoint it polls, says what is missing, and all is seen")
+    func backgroundPoll() async throws {
+        let machine = Machine()
+        machine.gate.withLock { $0 = true }
+        machine[.tracepoint] = lost
+        let watching = try await machine.watching(settles: false)
+        let short = ListenSource(mode: .netlink, push: .poll, degraded: "no tracepoint events: not permitted")
+        #expect(watching.watcher.source == short)
+        #expect(watching.watcher.pushReason == nil)
+        let socket = try await watching.listener()
+        #expect(await watching.shows([socket.key]))
+        machine.gate.withLock { $0 = false }
+        #expect(await watching.table { $0.source == ListenSource(mode: .netlink, push: .bpf) } != nil)
+    }
+
+    @Test(
+        "A watcher that is stopped while programs are set up ends at once, and what is opened later is closed"
+    )
+    func stoppedMeanwhile() async throws {
+        let machine = Machine()
+        machine.gate.withLock { $0 = true }
+        let watching = try await machine.watching(settles: false)
+        watching.watcher.stop()
+        // The tracepoint's goes with the thread.
+        try await eventually("the thread's end") { machine.sources.withLock { $0 } == 0 }
+        machine.gate.withLock { $0 = false }
+        try await eventually("programs opened") { machine.made.withLock { $0 } == 2 }
+        try await eventually("programs closed") { machine.sources.withLock { $0 } == 0 }
+    }
+
+    @Test("No listener loses its event while programs take over from the tracepoint")
+    func handOver() async throws {
+        for _ in 0..<5 {
+            let gate = Machine()
+            gate.gate.withLock { $0 = true }
+            let watching = try await Watching(settles: false) {
+                $0.openHints = { (level, options) throws(HintSourceLost) in
+                    if level == .bpf { gate.waitAtGate() }
+                    // The live tracepoint in both places.
+                    return Renamed(level, try WatchSources.openHints(.tracepoint, options))
+                }
+            }
+            var sockets: [TestListener] = []
+            for index in 0..<40 {
+                if index == 20 { gate.gate.withLock { $0 = false } }
+                sockets.append(try await watching.listener())
+            }
+            try await watching.settled()
+            #expect(watching.watcher.source.push == .bpf)
+            let all = sockets
+            let table = await watching.table { table in all.allSatisfy { table.listener($0) != nil } }
+            let stamped = all.filter { table?.listener($0)?.listenedAt != nil }
+            #expect(stamped.count == 40)
+        }
     }
 
     @Test(
@@ -50,6 +138,7 @@ struct PushLevelTests {
         machine[.bpf] = lost
         let watching = try await machine.watching { $0.note = { line in notes.add(line) } }
         #expect(watching.watcher.source == ListenSource(mode: .netlink, push: .tracepoint))
+        #expect(watching.watcher.pushReason == "no bpf events: not permitted")
         machine[.tracepoint] = HintSourceLost(description: "gone")
         #expect(await watching.table { $0.source.push == .poll } != nil)
         machine[.tracepoint] = nil
@@ -64,7 +153,7 @@ struct PushLevelTests {
         machine[.bpf] = HintSourceLost(description: "no memory", isPassing: true)
         let watching = try await machine.watching()
         let short = ListenSource(mode: .netlink, push: .tracepoint, degraded: "no bpf events: no memory")
-        #expect(watching.watcher.source == short)
+        #expect(await watching.table { $0.source == short } != nil)
         machine[.bpf] = nil
         #expect(await watching.table { $0.source == ListenSource(mode: .netlink, push: .bpf) } != nil)
         #expect(watching.log == ["no bpf events: no memory", "bpf events again"])
@@ -84,8 +173,8 @@ struct PushLevelTests {
         #expect(
             await watching.table { $0.source.push == .poll }?.source.degraded == "no tracepoint events: gone")
         machine[.tracepoint] = nil
-        #expect(
-            await watching.table { $0.source.push == .tracepoint }?.source.degraded == "no bpf events: gone")
+        let short = ListenSource(mode: .netlink, push: .tracepoint, degraded: "no bpf events: gone")
+        #expect(await watching.table { $0.source == short } != nil)
         machine[.bpf] = nil
         #expect(await watching.table { $0.source == ListenSource(mode: .netlink, push: .bpf) } != nil)
     }
@@ -107,6 +196,7 @@ struct PushLevelTests {
         // Programs, or a reason.
         #expect(
             source.push == .bpf || (source.push == .tracepoint && notes.lines.count == 1), "\(notes.lines)")
+        #expect(watching.watcher.pushReason == (source.push == .bpf ? nil : notes.lines.first))
     }
 
     private final class Notes: Sendable {
@@ -120,20 +210,41 @@ struct PushLevelTests {
 private final class FakeSource: HintSource {
     let push: PushLevel
     let descriptors: [Int32] = []
-    private let trouble: () -> HintSourceLost?
+    let slowToClose: [Int32] = []
+    private let machine: PushLevelTests.Machine
 
-    init(_ push: PushLevel, _ trouble: @escaping () -> HintSourceLost?) {
-        (self.push, self.trouble) = (push, trouble)
+    init(_ push: PushLevel, _ machine: PushLevelTests.Machine) {
+        (self.push, self.machine) = (push, machine)
+        machine.made.withLock { $0 += 1 }
+        machine.sources.withLock { $0 += 1 }
     }
 
     func hasFailed(_ wake: Poller.Wake) -> Bool { false }
 
+    deinit { machine.sources.withLock { $0 -= 1 } }
+
     func drain(into batch: inout HintBatch, after wake: Poller.Wake) {}
 
     func refresh() throws(HintSourceLost) -> Bool {
-        if let trouble = trouble() { throw trouble }
+        if let trouble = machine[push] { throw trouble }
         return false
     }
 
     func reopen() throws(HintSourceLost) {}
+}
+
+/// A source under the name of another level.
+private final class Renamed: HintSource {
+    let push: PushLevel
+    private let source: any HintSource
+
+    init(_ push: PushLevel, _ source: any HintSource) { (self.push, self.source) = (push, source) }
+
+    var descriptors: [Int32] { source.descriptors }
+    var slowToClose: [Int32] { source.slowToClose }
+    func drain(into batch: inout HintBatch, after wake: Poller.Wake) {
+        source.drain(into: &batch, after: wake)
+    }
+    func refresh() throws(HintSourceLost) -> Bool { try source.refresh() }
+    func reopen() throws(HintSourceLost) { try source.reopen() }
 }

@@ -24,9 +24,10 @@ final class Watching: Sendable {
         return (try? options.openHints(.bpf, options)) == nil ? .tracepoint : .bpf
     }()
 
-    /// `options` may change everything; its `prepareThread` runs inside the namespace.
+    /// `options` may change everything; its `prepareThread` runs inside the namespace. Waits for the level of push that is set up
+    /// in the background, unless `settles` is false.
     init(
-        mode: ListenMode? = .netlink, in namespace: NetworkNamespace? = nil,
+        mode: ListenMode? = .netlink, in namespace: NetworkNamespace? = nil, settles: Bool = true,
         options change: (inout ListenWatcherOptions) -> Void = { _ in }
     ) async throws {
         let own = if let namespace { namespace } else { try await NetworkNamespace() }
@@ -45,6 +46,14 @@ final class Watching: Sendable {
         self.lines = lines
         watcher = ListenWatcher(options: options)
         try await watcher.start()
+        if settles { try await settled() }
+    }
+
+    /// Waits until nothing is being set up in the background.
+    func settled() async throws {
+        try await eventually("the level of push") {
+            watcher.source.degraded != nil || watcher.pushReason != ListenWatcher.settingUp
+        }
     }
 
     deinit { watcher.stop() }

@@ -68,6 +68,14 @@ struct OutputTests {
             address: .vsock(cid: 3))
         #expect(agent.text == "0.1.0, mode procfs, push poll, degraded: sock_diag is refused (vsock:3)")
         #expect(agent.degraded == "sock_diag is refused")
+        let short = StatusDocument.Agent(
+            AgentInfo(
+                version: "0.1.0", hostname: "dev", instanceID: "i", bootID: "b",
+                source: ListenSource(mode: .netlink, push: .tracepoint),
+                pushReason: "no bpf events: not permitted",
+                monotonicTime: 1, startedAt: nil, forwardVersion: 2),
+            address: .vsock(cid: 3))
+        #expect(short.text == "0.1.0, mode netlink, push tracepoint (no bpf events: not permitted) (vsock:3)")
     }
 
     @Test("rum list, with a machine that runs and one whose libvirt does not answer")

@@ -38,6 +38,7 @@ enum Candidate: String, CaseIterable {
             // The namespace is this process's own.
             let watcher = ListenWatcher(options: options)
             try await watcher.start()
+            await watcher.settled()
             say("ready \(watcher.source.push.rawValue)")
             for await table in watcher.tables() { report(Set(table.ports.map(\.rawValue)), &known) }
         case .procfs:
@@ -142,5 +143,14 @@ final class PlainDumper {
             $0.storeBytes(of: states, toByteOffset: 20, as: UInt32.self)
         }
         return bytes
+    }
+}
+
+extension ListenWatcher {
+    /// Returns when no level of push is being set up.
+    func settled() async {
+        while source.degraded == nil, pushReason == Self.settingUp {
+            try? await Task.sleep(for: .milliseconds(1))
+        }
     }
 }

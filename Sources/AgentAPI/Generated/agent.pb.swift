@@ -72,6 +72,10 @@ package nonisolated struct Rum_V1_PingResponse: Sendable {
   /// `login_shell` are heeded.
   package var execVersion: UInt32 = 0
 
+  /// Why push is not the best level there is although nothing is wrong: a better one is being set up, or the guest's kernel does
+  /// not have it for this agent. Empty when it is the best, or where `degraded` says why.
+  package var pushReason: String = String()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -487,7 +491,7 @@ nonisolated extension Rum_V1_PingRequest: SwiftProtobuf.Message, SwiftProtobuf._
 
 nonisolated extension Rum_V1_PingResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".PingResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}hostname\0\u{3}instance_id\0\u{3}boot_id\0\u{1}mode\0\u{1}push\0\u{1}degraded\0\u{3}monotonic_ns\0\u{3}agent_started_ns\0\u{3}forward_version\0\u{3}exec_version\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}hostname\0\u{3}instance_id\0\u{3}boot_id\0\u{1}mode\0\u{1}push\0\u{1}degraded\0\u{3}monotonic_ns\0\u{3}agent_started_ns\0\u{3}forward_version\0\u{3}exec_version\0\u{3}push_reason\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -506,6 +510,7 @@ nonisolated extension Rum_V1_PingResponse: SwiftProtobuf.Message, SwiftProtobuf.
       case 9: try { try decoder.decodeSingularUInt64Field(value: &self.agentStartedNs) }()
       case 10: try { try decoder.decodeSingularUInt32Field(value: &self.forwardVersion) }()
       case 11: try { try decoder.decodeSingularUInt32Field(value: &self.execVersion) }()
+      case 12: try { try decoder.decodeSingularStringField(value: &self.pushReason) }()
       default: break
       }
     }
@@ -545,6 +550,9 @@ nonisolated extension Rum_V1_PingResponse: SwiftProtobuf.Message, SwiftProtobuf.
     if self.execVersion != 0 {
       try visitor.visitSingularUInt32Field(value: self.execVersion, fieldNumber: 11)
     }
+    if !self.pushReason.isEmpty {
+      try visitor.visitSingularStringField(value: self.pushReason, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -560,6 +568,7 @@ nonisolated extension Rum_V1_PingResponse: SwiftProtobuf.Message, SwiftProtobuf.
     if lhs.agentStartedNs != rhs.agentStartedNs {return false}
     if lhs.forwardVersion != rhs.forwardVersion {return false}
     if lhs.execVersion != rhs.execVersion {return false}
+    if lhs.pushReason != rhs.pushReason {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

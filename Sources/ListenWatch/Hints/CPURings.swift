@@ -22,7 +22,10 @@ final class CPURings {
     }
 
     /// As `HintSource.descriptors`.
-    var descriptors: [Int32] { rings.map(\.descriptor) + (cpuChanges.map { [$0.descriptor] } ?? []) }
+    var descriptors: [Int32] { events + (cpuChanges.map { [$0.descriptor] } ?? []) }
+
+    /// The rings' own.
+    var events: [Int32] { rings.map(\.descriptor) }
 
     /// As `HintSource.hasFailed`. An error of the news of CPUs says that some are missing, and is read with them.
     func hasFailed(_ wake: Poller.Wake) -> Bool { rings.contains { wake.hasFailed($0.descriptor) } }
@@ -64,13 +67,11 @@ final class CPURings {
         let online = onlineCPUs()
         // No CPU at all means that nobody could tell: the rings there are go on.
         if online.isEmpty { return false }
-        let before = rings.count
-        rings.removeAll { !online.contains($0.cpu) || staleCPUs.contains($0.cpu) }
-        staleCPUs = []
-        var changed = rings.count != before
-        for cpu in online where !rings.contains(where: { $0.cpu == cpu }) {
+        var kept = rings.filter { online.contains($0.cpu) && !staleCPUs.contains($0.cpu) }
+        var changed = rings.count != kept.count
+        for cpu in online where !kept.contains(where: { $0.cpu == cpu }) {
             do {
-                rings.append(try open(cpu))
+                kept.append(try open(cpu))
                 changed = true
             } catch {
                 // Gone offline between the list and the call: its own absence is no loss.
@@ -78,6 +79,8 @@ final class CPURings {
                 throw HintSourceLost(error, doing: "on CPU \(cpu)")
             }
         }
+        // Only now are the old ones closed: the event of a tracepoint that is not its last one is closed at once.
+        (rings, staleCPUs) = (kept, [])
         return changed
     }
 }

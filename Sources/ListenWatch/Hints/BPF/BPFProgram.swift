@@ -8,6 +8,10 @@ final class BPFProgram {
 
     private let link: OwnedDescriptor
 
+    /// The program ends when the last descriptor like it is closed, and the kernel patches the function again. Valid while this
+    /// object lives.
+    var descriptor: Int32 { link.rawValue }
+
     /// Loads and attaches a program. When the verifier refuses it, the error has its last words.
     init(
         _ instructions: [UInt64], at function: KernelTypes.Function, _ moment: clinux_bpf_moment,
