@@ -51,6 +51,10 @@ test-vsock-noipv6: ## The same on a guest whose kernel has no IPv6
 	scripts/build-release
 	Tests/vsock-rig/test noipv6
 
+test-bpf: ## Run the watcher's tests in a guest whose kernel takes BPF programs
+	scripts/setup-packages build demo vsock
+	scripts/test-bpf
+
 test-names: ## Reach ports by name: curl, TLS, a websocket in a browser, HTTP/2, gRPC
 	scripts/setup-packages build test
 	RUM_TEST_PROGRAMS=$$(scripts/build-release) Tests/interop/run -k test_names

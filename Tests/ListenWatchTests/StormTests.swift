@@ -9,6 +9,8 @@ import Testing
 
 @Suite("Storms", .timeLimit(.minutes(2)), .serialized)
 struct StormTests {
+    init() { DescriptorLimit.raise() }
+
     @Test("A ring that nobody reads overflows: it says nearly full first, and LOST with the next event")
     func lost() async throws {
         let namespace = try await NetworkNamespace()

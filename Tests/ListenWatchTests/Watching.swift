@@ -88,7 +88,7 @@ final class Watching: Sendable {
 
     /// The first table for which `condition` holds; nil when none came in time.
     func table(
-        within limit: Duration = .seconds(10), where condition: @escaping @Sendable (ListenTable) -> Bool
+        within limit: Duration = .seconds(30), where condition: @escaping @Sendable (ListenTable) -> Bool
     ) async -> ListenTable? {
         await withTaskGroup(of: ListenTable?.self) { group in
             group.addTask { [watcher] in
@@ -105,7 +105,7 @@ final class Watching: Sendable {
     }
 
     /// Waits until exactly these keys are listed.
-    func shows(_ keys: Set<ListeningSocket.Key>, within limit: Duration = .seconds(10)) async -> Bool {
+    func shows(_ keys: Set<ListeningSocket.Key>, within limit: Duration = .seconds(30)) async -> Bool {
         await table(within: limit) { Set($0.listeners.map(\.key)) == keys } != nil
     }
 

@@ -37,8 +37,14 @@ def has_no_ipv6(guest):
 
 def push_is(guest, level):
     """The best of what the guest's kernel has, and nothing that is missing."""
-    agent = json.loads(guest.run("status", "--json").stdout)["agent"]
-    check((agent["push"], agent.get("degraded")) == (level, None), agent)
+    def agent():
+        return json.loads(guest.run("status", "--json").stdout)["agent"]
+
+    # Programs are set up while the agent serves already.
+    soon(f"push {level}, which is {agent()}", lambda: agent()["push"] == level)
+    said = agent()
+    check(said.get("degraded") is None, said)
+    check(level != "bpf" or said.get("push_reason") is None, said)
 
 
 def others_wake_nobody(guest):
