@@ -171,7 +171,8 @@ let package = Package(
         .target(
             name: "TestSupport", dependencies: ["Linux", "Ports"], path: "Tests/TestSupport",
             swiftSettings: rules),
-        .testTarget(name: "LinuxTests", dependencies: ["CLinux", "Linux"], swiftSettings: rules),
+        .testTarget(
+            name: "LinuxTests", dependencies: ["CLinux", "Linux", "LiveKernel"], swiftSettings: rules),
         .testTarget(
             name: "CommandMainTests",
             dependencies: [

@@ -11,6 +11,13 @@ package enum KernelControl {
         }
     }
 
+    /// Takes capabilities from the calling thread.
+    package static func drop(_ capabilities: [Capability]) throws(SystemError) {
+        for capability in capabilities {
+            _ = try SystemError.check("capset", clivekernel_drop_capability(capability.rawValue))
+        }
+    }
+
     /// Leaves programs that the calling thread starts these capabilities at most.
     package static func boundCapabilities(to capabilities: [Capability]) throws(SystemError) {
         let mask = capabilities.reduce(UInt64(0)) { $0 | 1 << UInt64($1.rawValue) }
@@ -20,7 +27,9 @@ package enum KernelControl {
     /// Capabilities by their numbers (linux/capability.h).
     package enum Capability: Int32, Sendable {
         case dacReadSearch = 2
+        case ipcLock = 14
         case sysPtrace = 19
+        case sysResource = 24
         case perfmon = 38
         case bpf = 39
     }

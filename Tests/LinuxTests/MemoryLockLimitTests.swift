@@ -1,0 +1,87 @@
+import Glibc
+import Linux
+import LiveKernel
+import Testing
+
+/// mlock(2) stands in for what this kernel does not count any more, programs and maps: both ask the same limit.
+@Suite("The bound on locked memory", .serialized)
+struct MemoryLockLimitTests {
+    /// Whether this process may raise a hard limit again that it has lowered (CAP_SYS_RESOURCE, 24).
+    private static let mayRaise: Bool = {
+        let status = (try? SmallFile.text(of: "/proc/thread-self/status")) ?? ""
+        let line = status.split(separator: "\n").first { $0.hasPrefix("CapEff:") }
+        let mask = line.flatMap { UInt64($0.dropFirst("CapEff:\t".count), radix: 16) } ?? 0
+        return mask & 1 << 24 != 0
+    }()
+
+    private static let kind = __rlimit_resource_t(__RLIMIT_MEMLOCK.rawValue)
+    private static let low = rlim_t(64 << 10)
+
+    private struct Trouble: Error {}
+
+    private static var limit: rlimit {
+        var now = rlimit()
+        getrlimit(kind, &now)
+        return now
+    }
+
+    /// Whether the calling thread may lock 1 MiB.
+    private static var canLock: Bool {
+        let size = 1 << 20
+        guard let memory = mmap(nil, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+            memory != MAP_FAILED
+        else { return false }
+        defer { munmap(memory, size) }
+        return mlock(memory, size) == 0
+    }
+
+    /// Runs `body` on a thread without these capabilities, with the low limit, as the hard one too if `isHard`.
+    private func withLow(
+        isHard: Bool, without capabilities: [KernelControl.Capability], _ body: @escaping @Sendable () -> Void
+    ) async throws {
+        var before = Self.limit
+        var low = rlimit(rlim_cur: Self.low, rlim_max: isHard ? Self.low : before.rlim_max)
+        #expect(setrlimit(Self.kind, &low) == 0)
+        defer { setrlimit(Self.kind, &before) }
+        // The capabilities of its thread alone.
+        try await DedicatedThread.run(name: "limited") { () throws(SystemError) in
+            try KernelControl.drop(capabilities)
+            body()
+        }
+    }
+
+    @Test(
+        "Without a privilege the soft limit is raised to the hard one while the body runs, and is as before after that"
+    )
+    func soft() async throws {
+        guard Self.limit.rlim_max > 1 << 20 else { try Test.cancel("the hard limit is too low already") }
+        let hard = Self.limit.rlim_max
+        try await withLow(isHard: false, without: [.ipcLock, .sysResource]) {
+            #expect(!Self.canLock)
+            #expect(MemoryLockLimit.lifted { Self.canLock })
+            #expect(throws: Trouble.self) { try MemoryLockLimit.lifted { throw Trouble() } }
+            #expect((Self.limit.rlim_cur, Self.limit.rlim_max) == (Self.low, hard))
+            #expect(!Self.canLock)
+        }
+    }
+
+    @Test("With the privilege the hard one does not matter", .enabled(if: mayRaise, "raises a hard limit"))
+    func lifted() async throws {
+        try await withLow(isHard: true, without: [.ipcLock]) {
+            #expect(!Self.canLock)
+            #expect(MemoryLockLimit.lifted { Self.canLock })
+            #expect((Self.limit.rlim_cur, Self.limit.rlim_max) == (Self.low, Self.low))
+            #expect(!Self.canLock)
+        }
+    }
+
+    @Test(
+        "Where neither can be raised the body runs all the same",
+        .enabled(if: mayRaise, "raises a hard limit"))
+    func neither() async throws {
+        try await withLow(isHard: true, without: [.ipcLock, .sysResource]) {
+            #expect(!MemoryLockLimit.lifted { Self.canLock })
+            #expect((Self.limit.rlim_cur, Self.limit.rlim_max) == (Self.low, Self.low))
+        }
+    }
+}
