@@ -79,6 +79,9 @@ struct LeastPrivilegeTests {
             }
             try await agent.waits(for: "push ")
             #expect(pushes.contains { push in agent.lines.contains { $0.hasSuffix(push) } }, "\(agent.lines)")
+            if pushes == ["push poll"] {
+                #expect(agent.lines.contains { $0.contains("give the agent CAP_PERFMON") }, "\(agent.lines)")
+            }
             let rum = try guest.startForward(["--auto", "20000-20010"])
             let listener = try await guest.listen(port: 20_001)
             try await rum.waits(for: "Auto-forwarding 127.0.0.1:20001")

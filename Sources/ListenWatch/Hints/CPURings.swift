@@ -76,7 +76,11 @@ final class CPURings {
             } catch {
                 // Gone offline between the list and the call: its own absence is no loss.
                 if error.code == ENODEV { continue }
-                throw HintSourceLost(error, doing: "on CPU \(cpu)")
+                let cure =
+                    error.isPermission
+                    ? HintPermission.perfEvents(held: Capability.effective, paranoid: HintPermission.paranoid)
+                    : nil
+                throw HintSourceLost(error, doing: "on CPU \(cpu)", cure: cure)
             }
         }
         // Only now are the old ones closed: the event of a tracepoint that is not its last one is closed at once.

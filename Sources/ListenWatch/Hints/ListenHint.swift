@@ -78,7 +78,9 @@ package struct HintSourceLost: Error, CustomStringConvertible {
 }
 
 extension HintSourceLost {
-    init(_ error: SystemError, doing what: String) {
-        self.init(description: "\(what): \(error)", isPassing: error.isExhaustion)
+    /// `cure` says what to do about it.
+    init(_ error: SystemError, doing what: String, cure: String? = nil) {
+        let advice = cure.map { "; \($0)" } ?? ""
+        self.init(description: "\(what): \(error)\(advice)", isPassing: error.isExhaustion)
     }
 }

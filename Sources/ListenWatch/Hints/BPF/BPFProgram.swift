@@ -48,7 +48,9 @@ final class BPFProgram {
         if clinux_bpf_load(nothing, UInt32(nothing.count), "", CLINUX_BPF_ENTRY, 0, nil, 0) < 0,
             errno != EINVAL
         {
-            throw HintSourceLost(.current("bpf"), doing: "loading a program")
+            let error = SystemError.current("bpf")
+            let cure = error.isPermission ? HintPermission.programs(held: Capability.effective) : nil
+            throw HintSourceLost(error, doing: "loading a program", cure: cure)
         }
     }
 
