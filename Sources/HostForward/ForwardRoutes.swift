@@ -10,8 +10,10 @@ internal import Synchronization
 package final class ForwardRoutes: Sendable {
     private struct State {
         var wanted: [WantedForward] = []
-        /// Of listeners, and of those that were made here.
-        var targets: [WantedForward.Key: RelayTarget] = [:]
+        /// Of the host ports that are open, wanted or held.
+        var open: [WantedForward.Key: RelayTarget] = [:]
+        /// Of wanted forwards without one, from the first client on.
+        var made: [WantedForward.Key: RelayTarget] = [:]
         /// Made of `wanted` when somebody asks.
         var index: Index?
     }
@@ -50,24 +52,32 @@ package final class ForwardRoutes: Sendable {
             let index = state.index ?? Self.index(state.wanted)
             state.index = index
             guard let key = find(index) else { return nil }
-            if let target = state.targets[key] { return target }
+            if let target = state.open[key] ?? state.made[key] { return target }
             let target = make(key)
-            state.targets[key] = target
+            state.made[key] = target
             return target
         }
     }
 
     func opened(_ forward: WantedForward.Key, _ target: RelayTarget?) {
-        state.withLock { $0.targets[forward] = target }
+        state.withLock { state in
+            state.open[forward] = target
+            state.made[forward] = nil
+        }
+    }
+
+    /// Its target takes clients no more: those that waited were reset, and no others wait.
+    func closed(_ forward: WantedForward.Key) {
+        state.withLock { $0.open[forward] = nil }
     }
 
     func update(_ forwards: [WantedForward]) {
         state.withLock { state in
             state.wanted = forwards
             state.index = nil
-            guard state.targets.count > forwards.count else { return }
+            guard !state.made.isEmpty else { return }
             let keys = Set(forwards.map(\.key))
-            state.targets = state.targets.filter { keys.contains($0.key) }
+            state.made = state.made.filter { keys.contains($0.key) }
         }
     }
 

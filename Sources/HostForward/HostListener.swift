@@ -6,27 +6,22 @@ package import Relay
 /// A host port whose connections go to a port of the guest; several sockets where it is bound to several addresses.
 package final class HostListener: BoundForward {
     private let listeners: [RelayListener]
-    private let port: PortNumber
-    private let recent: RecentPorts?
     private let engine: RelayEngine
     private let hold: RelayHold?
+    private let closed: @Sendable () -> Void
 
     /// Binds all addresses of `forward` or none; an address of a family that the host lacks is left out as
     /// long as another remains.
     ///
-    /// - Parameter role: what is done with its clients.
-    package convenience init(
-        _ forward: WantedForward.Key, role: RelayRole, engine: RelayEngine
+    /// - Parameters:
+    ///   - role: what is done with its clients.
+    ///   - wasOurs: this process has closed the port a short while ago.
+    ///   - closed: called once nobody listens any more.
+    package init(
+        _ forward: WantedForward.Key, role: RelayRole, engine: RelayEngine, wasOurs: Bool = false,
+        closed: @escaping @Sendable () -> Void = {}
     ) throws(BindFailure) {
-        try self.init(forward, role: role, engine: engine, recent: nil)
-    }
-
-    /// - Parameter recent: remembers the ports that were closed.
-    init(
-        _ forward: WantedForward.Key, role: RelayRole, engine: RelayEngine, recent: RecentPorts?
-    ) throws(BindFailure) {
-        let sockets = try Self.listeningSockets(
-            forward, wasOurs: recent?.contains(forward.hostPort) ?? false)
+        let sockets = try Self.listeningSockets(forward, wasOurs: wasOurs)
         var listeners: [RelayListener] = []
         for (address, socket) in sockets {
             do throws(SystemError) {
@@ -37,10 +32,9 @@ package final class HostListener: BoundForward {
             }
         }
         self.listeners = listeners
-        self.recent = recent
         self.engine = engine
+        self.closed = closed
         hold = role.hold
-        port = forward.hostPort
     }
 
     /// What its clients are relayed to; nil where it has no address.
@@ -77,7 +71,7 @@ package final class HostListener: BoundForward {
     package func close() {
         hold?.end()
         for listener in listeners { listener.close() }
-        recent?.note(port)
+        closed()
         retryHeld()
     }
 

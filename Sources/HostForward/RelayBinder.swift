@@ -31,7 +31,12 @@ package struct RelayBinder: ForwardBinder {
 
     package func bind(_ forward: WantedForward.Key) throws(BindFailure) -> any BoundForward {
         let role = try Self.role(of: forward, agent, clients)
-        let listener = try HostListener(forward, role: role, engine: engine, recent: recent)
+        let listener = try HostListener(
+            forward, role: role, engine: engine, wasOurs: recent.contains(forward.hostPort)
+        ) { [recent, routes] in
+            recent.note(forward.hostPort)
+            routes.closed(forward)
+        }
         routes.opened(forward, listener.target)
         return listener
     }
