@@ -46,10 +46,14 @@ package final class ControlServer: Sendable {
 
     /// Answers until the task is cancelled. Then the socket's file is gone, and what was sent to clients before has
     /// reached those that read.
-    package func serve(_ handler: @escaping Handler) async throws(SystemError) {
+    ///
+    /// - Parameter tell: gets why clients have to wait, on the server's thread; once a time.
+    package func serve(
+        tell: @escaping @Sendable (SystemError) -> Void = { _ in }, _ handler: @escaping Handler
+    ) async throws(SystemError) {
         let over = AsyncStream<Void>.makeStream()
         try DedicatedThread.start(name: "control") {
-            self.run()
+            self.run(AcceptPause(tell: tell))
             over.continuation.finish()
         }
         await withDiscardingTaskGroup { group in
@@ -81,18 +85,23 @@ package final class ControlServer: Sendable {
 
     // MARK: The thread
 
-    private func run() {
+    private func run(_ pause: consuming AcceptPause) {
         var peers: [ControlPeer] = []
-        while !mustEnd.load(ordering: .acquiring) { step(&peers, listens: true, until: nil) }
+        while !mustEnd.load(ordering: .acquiring) {
+            let rest = pause.rest
+            if step(&peers, listens: rest == nil, until: rest.map { .now + $0 }) { accept(&peers, &pause) }
+        }
         let end = ContinuousClock.now + ControlLimits.farewellTime
         while peers.contains(where: \.hasWaiting), ContinuousClock.now < end {
-            step(&peers, listens: false, until: end)
+            _ = step(&peers, listens: false, until: end)
         }
         for peer in peers { peer.end() }
     }
 
-    /// Waits until there is something to do, and does it.
-    private func step(_ peers: inout [ControlPeer], listens: Bool, until limit: ContinuousClock.Instant?) {
+    /// Waits until there is something to do, and does it; true when there are new clients.
+    private func step(
+        _ peers: inout [ControlPeer], listens: Bool, until limit: ContinuousClock.Instant?
+    ) -> Bool {
         let now = ContinuousClock.now
         var deadline = limit
         var entries = [
@@ -106,7 +115,7 @@ package final class ControlServer: Sendable {
             return true
         }
         let pause = deadline.map { Int32(max(0, ($0 - now) / .milliseconds(1)) + 1) } ?? -1
-        guard poll(&entries, nfds_t(entries.count), pause) > 0 else { return }
+        guard poll(&entries, nfds_t(entries.count), pause) > 0 else { return false }
         if entries[0].revents != 0 { waker.clear() }
         for (peer, entry) in zip(peers, entries.dropFirst(2)) {
             if entry.revents & Int16(POLLOUT) != 0 { peer.write() }
@@ -114,12 +123,11 @@ package final class ControlServer: Sendable {
                 calls.continuation.yield(Call(peer: peer, line: line))
             }
         }
-        if entries[1].revents != 0 { accept(&peers) }
+        return entries[1].revents != 0
     }
 
-    private func accept(_ peers: inout [ControlPeer]) {
-        while case let number = clinux_accept(listener.rawValue, nil, nil), number >= 0 {
-            let socket = OwnedDescriptor(owning: number)
+    private func accept(_ peers: inout [ControlPeer], _ pause: inout AcceptPause) {
+        while let socket = pause.next(from: listener.rawValue) {
             var other = uid_t()
             // The folder keeps others out already; this holds even where somebody has opened it.
             guard clinux_peer_user(socket.rawValue, &other) == 0, other == user || other == 0 else {

@@ -10,6 +10,8 @@ package enum RouterNews: Hashable, Sendable {
     case blocked(PortNumber, SystemError, holder: PortHolder?)
     /// Another process forwards a machine of this name, and has it.
     case nameTaken
+    /// The router is here, and can't take in other processes with their machines; it is tried again.
+    case closedToOthers(SystemError)
     /// There is no router, for a reason that may pass.
     case failed(SystemError)
 }

@@ -85,16 +85,18 @@ final class RouterThread {
 extension RouterThread {
     /// A process that has not said for which machine it is.
     private final class Joiner {
-        let socket: OwnedDescriptor
+        /// nil once it has said so.
+        var socket: OwnedDescriptor?
         var line: [UInt8] = []
 
-        init(_ socket: consuming OwnedDescriptor) { self.socket = socket }
+        init(_ socket: consuming OwnedDescriptor) { self.socket = consume socket }
     }
 
     private func lead(_ poller: Poller, holding lock: borrowing OwnedDescriptor) throws(SystemError) {
         let door = try ServiceSocket.listen(on: .unix(path: socketPath))
         var listeners: [HostListener] = []
         var joiners: [Joiner] = []
+        var pause = AcceptPause { self.news(.closedToOthers($0)) }
         defer {
             for listener in listeners { listener.close() }
             ServiceSocket.remove(.unix(path: socketPath))
@@ -102,12 +104,15 @@ extension RouterThread {
         }
         while !mustEnd {
             if listeners.isEmpty { listeners = bind() }
-            let sockets = joiners.map { $0.socket.rawValue } + directory.members.map { $0.socket.rawValue }
-            try poller.watch([door.rawValue] + sockets)
-            _ = poller.wait(until: listeners.isEmpty ? .now + Self.retry : nil, onlyTime: false)
+            let sockets =
+                joiners.compactMap { $0.socket?.rawValue } + directory.members.map { $0.socket.rawValue }
+            let rest = pause.rest
+            try poller.watch((rest == nil ? [door.rawValue] : []) + sockets)
+            let limit = rest ?? (listeners.isEmpty ? Self.retry : nil)
+            _ = poller.wait(until: limit.map { .now + $0 }, onlyTime: false)
             for member in directory.members where member.hasEnded { directory.remove(member) }
             joiners = joiners.filter { greet($0) }
-            accept(from: door, &joiners)
+            accept(from: door, &joiners, &pause)
         }
     }
 
@@ -134,9 +139,10 @@ extension RouterThread {
         return listeners
     }
 
-    private func accept(from door: borrowing OwnedDescriptor, _ joiners: inout [Joiner]) {
-        while case let number = clinux_accept(door.rawValue, nil, nil), number >= 0 {
-            let socket = OwnedDescriptor(owning: number)
+    private func accept(
+        from door: borrowing OwnedDescriptor, _ joiners: inout [Joiner], _ pause: inout AcceptPause
+    ) {
+        while let socket = pause.next(from: door.rawValue) {
             guard Self.isMine(socket.rawValue), joiners.count + directory.members.count < Self.mostMembers
             else { continue }
             let joiner = Joiner(socket)
@@ -148,21 +154,21 @@ extension RouterThread {
     /// Reads what it says; false when that is complete, or it has gone.
     private func greet(_ joiner: Joiner) -> Bool {
         var byte: UInt8 = 0
-        while true {
-            let count = recv(joiner.socket.rawValue, &byte, 1, 0)
+        while let number = joiner.socket?.rawValue {
+            let count = recv(number, &byte, 1, 0)
             if count < 0, errno == EAGAIN || errno == EINTR { return true }
             guard count == 1, joiner.line.count < RouterGreeting.limit else { return false }
             guard byte == UInt8(ascii: "\n") else {
                 joiner.line.append(byte)
                 continue
             }
-            guard let machine = RouterGreeting.machine(in: joiner.line),
-                let socket = try? joiner.socket.duplicate()
+            guard let machine = RouterGreeting.machine(in: joiner.line), let socket = joiner.socket.take()
             else { return false }
             let member = RouterMember(machine: machine, socket: socket)
             if directory.add(member) { member.tell(ports: directory.ports) } else { member.tellNameTaken() }
             return false
         }
+        return false
     }
 }
 

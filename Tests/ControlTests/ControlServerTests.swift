@@ -218,6 +218,34 @@ struct ControlServerTests {
         }
     }
 
+    @Test("Without descriptors clients wait, which is told once and costs nothing, and then they are greeted")
+    func outOfDescriptors() async {
+        await #expect(processExitsWith: .success) {
+            let folder = try TestFolder()
+            let path = folder.path + "/control.sock"
+            let server = try ControlServer(path: path, hello: Self.hello)
+            let said = Mutex<[SystemError]>([])
+            let serving = Task {
+                try await server.serve(tell: { error in said.withLock { $0.append(error) } }) { _, _ in }
+            }
+            #expect(try await ControlClient(path: path).hello() == Self.hello)
+            let client = try StreamSocket.prepare(for: .unix(path: path)).release()
+            let share = try await onThread {
+                try withoutDescriptors {
+                    try StreamSocket.beginConnecting(client, to: .unix(path: path))
+                    return processorShare(during: .milliseconds(200))
+                }
+            }
+            #expect(share < 0.25, "of a CPU")
+            #expect(said.withLock { $0.map(\.code) } == [EMFILE])
+            var entry = pollfd(fd: client, events: Int16(POLLIN), revents: 0)
+            #expect(poll(&entry, 1, 5000) == 1 && entry.revents == Int16(POLLIN))
+            close(client)
+            serving.cancel()
+            try await serving.value
+        }
+    }
+
     @Test("What an owner says last reaches its clients")
     func farewell() async throws {
         let folder = try TestFolder()

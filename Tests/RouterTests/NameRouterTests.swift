@@ -130,6 +130,39 @@ struct NameRouterTests {
         await shop.engine.shutdown()
     }
 
+    @Test(
+        "Without descriptors other processes wait to join, which is told once and costs nothing, and then they do"
+    )
+    func outOfDescriptors() async {
+        await #expect(processExitsWith: .success) {
+            let (shared, number) = (try TestFolder(), try FreePort.next().rawValue)
+            let dev = try Machine("dev", in: shared, port: number)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { await dev.router.run() }
+                try await eventually { dev.told == [.open(port: number)] }
+                let address = SocketAddress.unix(path: shared.path + "/router.sock")
+                let other = try StreamSocket.prepare(for: address).release()
+                let share = try await onThread {
+                    try withoutDescriptors {
+                        try StreamSocket.beginConnecting(other, to: address)
+                        return processorShare(during: .milliseconds(200))
+                    }
+                }
+                #expect(share < 0.25, "of a CPU")
+                try await eventually { dev.told.count > 1 }
+                let error = SystemError(code: EMFILE, operation: "accept4")
+                #expect(dev.told == [.open(port: number), .closedToOthers(error)])
+                let line = Array("1 shop\n".utf8)
+                #expect(send(other, line, line.count, Int32(MSG_NOSIGNAL)) == line.count)
+                var entry = pollfd(fd: other, events: Int16(POLLIN), revents: 0)
+                #expect(poll(&entry, 1, 5000) == 1 && entry.revents == Int16(POLLIN))
+                close(other)
+                group.cancelAll()
+            }
+            await dev.engine.shutdown()
+        }
+    }
+
     @Test("A busy port is told with its holder, once, and taken when it is free")
     func busy() async throws {
         let (shared, number) = (try TestFolder(), try FreePort.next().rawValue)

@@ -59,7 +59,9 @@ struct NamedForward: Sendable {
         defer { files.remove() }
         try await withThrowingTaskGroup(of: Void.self) { group in
             // In a group of its own: it still has to tell how the rest has ended.
-            group.addTask { [server] in try await server.serve { await service.handle($0, $1) } }
+            group.addTask { [server, voice] in
+                try await server.serve(tell: voice.tellCommandsWait) { await service.handle($0, $1) }
+            }
             group.addTask { await names.run() }
             defer { group.cancelAll() }
             try await withThrowingTaskGroup(of: Void.self) { parts in

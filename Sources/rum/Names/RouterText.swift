@@ -55,6 +55,8 @@ extension RouterNews {
             return
                 "No names: localhost:\(port) \(reason). It is tried again; \(RouterPorts.variable) sets another port, or off"
         case .nameTaken: return "No names: another process forwards a machine called \(machine)"
+        case .closedToOthers(let error):
+            return "No names for further machines: \(error.operation): \(error.reason). It is tried again"
         case .failed(let error): return "No names: \(error.operation): \(error.reason). It is tried again"
         }
     }

@@ -77,7 +77,9 @@ final class Owner: Sendable {
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             // In a group of its own: it still has to tell how the rest has ended.
-            group.addTask { try await server.serve { await service.handle($0, $1) } }
+            group.addTask { [voice] in
+                try await server.serve(tell: voice.tellCommandsWait) { await service.handle($0, $1) }
+            }
             group.addTask { await names.run() }
             if let questions {
                 group.addTask {

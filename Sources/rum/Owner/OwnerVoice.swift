@@ -26,6 +26,11 @@ final class OwnerVoice: Sendable {
         subscribers.tell(.said(sentence))
     }
 
+    /// Why the control socket takes no clients for now.
+    func tellCommandsWait(_ error: SystemError) {
+        say("Other commands have to wait: \(error.operation): \(error.reason)")
+    }
+
     /// What has happened to a forward.
     func tell(_ event: ForwardEvent) {
         let line = event.line
