@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Linux
+import Machine
 import TestSupport
 import Testing
 
@@ -87,5 +88,36 @@ struct LogTextTests {
         LogFiles.cut(path, above: 3, to: 2)
         say("more\n")
         #expect(try readText(path) == "w\nmore\n")
+    }
+
+    @Test("Logs that nobody can open hold up neither other tasks nor the end of the owner")
+    func stuck() async {
+        await #expect(processExitsWith: .success) {
+            _ = signal(SIGIO, SIG_IGN)
+            let folder = try TestFolder()
+            let logs = (0..<ProcessInfo.processInfo.activeProcessorCount + 2).map { number in
+                MachineFiles(machine: "m\(number)", environment: ["RUM_HOME": folder.path])
+            }
+            // Whoever opens a file with a lease (F_SETLEASE, fcntl(2)) waits until its holder lets it go, up to 45 s.
+            let leases = try logs.map { files in
+                let path = try folder.file(
+                    "machines/\(files.directory.split(separator: "/").last ?? "")/console.log")
+                #expect(path == files.consoleLog && truncate(path, 17 << 20) == 0)
+                let file = open(path, O_RDWR | O_CLOEXEC)
+                #expect(fcntl(file, 1024, F_WRLCK) == 0)
+                return file
+            }
+            let start = ContinuousClock.now
+            await withTaskGroup(of: Void.self) { group in
+                for files in logs { group.addTask { await LogFiles.keepSmall(files, withOwn: false) } }
+                try? await Task.sleep(for: .milliseconds(50))
+                group.cancelAll()
+            }
+            #expect(.now < start + .seconds(20))
+            for lease in leases { close(lease) }
+            try await eventually("all are cut") {
+                logs.allSatisfy { (try? readText($0.consoleLog).utf8.count) == 4 << 20 }
+            }
+        }
     }
 }

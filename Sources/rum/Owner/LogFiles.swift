@@ -12,17 +12,31 @@ enum LogFiles {
     private static let consoleRest: Int64 = 4 << 20
     private static let interval = Duration.seconds(10)
 
-    /// Looks at them until the task is cancelled.
+    /// Looks at them until the task is cancelled; on threads of its own, of which one that waits for a file is left behind.
     ///
     /// - Parameter withOwn: whether standard output and error are the background process's log.
     static func keepSmall(_ files: MachineFiles, withOwn: Bool) async {
         while !Task.isCancelled {
-            if withOwn {
-                rotate(files.backgroundLog, above: ownLimit, descriptors: [STDOUT_FILENO, STDERR_FILENO])
+            let over = AsyncStream<Void>.makeStream()
+            do {
+                try DedicatedThread.start(name: "logs") {
+                    look(files, withOwn: withOwn)
+                    over.continuation.finish()
+                }
+            } catch {
+                // The next turn may have one.
+                over.continuation.finish()
             }
-            cut(files.consoleLog, above: consoleLimit, to: consoleRest)
+            for await _ in over.stream {}
             try? await Task.sleep(for: interval)
         }
+    }
+
+    private static func look(_ files: MachineFiles, withOwn: Bool) {
+        if withOwn {
+            rotate(files.backgroundLog, above: ownLimit, descriptors: [STDOUT_FILENO, STDERR_FILENO])
+        }
+        cut(files.consoleLog, above: consoleLimit, to: consoleRest)
     }
 
     /// The log before the newest.
