@@ -3,7 +3,7 @@ internal import Ports
 internal import Synchronization
 
 /// Tables with the details of their processes: each table at once, with what is known by then, and again when more is.
-final class DescribedTables: Sendable {
+final class DescribedTables: ProcessAsker {
     private struct Known {
         var name: String
         /// nil while it is asked for.
@@ -14,6 +14,8 @@ final class DescribedTables: Sendable {
         var table: ListenTable?
         /// The processes of the newest table, by number.
         var known: [Int32: Known] = [:]
+        /// Those of them that nobody reads yet.
+        var questions: [ListeningProcess] = []
     }
 
     private let reader: ProcessReader
@@ -39,7 +41,10 @@ final class DescribedTables: Sendable {
                     last = table
                 }
             }
-            defer { group.cancelAll() }
+            defer {
+                group.cancelAll()
+                state.withLock { $0.questions = [] }
+            }
             try await group.next()
         }
     }
@@ -48,19 +53,28 @@ final class DescribedTables: Sendable {
         let processes = Dictionary(table.listeners.compactMap(\.process).map { ($0.pid, $0) }) { first, _ in
             first
         }
-        let new = state.withLock { state -> [ListeningProcess] in
+        let hasQuestions = state.withLock { state in
             state.table = table
-            state.known = state.known.filter { processes[$0.key]?.name == $0.value.name }
+            func isThere(_ pid: Int32, _ name: String) -> Bool { processes[pid]?.name == name }
+            state.known = state.known.filter { isThere($0.key, $0.value.name) }
+            state.questions.removeAll { !isThere($0.pid, $0.name) }
             let new = processes.values.filter { state.known[$0.pid] == nil }
                 .prefix(AgentLimits.mostDescribed - state.known.count)
             for process in new { state.known[process.pid] = Known(name: process.name) }
-            return Array(new)
+            state.questions += new
+            return !state.questions.isEmpty
         }
-        for process in new { reader.read(process) { [weak self] in self?.learn($0, of: process) } }
+        if hasQuestions { reader.answer(self) }
         changes.continuation.yield()
     }
 
-    private func learn(_ details: ProcessDetails?, of process: ListeningProcess) {
+    func nextQuestion() -> (process: ListeningProcess, isLast: Bool)? {
+        state.withLock { state in
+            state.questions.popLast().map { ($0, state.questions.isEmpty) }
+        }
+    }
+
+    func learn(_ details: ProcessDetails?, of process: ListeningProcess) {
         guard let details else { return }
         state.withLock { state in
             guard state.known[process.pid]?.name == process.name else { return }

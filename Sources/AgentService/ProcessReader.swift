@@ -4,26 +4,28 @@ internal import Linux
 internal import Ports
 internal import Synchronization
 
+/// Has questions about processes. Its methods are called from any thread, and must not wait.
+protocol ProcessAsker: AnyObject, Sendable {
+    /// Takes the next one, and tells whether it is the last for now; nil when there is none.
+    func nextQuestion() -> (process: ListeningProcess, isLast: Bool)?
+
+    /// Gets an answer: nil when the process is gone or has another name by now.
+    func learn(_ details: ProcessDetails?, of process: ListeningProcess)
+}
+
 /// Reads what /proc tells of processes beyond their names, on threads of its own.
 ///
 /// A command line is in the process's own memory (proc(5)), and whoever reads it may have to wait for as long as that process
 /// likes: it can keep its arguments in a file of a FUSE file system. So a few threads read. One that waits does not hold up
 /// the others, and when all of them wait, no process is described any more.
 final class ProcessReader: Sendable {
-    typealias Answer = @Sendable (ProcessDetails?) -> Void
-
     private static let mostThreads = 4
-    private static let mostWaiting = AgentLimits.mostDescribed
     /// Runtimes' ids have 64 digits.
     private static let longestContainer = 64
 
-    private struct Question {
-        var process: ListeningProcess
-        var answer: Answer
-    }
-
     private struct State {
-        var questions: [Question] = []
+        /// Those with questions, each once. They take turns.
+        var askers: [any ProcessAsker] = []
         var threads = 0
     }
 
@@ -32,13 +34,18 @@ final class ProcessReader: Sendable {
 
     init(root: String = "/proc") { self.root = root }
 
-    /// Calls `answer` on another thread, with nil when the process is gone or has another name by now; never when too many
-    /// wait already.
-    func read(_ process: ListeningProcess, _ answer: @escaping Answer) {
+    /// Answers all questions of `asker`, on other threads.
+    func answer(_ asker: any ProcessAsker) {
+        state.withLock { state in
+            if !state.askers.contains(where: { $0 === asker }) { state.askers.append(asker) }
+        }
+        startThread()
+    }
+
+    /// One more, if there may be one and it has something to do.
+    private func startThread() {
         let mustStart = state.withLock { state in
-            guard state.questions.count < Self.mostWaiting else { return false }
-            state.questions.append(Question(process: process, answer: answer))
-            guard state.threads < Self.mostThreads else { return false }
+            guard !state.askers.isEmpty, state.threads < Self.mostThreads else { return false }
             state.threads += 1
             return true
         }
@@ -51,16 +58,22 @@ final class ProcessReader: Sendable {
     }
 
     private func run() {
-        while let question = nextQuestion() { question.answer(details(of: question.process)) }
+        while let (asker, process) = nextQuestion() {
+            startThread()
+            asker.learn(details(of: process), of: process)
+        }
     }
 
-    private func nextQuestion() -> Question? {
+    private func nextQuestion() -> (any ProcessAsker, ListeningProcess)? {
         state.withLock { state in
-            if state.questions.isEmpty {
-                state.threads -= 1
-                return nil
+            while !state.askers.isEmpty {
+                let asker = state.askers.removeFirst()
+                guard let (process, isLast) = asker.nextQuestion() else { continue }
+                if !isLast { state.askers.append(asker) }
+                return (asker, process)
             }
-            return state.questions.removeFirst()
+            state.threads -= 1
+            return nil
         }
     }
 

@@ -32,14 +32,29 @@ struct ProcessDetailsTests {
             try #require(unlink(commandLine(of: pid)) == 0)
             try #require(mkfifo(commandLine(of: pid), 0o600) == 0)
         }
+
+        /// Lets the reader of one that is stuck go.
+        func release(_ pid: Int32) { close(open(commandLine(of: pid), O_WRONLY)) }
     }
 
-    private final class Answers: Sendable {
+    /// Asks about processes.
+    private final class Asker: ProcessAsker {
+        private let questions: Mutex<[ListeningProcess]>
         private let answers = Mutex<[Int32: ProcessDetails?]>([:])
         var all: [Int32: ProcessDetails?] { answers.withLock { $0 } }
 
-        func ask(_ reader: ProcessReader, _ process: ListeningProcess) {
-            reader.read(process) { details in self.answers.withLock { $0[process.pid] = .some(details) } }
+        init(_ questions: [ListeningProcess]) { self.questions = Mutex(questions) }
+
+        func nextQuestion() -> (process: ListeningProcess, isLast: Bool)? {
+            questions.withLock { rest in
+                guard let process = rest.first else { return nil }
+                rest.removeFirst()
+                return (process, rest.isEmpty)
+            }
+        }
+
+        func learn(_ details: ProcessDetails?, of process: ListeningProcess) {
+            answers.withLock { $0[process.pid] = .some(details) }
         }
     }
 
@@ -76,16 +91,52 @@ struct ProcessDetailsTests {
         for pid in Int32(1)...3 { try processes.addStuck(pid) }
         for pid in Int32(10)..<50 { try processes.add(pid, "node", command: Array("node \(pid)".utf8)) }
         let reader = ProcessReader(root: processes.folder.path)
-        let answers = Answers()
-        for pid in Int32(1)...3 { answers.ask(reader, .init(pid: pid, name: "stuck")) }
-        for pid in Int32(10)..<50 { answers.ask(reader, .init(pid: pid, name: "node")) }
-        try await eventually { answers.all.count == 40 }
-        #expect(answers.all[49] == ProcessDetails(command: "node 49"))
-        for pid in Int32(1)...3 {
-            // Lets its reader go.
-            close(open(processes.commandLine(of: pid), O_WRONLY))
+        let asker = Asker(
+            (1...3).map { .init(pid: $0, name: "stuck") } + (10..<50).map { .init(pid: $0, name: "node") })
+        reader.answer(asker)
+        try await eventually { asker.all.count == 40 }
+        #expect(asker.all[49] == ProcessDetails(command: "node 49"))
+        for pid in Int32(1)...3 { processes.release(pid) }
+        try await eventually { asker.all.count == 43 }
+    }
+
+    @Test("However many questions wait, all are answered in the end, and those who ask take turns")
+    func crowd() async throws {
+        let processes = try Processes()
+        for pid in Int32(1)...4 { try processes.addStuck(pid) }
+        for pid in Int32(10)..<50 { try processes.add(pid, "node", command: Array("node \(pid)".utf8)) }
+        let reader = ProcessReader(root: processes.folder.path)
+        func table(_ all: [ListeningProcess]) -> ListenTable {
+            ListenTable(
+                revision: 1, source: ListenSource(mode: .netlink, push: .tracepoint),
+                listeners: all.enumerated().map {
+                    ListeningSocket(address: .anyV4, port: port(UInt16(5000 + $0)), process: $1)
+                })
         }
-        try await eventually { answers.all.count == 43 }
+        let stuck = (Int32(1)...4).map { ListeningProcess(pid: $0, name: "stuck") }
+        let gone = (1000..<996 + Int32(AgentLimits.mostDescribed)).map {
+            ListeningProcess(pid: $0, name: "gone")
+        }
+        let few = (Int32(10)..<50).map { ListeningProcess(pid: $0, name: "node") }
+        let (crowded, described) = (Recorder<ListenTable>(), Recorder<ListenTable>())
+        let (first, second) = (AsyncStream<ListenTable>.makeStream(), AsyncStream<ListenTable>.makeStream())
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for (tables, log) in [(first.stream, crowded), (second.stream, described)] {
+                group.addTask { try await DescribedTables(reader: reader).send(tables) { log.add($0) } }
+            }
+            // All threads wait, and then as many questions as there may be.
+            first.continuation.yield(table(stuck))
+            try await eventually { crowded.all.count == 1 }
+            first.continuation.yield(table(stuck + gone))
+            try await eventually { crowded.all.count == 2 }
+            second.continuation.yield(table(few))
+            try await eventually { described.all.count == 1 }
+            for pid in Int32(1)...4 { processes.release(pid) }
+            try await eventually("all are described") {
+                described.all.last?.listeners.allSatisfy { $0.process?.details != nil } ?? false
+            }
+            group.cancelAll()
+        }
     }
 
     @Test("A host that asks for them gets them with the table or soon after; another one gets none")
