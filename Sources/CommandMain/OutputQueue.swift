@@ -1,4 +1,3 @@
-internal import CLinux
 internal import Glibc
 internal import Linux
 internal import Synchronization
@@ -47,14 +46,14 @@ final class OutputQueue: Sendable {
 
     private let descriptors: [Int32]
     private let capacity: Int
-    private let wake: OwnedDescriptor
+    private let waker: Result<Waker, SystemError>
     private let state = Mutex(State())
 
     /// - Parameter descriptors: of the lanes, in their order; not owned, and open as long as the process lives.
     init(descriptors: [Int32] = [STDOUT_FILENO, STDERR_FILENO], capacity: Int = OutputLimits.waitingBytes) {
         self.descriptors = descriptors
         self.capacity = capacity
-        wake = OwnedDescriptor(owning: eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC)))
+        waker = Result { () throws(SystemError) in try Waker() }
     }
 
     // MARK: What comes in
@@ -177,19 +176,23 @@ final class OutputQueue: Sendable {
                 giveUpAll(error)
             }
         }
-        var one: UInt64 = 1
-        _ = Glibc.write(wake.rawValue, &one, MemoryLayout<UInt64>.size)
+        if case .success(let waker) = waker { waker.wake() }
     }
 
     private func run() {
-        // eventfd(2) failed: nothing can be said.
-        guard wake.rawValue >= 0 else { return giveUpAll(SystemError(code: EMFILE, operation: "eventfd")) }
+        let waker: Waker
+        do throws(SystemError) {
+            waker = try self.waker.get()
+        } catch {
+            // Nothing can be said.
+            return giveUpAll(error)
+        }
         var taken = Lane.allCases.map { _ in ItemRun() }
         var watched = descriptors.map(Self.hasReader)
         while true {
             let handlers = take(&taken)
             for handler in handlers { handler() }
-            var ready = wait(wake.rawValue, taken, watched)
+            var ready = wait(waker, taken, watched)
             for number in ready where taken[number].isEmpty {
                 watched[number] = false
                 giveUp(number, [], SystemError(code: EPIPE, operation: "poll"))
@@ -232,16 +235,15 @@ final class OutputQueue: Sendable {
 
     /// Sleeps until something is posted, a lane that has something to write can take it, or the reader of a watched
     /// lane goes; returns those lanes.
-    private func wait(_ wake: Int32, _ taken: [ItemRun], _ watched: [Bool]) -> [Int] {
+    private func wait(_ waker: Waker, _ taken: [ItemRun], _ watched: [Bool]) -> [Int] {
         let lanes = taken.indices.filter { !taken[$0].isEmpty || watched[$0] }
-        var entries = [pollfd(fd: wake, events: Int16(POLLIN), revents: 0)]
+        var entries = [pollfd(fd: waker.descriptor, events: Int16(POLLIN), revents: 0)]
         entries += lanes.map {
             // poll(2): POLLERR and POLLHUP come unasked.
             pollfd(fd: descriptors[$0], events: taken[$0].isEmpty ? 0 : Int16(POLLOUT), revents: 0)
         }
         guard poll(&entries, nfds_t(entries.count), -1) > 0 else { return [] }
-        var count: UInt64 = 0
-        if entries[0].revents != 0 { _ = read(wake, &count, MemoryLayout<UInt64>.size) }
+        if entries[0].revents != 0 { waker.clear() }
         return zip(lanes, entries.dropFirst()).filter { $1.revents != 0 }.map { $0.0 }
     }
 

@@ -165,6 +165,16 @@ struct OutputQueueTests {
         await queue.untilBroken(.output)
     }
 
+    @Test("Without a descriptor for the queue nobody waits for what can't be said, and the reason is known")
+    func outOfDescriptors() async {
+        await #expect(processExitsWith: .success) {
+            let queue = try withoutDescriptors { OutputQueue() }
+            #expect(await !queue.write([10], to: .output))
+            await queue.untilBroken(.errors)
+            #expect(queue.failure(of: .output) == SystemError(code: EMFILE, operation: "eventfd"))
+        }
+    }
+
     @Test("The reader of a socket goes as that of a pipe does")
     func unreadSocket() async throws {
         var ends: [Int32] = [0, 0]
