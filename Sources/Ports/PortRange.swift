@@ -6,6 +6,9 @@ package struct PortRange: Hashable, Sendable, CustomStringConvertible {
     /// Every port, 1 to 65535.
     package static let all = PortRange(uncheckedLower: .lowest, upper: .highest)
 
+    /// What a text must be to be one, for messages.
+    package static let rule = "min-max such as \"5000-6000\", two ports from 1 to 65535 with min <= max"
+
     /// Returns nil when `lower` is above `upper`.
     package init?(_ lower: PortNumber, _ upper: PortNumber) {
         guard lower <= upper else { return nil }

@@ -185,9 +185,8 @@ struct ConfigParser {
     private mutating func parseAutoPorts(beside fixed: [StaticPort]) -> AutoPorts? {
         let keys = ["range", "bind", "ignore", "allow", "max", "rule"]
         guard let section = reader.table("auto_ports", in: root, known: keys) else { return nil }
-        let expected = "min-max such as \"5000-6000\", two ports from 1 to 65535 with min <= max"
-        reader.require("range", in: section, expected: expected)
-        let range = reader.value("range", in: section, expected: expected) { text in
+        reader.require("range", in: section, expected: PortRange.rule)
+        let range = reader.value("range", in: section, expected: PortRange.rule) { text in
             text.contains("-") ? PortRange(text: text) : nil
         }
         let bind = reader.value("bind", in: section, expected: Self.bindExpectation, Self.bindAddress)

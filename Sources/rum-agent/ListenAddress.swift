@@ -1,10 +1,13 @@
 import AgentChannel
 import ArgumentParser
+import CommandMain
 import Linux
 import Ports
 
 /// Where the daemon listens: `vsock`, `unix:DIR` or `tcp:HOST[:PORT]`.
-struct ListenAddress: ExpressibleByArgument, Hashable, CustomStringConvertible {
+struct ListenAddress: ExpectedArgument, Hashable, CustomStringConvertible {
+    static let expected = "vsock, unix:DIR or tcp:HOST[:PORT]"
+
     let description: String
     private let place: Place
 

@@ -17,9 +17,10 @@ struct ServeCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Where to listen: vsock, unix:DIR or tcp:HOST[:PORT]; may be given more than once.",
+            "Where to listen: vsock, unix:DIR or tcp:HOST[:PORT]; may be given more than once (default: vsock).",
             discussion: "RPC on 2222, forwards on 2223.",
-            valueName: "address"))
+            valueName: "address"),
+        transform: ListenAddress.read)
     var listen: [ListenAddress] = [.vsock]
 
     @Option(

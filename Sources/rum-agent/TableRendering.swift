@@ -3,13 +3,17 @@ import CommandMain
 import Linux
 import Ports
 
-extension PortRange: ExpressibleByArgument {
+extension PortRange: ExpectedArgument {
+    package static let expected = rule
+
     package init?(argument: String) { self.init(text: argument) }
 }
 
 /// How a table is printed.
 struct TableRendering: ParsableArguments {
-    @Option(help: ArgumentHelp("Only ports of this range.", valueName: "min-max"))
+    @Option(
+        help: ArgumentHelp("Only ports of this range (default: \(PortRange.all)).", valueName: "min-max"),
+        transform: PortRange.read)
     var range = PortRange.all
 
     @Flag(help: "Print JSON, one object a line.")

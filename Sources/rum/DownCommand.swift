@@ -10,7 +10,11 @@ struct DownCommand: AsyncParsableCommand {
     @OptionGroup var options: MachineOptions
     @OptionGroup var talk: TalkOptions
 
-    @Option(help: "How long the guest may take to shut down, such as 30s or 2m.")
+    @Option(
+        help: ArgumentHelp(
+            "How long the guest may take to shut down, such as 30s or 2m (default: \(DurationArgument(MachineLimits.shutdown)))."
+        ),
+        transform: DurationArgument.read)
     var timeout = DurationArgument(MachineLimits.shutdown)
 
     func run() async throws {

@@ -1,7 +1,10 @@
 import ArgumentParser
+import CommandMain
 
 /// A time span as users write it: `500ms`, `30s`, `2m`; a bare number counts seconds.
-struct DurationArgument: ExpressibleByArgument, CustomStringConvertible {
+struct DurationArgument: ExpectedArgument, CustomStringConvertible {
+    static let expected = "a time such as 500ms, 30s or 2m"
+
     let duration: Duration
     let description: String
 

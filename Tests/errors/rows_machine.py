@@ -60,6 +60,7 @@ COMMAND_LINE = [
     Row("The agent is to be installed by a user who may not", "agent", "install", "dev@box", prepare=no_root,
         env={"PATH": "$DIR/bin:" + os.environ["PATH"]}),
     Row("The file for the token holds none", "agent", "install", "dev@box", "--token-file", "/dev/null"),
+    Row("A range of ports is written wrong", "forward", "--agent", "vsock:3", "--auto", "6000-5000", code=2),
     Row("A forward is written wrong", "forward", "--agent", "vsock:3", "--port", "8080", code=2),
     Row("rum init finds a rum.toml", "init", toml=TOML),
     Row("rum init is given what no rum.toml may have", "init", "--cpus", "many", code=2),

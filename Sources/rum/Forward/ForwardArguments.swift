@@ -1,23 +1,32 @@
 import ArgumentParser
+import CommandMain
 import Linux
 import PortForward
 import Ports
 
-extension PortRange: ExpressibleByArgument {
+extension PortRange: ExpectedArgument {
+    package static let expected = rule
+
     package init?(argument: String) { self.init(text: argument) }
 }
 
-extension PortNumber: ExpressibleByArgument {
+extension PortNumber: ExpectedArgument {
+    package static let expected = "a port from 1 to 65535"
+
     package init?(argument: String) { self.init(text: argument) }
 }
 
-extension BindAddress: ExpressibleByArgument {
+extension BindAddress: ExpectedArgument {
+    package static let expected = "an IP address such as 127.0.0.1 or ::1, or localhost for both of them"
+
     package init?(argument: String) { self.init(text: argument) }
 }
 
 extension AllowedClients: ExpressibleByArgument {}
 
-extension StaticPort: ExpressibleByArgument {
+extension StaticPort: ExpectedArgument {
+    package static let expected = "a forward such as 8080:80 or [::1]:8080:80"
+
     /// Reads `[BIND:]HOST:GUEST`; an IPv6 BIND is in brackets.
     package init?(argument: String) {
         var parts = argument.split(separator: ":", omittingEmptySubsequences: false)

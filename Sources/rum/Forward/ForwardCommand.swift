@@ -25,11 +25,14 @@ struct ForwardCommand: AsyncParsableCommand {
     var agent: ForwardSource
 
     @Option(
-        help: ArgumentHelp("Forward guest ports of this range while something listens.", valueName: "min-max")
-    )
+        help: ArgumentHelp(
+            "Forward guest ports of this range while something listens.", valueName: "min-max"),
+        transform: PortRange.read)
     var auto: PortRange?
 
-    @Option(help: ArgumentHelp("A port of --auto to leave alone; may be repeated.", valueName: "port"))
+    @Option(
+        help: ArgumentHelp("A port of --auto to leave alone; may be repeated.", valueName: "port"),
+        transform: PortNumber.read)
     var ignore: [PortNumber] = []
 
     @Option(
@@ -38,10 +41,14 @@ struct ForwardCommand: AsyncParsableCommand {
             valueName: "count"))
     var max: Int?
 
-    @Option(help: ArgumentHelp("Always forward this port; may be repeated.", valueName: "[bind:]host:guest"))
+    @Option(
+        help: ArgumentHelp("Always forward this port; may be repeated.", valueName: "[bind:]host:guest"),
+        transform: StaticPort.read)
     var port: [StaticPort] = []
 
-    @Option(help: ArgumentHelp("Where --auto binds: an address, or localhost for 127.0.0.1 and ::1."))
+    @Option(
+        help: "Where --auto binds: an address, or localhost for 127.0.0.1 and ::1 (default: 127.0.0.1).",
+        transform: BindAddress.read)
     var bind = BindAddress.loopback
 
     @Option(
@@ -53,7 +60,8 @@ struct ForwardCommand: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             "Have clients of --auto wait so long for a program that restarts, such as 2s, instead of resetting them.",
-            valueName: "time"))
+            valueName: "time"),
+        transform: DurationArgument.read)
     var hold: DurationArgument?
 
     @Flag(help: "Tell programs behind --auto the client's address by the PROXY protocol, version 2.")

@@ -101,7 +101,7 @@ struct AnswerArguments: ParsableArguments {
     @Flag(help: "Print one JSON object.") var json = false
 
     var port: (PortNumber, MachineChoice) {
-        get throws(ValidationError) { try words.split(own, as: PortNumber.self, "a port") }
+        get throws(ValidationError) { try words.split(own, as: PortNumber.self) }
     }
 
     /// - Parameter answer: nil to forget the one before.

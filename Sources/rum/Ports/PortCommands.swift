@@ -17,10 +17,10 @@ struct PortsWhy: AsyncParsableCommand {
     var own: [String] = []
     @Flag(help: "Print one JSON object.") var json = false
 
-    func validate() throws { _ = try words.split(own, as: PortNumber.self, "a port") }
+    func validate() throws { _ = try words.split(own, as: PortNumber.self) }
 
     func run() async throws {
-        let (port, choice) = try words.split(own, as: PortNumber.self, "a port")
+        let (port, choice) = try words.split(own, as: PortNumber.self)
         let answer = try await choice.forwarded().answer(.why(port: port.rawValue))
         try await PortQuestion.tell(answer, port: port, json: json)
     }
@@ -63,7 +63,7 @@ struct ForwardChangeArguments: ParsableArguments {
 
     private var forward: (StaticPort, MachineChoice) {
         get throws(ValidationError) {
-            try words.split(own, as: StaticPort.self, "a forward such as 8080:80 or [::1]:8080:80")
+            try words.split(own, as: StaticPort.self)
         }
     }
 

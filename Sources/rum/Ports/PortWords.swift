@@ -7,18 +7,17 @@ struct PortWords: ParsableArguments {
     @OptionGroup var file: ConfigOption
 
     /// The command's own word among at most two, and whose forwards it is about: the other one is a name.
-    ///
-    /// - Parameter kind: such as "a port", for the message.
-    func split<Word: ExpressibleByArgument>(
-        _ words: [String], as type: Word.Type, _ kind: String
+    func split<Word: ExpectedArgument>(
+        _ words: [String], as type: Word.Type
     ) throws(ValidationError) -> (Word, MachineChoice) {
         guard let place = words.firstIndex(where: { Word(argument: $0) != nil }), words.count <= 2,
             let word = Word(argument: words[place])
         else {
             switch words.count {
-            case 0: throw ValidationError("give \(kind)")
-            case 1: throw ValidationError("expected \(kind), not \"\(words[0])\"")
-            default: throw ValidationError("expected \(kind), and at most a machine's name beside it")
+            case 0: throw ValidationError("give \(Word.expected)")
+            case 1: throw ValidationError("expected \(Word.expected), not \"\(words[0])\"")
+            default:
+                throw ValidationError("expected \(Word.expected), and at most a machine's name beside it")
             }
         }
         let other = words.indices.first { $0 != place }.map { words[$0] }

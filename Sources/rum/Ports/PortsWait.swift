@@ -25,14 +25,17 @@ struct PortsWait: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             "Wait until GET answers with this status, or with any below 500; includes --ready.",
-            valueName: "status|any"))
+            valueName: "status|any"),
+        transform: HTTPStatusArgument.read)
     var http: HTTPStatusArgument?
     @Option(help: "What --http asks for.") var path = "/"
-    @Option(help: "How long to wait, such as 500ms, 30s or 2m.") var timeout = DurationArgument(.seconds(30))
+    @Option(
+        help: "How long to wait, such as 500ms, 30s or 2m (default: 30s).", transform: DurationArgument.read)
+    var timeout = DurationArgument(.seconds(30))
     @Flag(help: "Print one JSON object.") var json = false
 
     func validate() throws {
-        _ = try words.split(own, as: PortNumber.self, "a port")
+        _ = try words.split(own, as: PortNumber.self)
         if http == nil, path != "/" { throw ValidationError("--path is about --http, which is missing") }
         guard ControlHTTPCheck(path: path).isValid else {
             throw ValidationError(
@@ -42,7 +45,7 @@ struct PortsWait: AsyncParsableCommand {
 
     func run() async throws {
         let signals = TerminationSignals.stream()
-        let (port, choice) = try words.split(own, as: PortNumber.self, "a port")
+        let (port, choice) = try words.split(own, as: PortNumber.self)
         let forwarded = try choice.forwarded()
         let question = PortWait(
             port: port, isReady: ready, http: http.map { ControlHTTPCheck(status: $0.status, path: path) })
@@ -57,7 +60,9 @@ struct PortsWait: AsyncParsableCommand {
 }
 
 /// `200`, or `any` for all below 500.
-struct HTTPStatusArgument: ExpressibleByArgument {
+struct HTTPStatusArgument: ExpectedArgument {
+    static let expected = "a status from 100 to 599, or any"
+
     let status: Int?
 
     init?(argument: String) {

@@ -103,7 +103,7 @@ struct BackgroundCommand: AsyncParsableCommand {
     @OptionGroup var options: MachineOptions
     @OptionGroup var output: EventOutput
 
-    @Option(help: "How long to wait for the agent in the guest.")
+    @Option(help: "How long to wait for the agent in the guest.", transform: DurationArgument.read)
     var timeout = DurationArgument(.seconds(600))
 
     @Flag(help: "The machine was started for it.")

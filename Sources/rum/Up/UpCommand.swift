@@ -29,13 +29,14 @@ struct UpCommand: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             "Say when the program behind this host port accepts connections, and fail when it does not in time; may be repeated. With -d, return then.",
-            valueName: "port"))
+            valueName: "port"),
+        transform: PortNumber.read)
     var wait: [PortNumber] = []
 
     @Option(
         help:
-            "How long to wait for the agent in the guest, and then for the ports of --wait, such as 90s or 10m."
-    )
+            "How long to wait for the agent in the guest, and then for the ports of --wait, such as 90s or 10m (default: 600s).",
+        transform: DurationArgument.read)
     var timeout = DurationArgument(.seconds(600))
 
     func run() async throws {
