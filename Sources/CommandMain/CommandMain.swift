@@ -34,17 +34,23 @@ extension AsyncParsableCommand {
     /// Usage errors are 2, as everywhere in rum, not the parser's 64. What was said is written first, but a reader who
     /// does not read holds the end up for a second at the most.
     ///
-    /// - Parameter leading: options that may stand before the command's name too.
-    package static func runToExit(leading: LeadingOptions = LeadingOptions()) async -> Never {
+    /// - Parameters:
+    ///   - leading: options that may stand before the command's name too.
+    ///   - amend: changes what the parser prints as data: help, the version, and completions for shells.
+    package static func runToExit(
+        leading: LeadingOptions = LeadingOptions(), amend: @Sendable (String) -> String = { $0 }
+    ) async -> Never {
         // A peer or pipe that went away is an error of the write, not the end of the program.
         _ = signal(SIGPIPE, SIG_IGN)
-        let status = await runToStatus(leading)
+        let status = await runToStatus(leading, amend)
         await OutputQueue.standard.flush(within: OutputLimits.flushTime)
         Glibc.exit(status)
     }
 
     /// Runs the command, tells its failure, and returns the exit code.
-    private static func runToStatus(_ leading: LeadingOptions) async -> Int32 {
+    private static func runToStatus(
+        _ leading: LeadingOptions, _ amend: @Sendable (String) -> String
+    ) async -> Int32 {
         let words = Array(CommandLine.arguments.dropFirst())
         // The parser would show the help of all commands instead.
         if words.first == "help", words.dropFirst().first != "help",
@@ -73,7 +79,7 @@ extension AsyncParsableCommand {
             let text = fullMessage(for: error)
             if exitCode(for: error).isSuccess {
                 do throws(BrokenOutput) {
-                    try await StandardOutput.line(text)
+                    try await StandardOutput.line(amend(text))
                     return ExitStatus.done.rawValue
                 } catch {
                     return error.tell()

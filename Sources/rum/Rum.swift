@@ -32,7 +32,7 @@ struct Rum: AsyncParsableCommand {
 
     static func main() async {
         StandardDescriptors.reserve()
-        await runToExit(leading: leading)
+        await runToExit(leading: leading, amend: CompletionScript.offeringNames)
     }
 
     private static let leading = LeadingOptions(

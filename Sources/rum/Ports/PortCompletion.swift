@@ -30,8 +30,7 @@ enum PortCompletion {
         before words: [String], _ word: @escaping @Sendable (OwnerReport.Forward) -> String?
     ) async -> [String] {
         let names = forwardedNames()
-        let config = words.firstIndex { ["-c", "--config"].contains($0) }
-            .flatMap { $0 + 1 < words.count ? words[$0 + 1] : nil }
+        let (config, words) = configuration(in: words)
         let hasPort = words.contains {
             $0 == "--all" || PortNumber(text: $0) != nil || StaticPort(argument: $0) != nil
         }
@@ -42,6 +41,25 @@ enum PortCompletion {
         let isHere = config != nil || (try? MachineChoice(name: nil, config: nil).configuredMachine()) != nil
         let ports = await ports(of: isHere ? [nil] : names, config: config, word)
         return config == nil ? ports + names : ports
+    }
+
+    /// The path behind -c or --config, and the other words. For bash, = is a word of its own.
+    static func configuration(in words: [String]) -> (path: String?, others: [String]) {
+        var (path, others): (String?, [String]) = (nil, [])
+        var rest = words[...]
+        while let word = rest.popFirst() {
+            if ["-c", "--config"].contains(word) {
+                if rest.first == "=" { rest.removeFirst() }
+                path = rest.popFirst() ?? path
+            } else if word.hasPrefix("--config=") {
+                path = String(word.dropFirst("--config=".count))
+            } else if word.hasPrefix("-c") {
+                path = String(word.dropFirst(2))
+            } else {
+                others.append(word)
+            }
+        }
+        return (path, others)
     }
 
     /// Sorted by number; without those of processes that do not answer.
