@@ -101,4 +101,18 @@ package struct OwnerReport: Codable, Hashable, Sendable {
         case agentProblem = "agent_problem"
         case autoRange = "auto_range"
     }
+
+    /// Writes null for what is unknown, so that every key is always there.
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(pid, forKey: .pid)
+        try container.encode(isBackground, forKey: .isBackground)
+        try container.encode(rum, forKey: .rum)
+        try container.encode(agentProblem, forKey: .agentProblem)
+        try container.encode(delivery, forKey: .delivery)
+        try container.encode(agent, forKey: .agent)
+        try container.encode(autoRange, forKey: .autoRange)
+        try container.encode(url, forKey: .url)
+        try container.encode(forwards, forKey: .forwards)
+    }
 }

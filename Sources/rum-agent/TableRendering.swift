@@ -59,21 +59,10 @@ private struct TableDocument: Encodable {
         var port: UInt16
         var ipv6Only: Bool
         var ifindex: UInt32
-        var pid: Int32?
-        var process: String?
+        @OrNull var pid: Int32? = nil
+        @OrNull var process: String? = nil
 
-        func encode(to encoder: any Encoder) throws {
-            var container = encoder.container(keyedBy: Key.self)
-            try container.encode(address, forKey: .address)
-            try container.encode(port, forKey: .port)
-            try container.encode(ipv6Only, forKey: .ipv6Only)
-            try container.encode(ifindex, forKey: .ifindex)
-            // null, not absent, when nobody knows.
-            try container.encode(pid, forKey: .pid)
-            try container.encode(process, forKey: .process)
-        }
-
-        enum Key: String, CodingKey {
+        enum CodingKeys: String, CodingKey {
             case address, port, ifindex, pid, process
             case ipv6Only = "ipv6_only"
         }
@@ -82,7 +71,7 @@ private struct TableDocument: Encodable {
     var revision: UInt64
     var mode: String
     var push: String
-    var degraded: String?
+    @OrNull var degraded: String? = nil
     var listeners: [Listener]
 
     init(_ table: ListenTable) {

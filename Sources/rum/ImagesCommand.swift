@@ -13,13 +13,13 @@ struct ImagesCommand: AsyncParsableCommand {
     /// One image: of a name, of the cache, or both.
     struct Row: Encodable {
         /// What `image.base` calls it; nil for one that was downloaded by its URL.
-        var name: String?
-        var url: String?
+        @OrNull var name: String? = nil
+        @OrNull var url: String? = nil
         /// The file in the cache, with the bytes it takes.
-        var path: String?
-        var size: UInt64?
+        @OrNull var path: String? = nil
+        @OrNull var size: UInt64? = nil
         /// Whether a machine stands on it, which keeps it when the cache is cleared.
-        var inUse: Bool?
+        @OrNull var inUse: Bool? = nil
 
         enum CodingKeys: String, CodingKey {
             case name, url, path, size

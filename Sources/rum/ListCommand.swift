@@ -38,17 +38,17 @@ struct ListCommand: AsyncParsableCommand {
         /// As in `rum status`; `unknown` where libvirt does not answer, `forwarded` for a `rum forward`.
         var state: String
         /// Where its agent is, while it runs.
-        var address: String?
+        @OrNull var address: String? = nil
         /// The loopback address that it has to itself, once it asked for one.
-        var ownAddress: String?
+        @OrNull var ownAddress: String? = nil
         /// nil for a `rum forward`.
-        var config: String?
+        @OrNull var config: String? = nil
         var directory: String
         /// The host ports that are open.
         var forwards: [String]
         /// Where its page is, while its ports are reached by name.
-        var url: String?
-        var problem: String?
+        @OrNull var url: String? = nil
+        @OrNull var problem: String? = nil
 
         enum CodingKeys: String, CodingKey {
             case name, state, address, config, directory, forwards, url, problem

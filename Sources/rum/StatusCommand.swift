@@ -60,13 +60,13 @@ struct StatusCommand: AsyncParsableCommand {
 struct StatusDocument: Encodable {
     struct Agent: Encodable {
         var address: String
-        var version: String?
-        var hostname: String?
-        var mode: String?
-        var push: String?
-        var pushReason: String?
-        var degraded: String?
-        var problem: String?
+        @OrNull var version: String? = nil
+        @OrNull var hostname: String? = nil
+        @OrNull var mode: String? = nil
+        @OrNull var push: String? = nil
+        @OrNull var pushReason: String? = nil
+        @OrNull var degraded: String? = nil
+        @OrNull var problem: String? = nil
 
         init(_ info: AgentInfo, address: AgentAddress) {
             self.address = address.description
@@ -101,7 +101,7 @@ struct StatusDocument: Encodable {
 
     struct Provision: Encodable {
         var state: String
-        var script: String?
+        @OrNull var script: String? = nil
         var code: Int
         var seconds: Int
         private let text: String
@@ -127,14 +127,14 @@ struct StatusDocument: Encodable {
     var name: String
     var state: String
     var libvirtURI: String
-    var directory: String?
-    var accelerator: String?
-    var channel: String?
-    var agent: Agent?
-    var provisioning: Provision?
-    var up: OwnerReport?
+    @OrNull var directory: String? = nil
+    @OrNull var accelerator: String? = nil
+    @OrNull var channel: String? = nil
+    @OrNull var agent: Agent? = nil
+    @OrNull var provisioning: Provision? = nil
+    @OrNull var up: OwnerReport? = nil
     /// Why the process that owns the forwards does not tell of them.
-    var upProblem: String?
+    @OrNull var upProblem: String? = nil
 
     enum CodingKeys: String, CodingKey {
         case name, state, directory, accelerator, channel, agent, provisioning, up

@@ -70,10 +70,11 @@ struct ControlMessageTests {
                     forwards: [
                         .init(kind: "auto", bind: "127.0.0.1", hostPort: 1, guestPort: 2, state: "open")
                     ])),
-            #"{"report":{"background":false,"forwards":[{"active":0,"bind":"127.0.0.1","bytes":0,"#
+            #"{"report":{"agent":null,"agent_problem":null,"auto_range":null,"background":false,"#
+                + #""delivery":null,"forwards":[{"active":0,"bind":"127.0.0.1","bytes":0,"#
                 + #""connections":0,"guest_address":null,"guest_port":2,"host_port":1,"kind":"auto","#
                 + #""label":null,"latency_us":null,"on_conflict":null,"pid":null,"process":null,"reason":null,"#
-                + #""rule_line":null,"state":"open","url":null}],"pid":7,"rum":"0.1.0"}}"#
+                + #""rule_line":null,"state":"open","url":null}],"pid":7,"rum":"0.1.0","url":null}}"#
         ),
     ]
 

@@ -21,4 +21,17 @@ package struct HostFinding: Hashable, Sendable, Encodable {
         self.message = message
         self.cure = cure
     }
+
+    private enum CodingKeys: CodingKey {
+        case check, status, message, cure
+    }
+
+    /// Writes null for a cure that there is not, so that every key is always there.
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(check, forKey: .check)
+        try container.encode(status, forKey: .status)
+        try container.encode(message, forKey: .message)
+        try container.encode(cure, forKey: .cure)
+    }
 }
