@@ -115,6 +115,7 @@ private final class ChangingSnapshotter: ListenSnapshotter {
 private final class ChangingSource: HintSource {
     let push = PushLevel.bpf
     let descriptors: [Int32] = []
+    let slowToClose: [Int32] = []
     private let machine: ChangingMachine
 
     init(_ machine: ChangingMachine) { self.machine = machine }

@@ -242,6 +242,8 @@ private final class Renamed: HintSource {
 
     var descriptors: [Int32] { source.descriptors }
     var slowToClose: [Int32] { source.slowToClose }
+    func hasFailed(_ wake: Poller.Wake) -> Bool { source.hasFailed(wake) }
+
     func drain(into batch: inout HintBatch, after wake: Poller.Wake) {
         source.drain(into: &batch, after: wake)
     }

@@ -57,10 +57,10 @@ protocol HintSource: AnyObject {
     var push: PushLevel { get }
     /// Readable when there is something to read; they change only in `refresh`.
     var descriptors: [Int32] { get }
-    /// Whether what it reads hints from reported an error.
-    func hasFailed(_ wake: Poller.Wake) -> Bool
     /// Those for which close(2) may wait for the kernel, if nobody else has them open.
     var slowToClose: [Int32] { get }
+    /// Whether what it reads hints from reported an error.
+    func hasFailed(_ wake: Poller.Wake) -> Bool
     /// Reads all there is, without blocking. What comes seldom is left unread where `wake` says that nothing has come.
     func drain(into batch: inout HintBatch, after wake: Poller.Wake)
     /// Called now and then: adapts to the machine, such as to a new CPU. True when `descriptors` changed, and hints may

@@ -33,9 +33,10 @@ final class TracepointSource: HintSource {
 
     var descriptors: [Int32] { rings.descriptors }
 
-    func hasFailed(_ wake: Poller.Wake) -> Bool { rings.hasFailed(wake) }
     /// The last event of a tracepoint takes it away: the kernel then waits for every CPU.
     var slowToClose: [Int32] { rings.events }
+
+    func hasFailed(_ wake: Poller.Wake) -> Bool { rings.hasFailed(wake) }
 
     func drain(into batch: inout HintBatch, after wake: Poller.Wake = .unknown) {
         rings.drain(into: &batch, after: wake, hint: format.hint)

@@ -29,8 +29,9 @@ final class BPFSource: HintSource {
 
     var descriptors: [Int32] { rings.descriptors }
 
-    func hasFailed(_ wake: Poller.Wake) -> Bool { rings.hasFailed(wake) }
     var slowToClose: [Int32] { programs.map(\.descriptor) }
+
+    func hasFailed(_ wake: Poller.Wake) -> Bool { rings.hasFailed(wake) }
 
     func drain(into batch: inout HintBatch, after wake: Poller.Wake) {
         rings.drain(into: &batch, after: wake, hint: ListenProgram.hint)
