@@ -15,7 +15,7 @@ package enum AgentLimits {
     package static let heartbeat = Duration.seconds(5)
     /// Between two polls of an agent that has no stream.
     package static let poll = Duration.seconds(1)
-    /// From a connection's end to the next attempt.
+    /// From the end of a connection that lasted to the next attempt; twice as long after each that does not last.
     package static let shortestPause = Duration.milliseconds(100)
     /// Between the starts of two attempts before the agent has answered for the first time: a guest that boots should
     /// be found as soon as it can answer.

@@ -58,7 +58,7 @@ package struct AgentFollower: Sendable {
         var lastProblem: AgentProblem?
         while !Task.isCancelled {
             let started = ContinuousClock.now
-            let connected = Flag()
+            let connected = Connected()
             var problem = AgentProblem.connectionBroke
             do {
                 try await follow(connected, report)
@@ -66,7 +66,7 @@ package struct AgentFollower: Sendable {
                 problem = AgentProblem(error)
             }
             if Task.isCancelled { return }
-            hasEverConnected = hasEverConnected || connected.isSet
+            hasEverConnected = hasEverConnected || connected.since != nil
             if hasEverConnected {
                 await report(.lost(problem))
             } else {
@@ -77,7 +77,11 @@ package struct AgentFollower: Sendable {
             }
             // An attempt that waited for its answer in vain has paused enough already.
             var resting = started
-            if connected.isSet { (pause, resting) = (AgentLimits.shortestPause, .now) }
+            if let since = connected.since {
+                resting = .now
+                // One that breaks at once, again and again, is asked as seldom as one that is down.
+                if since.duration(to: .now) > AgentLimits.heartbeat { pause = AgentLimits.shortestPause }
+            }
             if problem == .tableTooLarge { (pause, resting) = (AgentLimits.pauseAfterLargeTable, .now) }
             // Many hosts whose agents went down together must not come back together.
             try? await Task.sleep(until: resting + pause * Double.random(in: 0.5...1))
@@ -93,7 +97,7 @@ package struct AgentFollower: Sendable {
 
     /// One connection, from the dial to its end.
     private func follow(
-        _ connected: Flag, _ report: @escaping @Sendable (AgentEvent) async -> Void
+        _ connected: Connected, _ report: @escaping @Sendable (AgentEvent) async -> Void
     ) async throws {
         try await AgentConnection.with(token: token, dial: dial) { connection in
             let clock = ClockEstimate(connection.clock)
@@ -163,15 +167,20 @@ package struct AgentFollower: Sendable {
     }
 }
 
-/// Set once.
-private final class Flag: Sendable {
-    private let flag = Atomic(false)
+/// Since when a connection has been followed.
+private final class Connected: Sendable {
+    private let time = Mutex<ContinuousClock.Instant?>(nil)
 
-    var isSet: Bool { flag.load(ordering: .acquiring) }
+    /// nil while it has not been.
+    var since: ContinuousClock.Instant? { time.withLock { $0 } }
 
-    /// Returns whether this call set it.
-    @discardableResult
-    func set() -> Bool { !flag.exchange(true, ordering: .acquiringAndReleasing) }
+    /// Sets it to now; returns whether this call did so.
+    func set() -> Bool {
+        time.withLock { time in
+            defer { time = time ?? .now }
+            return time == nil
+        }
+    }
 }
 
 /// The best estimate of the guest's clock so far, shared by the tasks of one connection.

@@ -93,6 +93,29 @@ struct AgentFollowerTests {
         #expect(dials.all.count == 1)
     }
 
+    @Test("An agent that breaks off each time soon after its first table is asked less and less often")
+    func breaksOff() async throws {
+        let connections = Recorder<String>()
+        let service = RumAgentService(
+            tables: OneTable(), hostname: "guest", instanceID: "one", bootID: "boot")
+        try await withServer(service) { directory in
+            let follower = AgentFollower(token: nil, range: .all) {
+                try StreamSocket.connect(to: directory.rpcAddress)
+            }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    try await follower.run {
+                        if case .connected(let info, _, _) = $0 { connections.add(info.instanceID) }
+                    }
+                }
+                group.addTask { try await Task.sleep(for: .seconds(2)) }
+                defer { group.cancelAll() }
+                try await group.next()
+            }
+        }
+        #expect((2...10).contains(connections.all.count), "\(connections.all.count)")
+    }
+
     @Test("How long to wait is the caller's to decide, who gets the problem, whether it is new, and the time")
     func deadline() async throws {
         struct Enough: Error {}
@@ -197,5 +220,21 @@ struct AgentFollowerTests {
         // The guest was suspended: its clock stood still.
         best.refine(with: ClockOffset(asked: 5_000_000, guest: 2_000, answered: 5_000_400))
         #expect(best.hostMinusGuest == 4_998_200)
+    }
+}
+
+/// Ends every stream behind its first table.
+private struct OneTable: ListenTableProvider {
+    let source = ListenSource(mode: .netlink, push: .tracepoint)
+
+    func current(in range: PortRange) -> ListenTable {
+        ListenTable(revision: 1, source: source, listeners: [])
+    }
+
+    func tables(in range: PortRange) -> AsyncStream<ListenTable> {
+        AsyncStream { continuation in
+            continuation.yield(current(in: range))
+            continuation.finish()
+        }
     }
 }
