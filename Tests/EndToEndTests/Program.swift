@@ -93,6 +93,14 @@ final class Program: Sendable {
 
     func send(_ signal: Int32) { kill(pid, signal) }
 
+    /// Whether it has a handler for a signal, which ends it before (proc(5), SigCgt).
+    func takes(_ signal: Int32) -> Bool {
+        let status = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
+        let line = status.split(separator: "\n").first { $0.hasPrefix("SigCgt:") }
+        let caught = line.flatMap { UInt64($0.split(separator: "\t").last ?? "", radix: 16) } ?? 0
+        return caught >> UInt64(signal - 1) & 1 == 1
+    }
+
     /// How many descriptors it has open.
     var descriptors: Int {
         ((try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd")) ?? []).count

@@ -78,6 +78,7 @@ struct UnreadTests {
     func watch(unread: Int32) async throws {
         let guest = try await Guest()
         let watch = try await guest.start("rum-agent", ["watch", "--json"], unread: [unread])
+        try await eventually("it takes signals") { watch.takes(SIGINT) }
         for round in 0..<20 {
             let listener = try await guest.listen(port: 5500 + UInt16(round))
             try await Task.sleep(for: .milliseconds(5))

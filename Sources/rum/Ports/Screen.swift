@@ -19,15 +19,22 @@ enum Screen {
     /// ends that. What is drawn next fills the screen.
     static func leaveAtStops() {
         var action = sigaction()
-        // Not deferred: the handler gives the signal its own action back and raises it again, so that the kernel decides whether
-        // somebody is there who could let the program go on (setpgid(2), orphaned process groups).
-        action.sa_flags = SA_RESTART | SA_NODEFER
+        // The handler gives the signal its own action back and raises it again, so that the kernel decides whether somebody is
+        // there who could let the program go on (setpgid(2), orphaned process groups).
+        action.sa_flags = SA_RESTART
         // Only what signal-safety(7) allows.
         action.__sigaction_handler.sa_handler = { _ in
             let before = errno
             _ = write(STDOUT_FILENO, Screen.leave.utf8Start, Screen.leave.utf8CodeUnitCount)
             Screen.letStopsBe()
             _ = raise(SIGTSTP)
+            // Blocked while its handler runs; with this it stops. SA_NODEFER would not do: the thread sanitizer has all signals
+            // blocked in a handler.
+            var (stop, blocked) = (sigset_t(), sigset_t())
+            sigemptyset(&stop)
+            sigaddset(&stop, SIGTSTP)
+            pthread_sigmask(SIG_UNBLOCK, &stop, &blocked)
+            pthread_sigmask(SIG_SETMASK, &blocked, nil)
             Screen.leaveAtStops()
             _ = write(STDOUT_FILENO, Screen.enter.utf8Start, Screen.enter.utf8CodeUnitCount)
             errno = before
