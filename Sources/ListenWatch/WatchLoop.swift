@@ -44,7 +44,6 @@ final class WatchLoop {
         started(nil)
         while !stopper.isStopped { loop.turn() }
         loop.naming.stop()
-        loop.sources.stop()
     }
 
     private init(

@@ -155,9 +155,6 @@ struct WatchSources {
         }
     }
 
-    /// Ends what is being opened in the background.
-    func stop() { opener.stop() }
-
     private mutating func fall(short reason: String) {
         shortfall = reason
         climbDue = .now + options.retryInterval

@@ -6,8 +6,8 @@ internal import Synchronization
 /// Opens a source of hints on a thread of its own, for one that waits for the kernel: to attach a program it patches its
 /// functions, and waits for every CPU.
 ///
-/// One is opened at a time. The thread has the network namespace, capabilities and everything else that the calling thread has
-/// when it asks (clone(2)).
+/// One is opened at a time, and closed again when nobody is left to take it. The thread has the network namespace, capabilities
+/// and everything else that the calling thread has when it asks (clone(2)).
 final class HintOpener: Sendable {
     /// What became of a level.
     struct Outcome: Sendable {
@@ -16,7 +16,7 @@ final class HintOpener: Sendable {
     }
 
     private enum State {
-        case idle, opening, stopped
+        case idle, opening
         case done(Outcome)
     }
 
@@ -30,7 +30,7 @@ final class HintOpener: Sendable {
     var isBusy: Bool {
         state.withLock {
             switch $0 {
-            case .idle, .stopped: false
+            case .idle: false
             case .opening, .done: true
             }
         }
@@ -69,13 +69,8 @@ final class HintOpener: Sendable {
         }
     }
 
-    /// What is opened from now on is closed again, by the thread that opened it.
-    func stop() { state.withLock { $0 = .stopped } }
-
     private func finish(_ level: PushLevel, _ source: Result<OpenedHints, HintSourceLost>) {
-        state.withLock { state in
-            if case .opening = state { state = .done(Outcome(level: level, source: source)) }
-        }
+        state.withLock { $0 = .done(Outcome(level: level, source: source)) }
         waker.wake()
     }
 }
