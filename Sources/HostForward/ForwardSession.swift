@@ -134,9 +134,12 @@ package final class ForwardSession: Sendable {
                 instanceID: info.instanceID, bootID: info.bootID, startedAt: start.agent)
             if !followsPorts { tellReady(ready) }
         case .table(let table, let offset):
+            // Not yet, when a connection has ended before its tables were paid for.
+            guard await intake.wait() else { return }
             await reconciler.apply(table, hostMinusGuest: offset.hostMinusGuest)
             tellReady(ready)
-            await intake.take(table)
+            intake.pay(for: table)
+            _ = await intake.wait()
         case .alive(let info, _):
             status.withLock {
                 if case .connected(_, let delivery) = $0 { $0 = .connected(info, delivery) }

@@ -18,19 +18,22 @@ final class TableIntake: Sendable {
 
     private let limit = Mutex(RateLimit(atOnce: rowsAtOnce, interval: rowInterval))
 
-    /// Pays for a table, and returns when the next one may be taken; at once when the task is cancelled.
-    func take(_ table: ListenTable) async {
+    /// Pays for a table.
+    func pay(for table: ListenTable) {
         let now = SystemClock.monotonic
         let names = table.listeners.reduce(0) { $0 + ($1.process?.name.utf8.count ?? 0) }
         // Each process is described once in a message.
         let details = Dictionary(table.listeners.compactMap(\.process).map { ($0.pid, $0.details) }) { $1 }
             .values.reduce(0) { $0 + ($1?.size ?? 0) }
-        let next = limit.withLock { limit in
-            let rows = table.listeners.count + (names + details) / Self.nameBytesOfRow
-            limit.spend(Self.rowsOfTable + UInt64(rows), at: now)
-            return limit.nextAt
-        }
-        if next > now { try? await Task.sleep(for: .nanoseconds(next - now)) }
+        let rows = table.listeners.count + (names + details) / Self.nameBytesOfRow
+        limit.withLock { $0.spend(Self.rowsOfTable + UInt64(rows), at: now) }
+    }
+
+    /// Returns when the next table may be taken; false when the task was cancelled before.
+    func wait() async -> Bool {
+        let (now, next) = (SystemClock.monotonic, limit.withLock { $0.nextAt })
+        guard next > now else { return true }
+        return (try? await Task.sleep(for: .nanoseconds(next - now))) != nil
     }
 }
 
