@@ -226,6 +226,7 @@ struct AgentFollowerTests {
 /// Ends every stream behind its first table.
 private struct OneTable: ListenTableProvider {
     let source = ListenSource(mode: .netlink, push: .tracepoint)
+    let pushReason: String? = nil
 
     func current(in range: PortRange) -> ListenTable {
         ListenTable(revision: 1, source: source, listeners: [])
