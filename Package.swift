@@ -172,7 +172,8 @@ let package = Package(
             name: "TestSupport", dependencies: ["Linux", "Ports"], path: "Tests/TestSupport",
             swiftSettings: rules),
         .testTarget(
-            name: "LinuxTests", dependencies: ["CLinux", "Linux", "LiveKernel"], swiftSettings: rules),
+            name: "LinuxTests", dependencies: ["CLinux", "Linux", "LiveKernel", "TestSupport"],
+            swiftSettings: rules),
         .testTarget(
             name: "CommandMainTests",
             dependencies: [

@@ -1,5 +1,6 @@
 import Glibc
 import Linux
+import TestSupport
 import Testing
 
 @Suite("Pauses of accept")
@@ -9,33 +10,30 @@ struct AcceptPauseTests {
     )
     func exhausted() async {
         await #expect(processExitsWith: .success) {
-            let listener = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
-            let address = try StreamSocket.localAddress(listener.rawValue)
-            var clients: [Int32] = []
-            for _ in 0..<3 { clients.append(try StreamSocket.connect(to: address).release()) }
-            var told: [SystemError] = []
-            var pause = AcceptPause { told.append($0) }
-            func takes() -> Bool {
-                if pause.next(from: listener.rawValue) != nil { true } else { false }
-            }
-            let kind = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-            var before = rlimit()
-            getrlimit(kind, &before)
-            var none = before
-            none.rlim_cur = 0
-            setrlimit(kind, &none)
-            for turn in 1...3 {
-                let start = ContinuousClock.now
+            try await onThread {
+                let listener = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
+                let address = try StreamSocket.localAddress(listener.rawValue)
+                var clients: [Int32] = []
+                for _ in 0..<3 { clients.append(try StreamSocket.connect(to: address).release()) }
+                var told: [SystemError] = []
+                var pause = AcceptPause { told.append($0) }
+                func takes() -> Bool {
+                    if pause.next(from: listener.rawValue) != nil { true } else { false }
+                }
+                try withoutDescriptors {
+                    for turn in 1...3 {
+                        let start = ContinuousClock.now
+                        #expect(!takes())
+                        while pause.rest != nil { usleep(500) }
+                        #expect(.now >= start + AcceptPause.time && pause.count == turn)
+                    }
+                }
+                #expect(told.map(\.code) == [EMFILE])
+                for _ in clients { #expect(takes()) }
                 #expect(!takes())
-                while pause.rest != nil { usleep(500) }
-                #expect(.now >= start + AcceptPause.time && pause.count == turn)
+                #expect(pause.rest == nil)
+                for client in clients { close(client) }
             }
-            setrlimit(kind, &before)
-            #expect(told.map(\.code) == [EMFILE])
-            for _ in clients { #expect(takes()) }
-            #expect(!takes())
-            #expect(pause.rest == nil)
-            for client in clients { close(client) }
         }
     }
 }

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Testing
 
@@ -8,7 +9,7 @@ struct DedicatedThreadTests {
     @Test("What is closed while duplicates are held is closed for good afterwards")
     func closing() {
         var ends: [Int32] = [-1, -1]
-        #expect(pipe(&ends) == 0)
+        #expect(clinux_pipe(&ends) == 0)
         var reader = pollfd(fd: ends[0], events: 0, revents: 0)
         DedicatedThread.closing([ends[1]]) {
             close(ends[1])
