@@ -233,6 +233,8 @@ struct ControlServerTests {
             let share = try await onThread {
                 try withoutDescriptors {
                     try StreamSocket.beginConnecting(client, to: .unix(path: path))
+                    let limit = ContinuousClock.now + .seconds(5)
+                    while said.withLock({ $0.isEmpty }), .now < limit { usleep(500) }
                     return processorShare(during: .milliseconds(200))
                 }
             }
