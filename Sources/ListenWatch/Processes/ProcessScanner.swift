@@ -60,6 +60,8 @@ final class ProcessScanner: Sendable {
     func stop() { state.withLock { $0.isStopped = true } }
 
     private func run() {
+        // Not the watcher's, which is for hints that have come.
+        setpriority(Int32(PRIO_PROCESS.rawValue), 0, 0)
         while let wanted = nextTask() {
             var rest = wanted
             tell(Self.search(holders, Self.likely(wanted), for: &rest))
