@@ -110,7 +110,8 @@ struct LogTextTests {
             let start = ContinuousClock.now
             await withTaskGroup(of: Void.self) { group in
                 for files in logs { group.addTask { await LogFiles.keepSmall(files, withOwn: false) } }
-                try? await Task.sleep(for: .milliseconds(50))
+                // A lease that somebody waits for is one to be given up (F_GETLEASE).
+                try? await eventually { leases.allSatisfy { fcntl($0, 1025) != F_WRLCK } }
                 group.cancelAll()
             }
             #expect(.now < start + .seconds(20))
