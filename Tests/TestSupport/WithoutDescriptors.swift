@@ -9,9 +9,14 @@ package func withoutDescriptors<Result>(_ body: () throws -> Result) throws -> R
     let kind = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
     var before = rlimit()
     getrlimit(kind, &before)
-    // Numbers are given from the lowest on: all below the next one are taken.
-    let next = try SystemError.check("dup", dup(STDIN_FILENO))
-    close(next)
+    // Numbers are given from the lowest on: all below the next one are taken. Some of them shortly, by threads that begin.
+    var next = Int32.max
+    for _ in 0..<20 {
+        let number = try SystemError.check("dup", dup(STDIN_FILENO))
+        close(number)
+        next = min(next, number)
+        usleep(1000)
+    }
     var none = before
     none.rlim_cur = rlim_t(next)
     setrlimit(kind, &none)
