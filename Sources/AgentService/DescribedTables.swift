@@ -41,10 +41,7 @@ final class DescribedTables: ProcessAsker {
                     last = table
                 }
             }
-            defer {
-                group.cancelAll()
-                state.withLock { $0.questions = [] }
-            }
+            defer { group.cancelAll() }
             try await group.next()
         }
     }

@@ -23,9 +23,14 @@ final class ProcessReader: Sendable {
     /// Runtimes' ids have 64 digits.
     private static let longestContainer = 64
 
+    /// One whose stream has ended needs no answers.
+    private struct Asker {
+        weak var it: (any ProcessAsker)?
+    }
+
     private struct State {
         /// Those with questions, each once. They take turns.
-        var askers: [any ProcessAsker] = []
+        var askers: [Asker] = []
         var threads = 0
     }
 
@@ -34,10 +39,11 @@ final class ProcessReader: Sendable {
 
     init(root: String = "/proc") { self.root = root }
 
-    /// Answers all questions of `asker`, on other threads.
+    /// Answers all questions of `asker`, on other threads, as long as somebody else holds it.
     func answer(_ asker: any ProcessAsker) {
         state.withLock { state in
-            if !state.askers.contains(where: { $0 === asker }) { state.askers.append(asker) }
+            state.askers.removeAll { $0.it == nil }
+            if !state.askers.contains(where: { $0.it === asker }) { state.askers.append(Asker(it: asker)) }
         }
         startThread()
     }
@@ -67,9 +73,10 @@ final class ProcessReader: Sendable {
     private func nextQuestion() -> (any ProcessAsker, ListeningProcess)? {
         state.withLock { state in
             while !state.askers.isEmpty {
-                let asker = state.askers.removeFirst()
-                guard let (process, isLast) = asker.nextQuestion() else { continue }
-                if !isLast { state.askers.append(asker) }
+                guard let asker = state.askers.removeFirst().it,
+                    let (process, isLast) = asker.nextQuestion()
+                else { continue }
+                if !isLast { state.askers.append(Asker(it: asker)) }
                 return (asker, process)
             }
             state.threads -= 1
