@@ -130,7 +130,12 @@ struct WatchSources {
         switch outcome.source {
         case .success(let opened):
             // procfs goes with polling alone.
-            guard snapshotter.mode == .netlink, let source = opened.take() else { return false }
+            guard snapshotter.mode == .netlink else {
+                var unwanted = opened.take()
+                Self.close(&unwanted)
+                return false
+            }
+            guard let source = opened.take() else { return false }
             letGo()
             use(source)
             if shortfall == nil {
@@ -200,8 +205,10 @@ struct WatchSources {
     }
 
     /// Gives up the hints in use.
-    private mutating func letGo() {
-        DedicatedThread.closing(hints?.slowToClose ?? []) { hints = nil }
+    private mutating func letGo() { Self.close(&hints) }
+
+    private static func close(_ source: inout (any HintSource)?) {
+        DedicatedThread.closing(source?.slowToClose ?? []) { source = nil }
     }
 
     static func openHints(
