@@ -35,7 +35,7 @@ final class ProcessScanner: Sendable {
     /// Asks for these sockets. Each is looked for once; one that nobody holds is not asked for again.
     func find(_ sockets: Wanted) {
         let mustStart = state.withLock { state in
-            state.wanted.merge(sockets) { $1 }
+            state.wanted.merge(sockets) { $1.isEmpty ? $0 : $1 }
             guard !state.wanted.isEmpty, !state.isRunning, !state.isStopped else { return false }
             state.isRunning = true
             return true
@@ -64,7 +64,9 @@ final class ProcessScanner: Sendable {
         setpriority(Int32(PRIO_PROCESS.rawValue), 0, 0)
         while let wanted = nextTask() {
             var rest = wanted
+            let start = Duration.nanoseconds(SystemClock.threadCPU)
             tell(Self.search(holders, Self.likely(wanted), for: &rest))
+            Self.pause(after: Duration.nanoseconds(SystemClock.threadCPU) - start)
             guard !rest.isEmpty, !isStopped else { continue }
             // For good: this thread ends with its work.
             setpriority(Int32(PRIO_PROCESS.rawValue), 0, 10)
