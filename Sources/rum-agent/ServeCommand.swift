@@ -48,6 +48,15 @@ struct ServeCommand: AsyncParsableCommand {
     func run() async throws {
         let signals = TerminationSignals.stream()
         let token = try tokenFile.map(TokenFile.read)
+        // Only these are this process's to remove.
+        var bound: [SocketAddress] = []
+        defer { for address in bound { ServiceSocket.remove(address) } }
+        // Before there is a watcher, which has things to say: what fails here is the last that is said.
+        var doors: [(address: ListenAddress, rpc: Int32)] = []
+        for address in listen {
+            doors.append((address, try listeningSocket(address)))
+            bound.append(address.socketAddress(for: .rpc))
+        }
         let watcher = try await watch.startedWatcher(
             hidden: Set(listen.flatMap(\.listeners)), note: { Self.log($0) }, log: { Self.log($0) })
         // Two descriptors a connection: the engine's bound follows the limit.
@@ -65,19 +74,14 @@ struct ServeCommand: AsyncParsableCommand {
                 bootID: GuestIdentity.bootID, forwardVersion: UInt32(ForwardVersion.newest.rawValue),
                 shared: shared),
             token: token)
-        // Only these are this process's to remove.
-        var bound: [SocketAddress] = []
         defer {
             forwarder.close()
             watcher.stop()
             feeds.close()
             shared?.close()
-            for address in bound { ServiceSocket.remove(address) }
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
-            for address in listen {
-                let rpc = try listeningSocket(address)
-                bound.append(address.socketAddress(for: .rpc))
+            for (address, rpc) in doors {
                 _ = try Self.bind(address) { () throws(SystemError) in
                     try forwarder.listen(on: address.socketAddress(for: .forward))
                 }
