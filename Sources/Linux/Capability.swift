@@ -1,6 +1,7 @@
 /// What a process may do beyond what its user may, by the kernel's numbers (capabilities(7), include/uapi/linux/capability.h).
 package enum Capability: UInt64, Sendable, CaseIterable {
     case sysAdmin = 21
+    case sysResource = 24
     case perfmon = 38
     case bpf = 39
 

@@ -54,7 +54,7 @@ struct ServeCommand: AsyncParsableCommand {
         // Before there is a watcher, which has things to say: what fails here is the last that is said.
         var doors: [(address: ListenAddress, rpc: Int32)] = []
         for address in listen {
-            doors.append((address, try listeningSocket(address)))
+            doors.append((address, try await listeningSocket(address)))
             bound.append(address.socketAddress(for: .rpc))
         }
         let watcher = try await watch.startedWatcher(
@@ -82,7 +82,7 @@ struct ServeCommand: AsyncParsableCommand {
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             for (address, rpc) in doors {
-                _ = try Self.bind(address) { () throws(SystemError) in
+                _ = try await Self.bind(address) { () throws(SystemError) in
                     try forwarder.listen(on: address.socketAddress(for: .forward))
                 }
                 group.addTask { try await server.serve(on: OwnedDescriptor(owning: rpc)) }
@@ -102,27 +102,41 @@ struct ServeCommand: AsyncParsableCommand {
     }
 
     /// Opens the RPC socket of an address; the number is the caller's.
-    private func listeningSocket(_ address: ListenAddress) throws -> Int32 {
-        try Self.bind(address) { () throws(SystemError) in
+    private func listeningSocket(_ address: ListenAddress) async throws -> Int32 {
+        try await Self.bind(address) { () throws(SystemError) in
             try ServiceSocket.listen(on: address.socketAddress(for: .rpc)).release()
         }
     }
 
+    /// How long an address may be in use: that long an agent that was killed may take to be gone, while the kernel takes its events
+    /// away and its sockets still answer.
+    private static let patience = Duration.milliseconds(500)
+
     private static func bind<Result>(
         _ address: ListenAddress, _ body: () throws(SystemError) -> Result
-    ) throws(CommandFailure) -> Result {
-        do throws(SystemError) {
-            return try body()
-        } catch {
-            let hint =
-                switch error.code {
-                case EADDRINUSE: "another rum-agent serves it; stop that one, or choose another --listen"
-                case EAFNOSUPPORT, ENODEV: "this guest has no vsock device; use --listen tcp:HOST or unix:DIR"
-                case ENOENT: "make the directory first"
-                default: "choose another --listen"
+    ) async throws -> Result {
+        let end = ContinuousClock.now + patience
+        while true {
+            do throws(SystemError) {
+                return try body()
+            } catch {
+                guard error.code == EADDRINUSE, ContinuousClock.now < end else {
+                    throw failure(address, error)
                 }
-            throw CommandFailure("cannot listen on \(address): \(error)", hint: hint)
+            }
+            try await Task.sleep(for: .milliseconds(20))
         }
+    }
+
+    private static func failure(_ address: ListenAddress, _ error: SystemError) -> CommandFailure {
+        let hint =
+            switch error.code {
+            case EADDRINUSE: "another rum-agent serves it; stop that one, or choose another --listen"
+            case EAFNOSUPPORT, ENODEV: "this guest has no vsock device; use --listen tcp:HOST or unix:DIR"
+            case ENOENT: "make the directory first"
+            default: "choose another --listen"
+            }
+        return CommandFailure("cannot listen on \(address): \(error)", hint: hint)
     }
 
     private static func log(_ line: String) { StandardError.line("rum-agent: \(line)") }

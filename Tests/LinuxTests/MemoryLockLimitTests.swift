@@ -6,14 +6,6 @@ import Testing
 /// mlock(2) stands in for what this kernel does not count any more, programs and maps: both ask the same limit.
 @Suite("The bound on locked memory", .serialized)
 struct MemoryLockLimitTests {
-    /// Whether this process may raise a hard limit again that it has lowered (CAP_SYS_RESOURCE, 24).
-    private static let mayRaise: Bool = {
-        let status = (try? SmallFile.text(of: "/proc/thread-self/status")) ?? ""
-        let line = status.split(separator: "\n").first { $0.hasPrefix("CapEff:") }
-        let mask = line.flatMap { UInt64($0.dropFirst("CapEff:\t".count), radix: 16) } ?? 0
-        return mask & 1 << 24 != 0
-    }()
-
     private static let kind = __rlimit_resource_t(__RLIMIT_MEMLOCK.rawValue)
     private static let low = rlim_t(64 << 10)
 
@@ -36,7 +28,7 @@ struct MemoryLockLimitTests {
     }
 
     /// Runs `body` on a thread without these capabilities, with the low limit, as the hard one too if `isHard`.
-    private func withLow(
+    private static func withLow(
         isHard: Bool, without capabilities: [KernelControl.Capability], _ body: @escaping @Sendable () -> Void
     ) async throws {
         var before = Self.limit
@@ -56,7 +48,7 @@ struct MemoryLockLimitTests {
     func soft() async throws {
         guard Self.limit.rlim_max > 1 << 20 else { try Test.cancel("the hard limit is too low already") }
         let hard = Self.limit.rlim_max
-        try await withLow(isHard: false, without: [.ipcLock, .sysResource]) {
+        try await Self.withLow(isHard: false, without: [.ipcLock, .sysResource]) {
             #expect(!Self.canLock)
             #expect(MemoryLockLimit.lifted { Self.canLock })
             #expect(throws: Trouble.self) { try MemoryLockLimit.lifted { throw Trouble() } }
@@ -65,23 +57,21 @@ struct MemoryLockLimitTests {
         }
     }
 
-    @Test("With the privilege the hard one does not matter", .enabled(if: mayRaise, "raises a hard limit"))
-    func lifted() async throws {
-        try await withLow(isHard: true, without: [.ipcLock]) {
-            #expect(!Self.canLock)
-            #expect(MemoryLockLimit.lifted { Self.canLock })
-            #expect((Self.limit.rlim_cur, Self.limit.rlim_max) == (Self.low, Self.low))
-            #expect(!Self.canLock)
-        }
-    }
-
-    @Test(
-        "Where neither can be raised the body runs all the same",
-        .enabled(if: mayRaise, "raises a hard limit"))
-    func neither() async throws {
-        try await withLow(isHard: true, without: [.ipcLock, .sysResource]) {
-            #expect(!MemoryLockLimit.lifted { Self.canLock })
-            #expect((Self.limit.rlim_cur, Self.limit.rlim_max) == (Self.low, Self.low))
+    @Test("The hard limit counts for who may not raise it, and for nobody else")
+    func hard() async {
+        // In a process of its own: who may not raise the limit can't have it back.
+        await #expect(processExitsWith: .success) {
+            let mayRaise = Capability.effective?.contains(.sysResource) == true
+            try await Self.withLow(isHard: true, without: [.ipcLock]) {
+                #expect(!Self.canLock)
+                #expect(MemoryLockLimit.lifted { Self.canLock } == mayRaise)
+                #expect((Self.limit.rlim_cur, Self.limit.rlim_max) == (Self.low, Self.low))
+                #expect(!Self.canLock)
+            }
+            try await Self.withLow(isHard: true, without: [.ipcLock, .sysResource]) {
+                #expect(!MemoryLockLimit.lifted { Self.canLock })
+                #expect((Self.limit.rlim_cur, Self.limit.rlim_max) == (Self.low, Self.low))
+            }
         }
     }
 }
