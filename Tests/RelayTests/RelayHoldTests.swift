@@ -14,15 +14,33 @@ struct RelayHoldTests {
     private final class Server {
         let address: SocketAddress
         private var socket: Peer?
+        /// Bound while it is away, so that the kernel gives the port to nobody else who asks for any.
+        private var place: OwnedDescriptor?
 
         /// Away at first.
         init() throws {
-            let socket = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
+            let socket = try Self.bound(to: .tcp(.loopbackV4, port: 0))
             address = try StreamSocket.localAddress(socket.rawValue)
+            place = consume socket
         }
 
-        func comeBack() throws { socket = Peer(try StreamSocket.listen(on: address)) }
-        func goAway() { socket = nil }
+        func comeBack() throws {
+            guard let place = place.take() else { return }
+            _ = try SystemError.check("listen", listen(place.rawValue, 16))
+            socket = Peer(place)
+        }
+
+        func goAway() throws {
+            socket = nil
+            place = try Self.bound(to: address)
+        }
+
+        private static func bound(to address: SocketAddress) throws(SystemError) -> OwnedDescriptor {
+            let socket = try StreamSocket.open(for: address)
+            try StreamSocket.reuseAddress(socket.rawValue)
+            try address.bind(socket.rawValue)
+            return socket
+        }
 
         func accept() throws -> Peer {
             guard let socket else { throw RigError.timedOut("no server") }
@@ -110,7 +128,7 @@ struct RelayHoldTests {
             try await eventually("what was said is in the server's queue") {
                 rig.guestListener.counters.bytesForth == 1
             }
-            server.goAway()
+            try server.goAway()
             #expect(try talking.ending() == ECONNRESET)
             try await eventually("the other waits") { hold.waiting == 1 }
             try server.comeBack()
