@@ -34,9 +34,8 @@ struct GuestForwarderTests {
         let server = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
         let target = try StreamSocket.localAddress(server.rawValue)
         guard case .tcp(_, let port, _) = target else { return }
-        let closed = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
-        guard case .tcp(_, let nobody, _) = try StreamSocket.localAddress(closed.rawValue) else { return }
-        _ = consume closed
+        let silent = try SilentPort()
+        guard case .tcp(_, let nobody, _) = silent.address else { return }
         // It is tried where it is known to listen, and on loopback where it is not.
         let forwarder = GuestForwarder(engine: engine, token: Self.token, targets: DialTargets { _ in [] })
         let address = try forwarder.listen(on: .tcp(.loopbackV4, port: 0))
@@ -46,6 +45,7 @@ struct GuestForwarderTests {
         // The answer survives client bytes that nobody reads.
         #expect(try Self.status(address, Self.token, port: nobody, thenBytes: 50_000) == .refused)
         #expect(forwarder.counters.first?.counters.failed == 3)
+        withExtendedLifetime(silent) {}
         forwarder.close()
         await engine.shutdown()
     }

@@ -12,34 +12,19 @@ import Testing
 struct RelayHoldTests {
     /// A server that can go away and come back on the same port.
     private final class Server {
-        let address: SocketAddress
+        private let port: SilentPort
         private var socket: Peer?
-        /// Bound while it is away, so that the kernel gives the port to nobody else who asks for any.
-        private var place: OwnedDescriptor?
 
         /// Away at first.
-        init() throws {
-            let socket = try Self.bound(to: .tcp(.loopbackV4, port: 0))
-            address = try StreamSocket.localAddress(socket.rawValue)
-            place = consume socket
-        }
+        init() throws { port = try SilentPort() }
 
-        func comeBack() throws {
-            guard let place = place.take() else { return }
-            _ = try SystemError.check("listen", listen(place.rawValue, 16))
-            socket = Peer(place)
-        }
+        var address: SocketAddress { port.address }
+
+        func comeBack() throws { if let new = try port.listen() { socket = Peer(new) } }
 
         func goAway() throws {
             socket = nil
-            place = try Self.bound(to: address)
-        }
-
-        private static func bound(to address: SocketAddress) throws(SystemError) -> OwnedDescriptor {
-            let socket = try StreamSocket.open(for: address)
-            try StreamSocket.reuseAddress(socket.rawValue)
-            try address.bind(socket.rawValue)
-            return socket
+            try port.fallSilent()
         }
 
         func accept() throws -> Peer {

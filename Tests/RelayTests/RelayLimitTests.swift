@@ -13,14 +13,13 @@ struct RelayLimitTests {
     @Test("A client is reset at once when the guest refuses", arguments: Tunnel.allCases)
     func refused(_ tunnel: Tunnel) async {
         await #expect(processExitsWith: .success) { [tunnel] in
-            let closed = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
-            let nobody = try StreamSocket.localAddress(closed.rawValue)
-            _ = consume closed
-            let rig = try RelayRig(tunnel, targets: [nobody])
+            let nobody = try SilentPort()
+            let rig = try RelayRig(tunnel, targets: [nobody.address])
             let client = try rig.connect()
             #expect(try client.ending() == ECONNRESET)
             #expect(rig.hostListener.counters.failed == 1 && rig.guestListener.counters.failed == 1)
             await rig.end()
+            withExtendedLifetime(nobody) {}
         }
     }
 
@@ -98,15 +97,14 @@ struct RelayLimitTests {
     @Test("The next address is tried when the first refuses", arguments: Tunnel.allCases)
     func secondCandidate(_ tunnel: Tunnel) async {
         await #expect(processExitsWith: .success) { [tunnel] in
-            let closed = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
-            let nobody = try StreamSocket.localAddress(closed.rawValue)
-            _ = consume closed
+            let nobody = try SilentPort()
             let server = Peer(try StreamSocket.listen(on: .tcp(.loopbackV6, port: 0)))
-            let rig = try RelayRig(tunnel, targets: [nobody, StreamSocket.localAddress(server.fd)])
+            let rig = try RelayRig(tunnel, targets: [nobody.address, StreamSocket.localAddress(server.fd)])
             let client = try rig.connect()
             try client.write([9])
             #expect(try server.accept().read(exactly: 1) == [9])
             await rig.end()
+            withExtendedLifetime(nobody) {}
         }
     }
 
