@@ -1,18 +1,20 @@
+package import Linux
+
 /// The JSON of an event, with the names that programs rely on.
 package struct EventDocument: Codable, Hashable, Sendable {
     package var event: String
-    package var kind: String?
-    package var bind: String?
-    package var hostPort: UInt16?
-    package var guestPort: UInt16?
-    package var guestAddress: String?
-    package var process: String?
-    package var pid: Int32?
+    @OrNull package var kind: String? = nil
+    @OrNull package var bind: String? = nil
+    @OrNull package var hostPort: UInt16? = nil
+    @OrNull package var guestPort: UInt16? = nil
+    @OrNull package var guestAddress: String? = nil
+    @OrNull package var process: String? = nil
+    @OrNull package var pid: Int32? = nil
     /// Of the rule that decided, and the line of rum.toml on which that begins.
-    package var label: String?
-    package var ruleLine: Int?
-    package var reason: String?
-    package var latencyMicroseconds: UInt64?
+    @OrNull package var label: String? = nil
+    @OrNull package var ruleLine: Int? = nil
+    @OrNull package var reason: String? = nil
+    @OrNull package var latencyMicroseconds: UInt64? = nil
     package var timeMicroseconds: UInt64
 
     package init(event: String, timeMicroseconds: UInt64) {
@@ -28,23 +30,5 @@ package struct EventDocument: Codable, Hashable, Sendable {
         case guestAddress = "guest_address"
         case latencyMicroseconds = "latency_us"
         case timeMicroseconds = "time_us"
-    }
-
-    /// Writes null for what is unknown, so that every key is always there.
-    package func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(event, forKey: .event)
-        try container.encode(kind, forKey: .kind)
-        try container.encode(bind, forKey: .bind)
-        try container.encode(hostPort, forKey: .hostPort)
-        try container.encode(guestPort, forKey: .guestPort)
-        try container.encode(guestAddress, forKey: .guestAddress)
-        try container.encode(process, forKey: .process)
-        try container.encode(pid, forKey: .pid)
-        try container.encode(label, forKey: .label)
-        try container.encode(ruleLine, forKey: .ruleLine)
-        try container.encode(reason, forKey: .reason)
-        try container.encode(latencyMicroseconds, forKey: .latencyMicroseconds)
-        try container.encode(timeMicroseconds, forKey: .timeMicroseconds)
     }
 }

@@ -1,3 +1,5 @@
+package import Linux
+
 /// What the process that owns a machine's forwards knows about them.
 package struct OwnerReport: Codable, Hashable, Sendable {
     /// One forward, with the names of the events.
@@ -7,25 +9,25 @@ package struct OwnerReport: Codable, Hashable, Sendable {
         package var hostPort: UInt16
         package var guestPort: UInt16
         /// nil when nothing listens there, as far as known.
-        package var guestAddress: String?
-        package var process: String?
-        package var pid: Int32?
+        @OrNull package var guestAddress: String? = nil
+        @OrNull package var process: String? = nil
+        @OrNull package var pid: Int32? = nil
         /// Of the rule that decided, and the line of rum.toml on which that begins.
-        package var label: String?
-        package var ruleLine: Int?
+        @OrNull package var label: String? = nil
+        @OrNull package var ruleLine: Int? = nil
         /// What its rule says to do when the host port is taken; nil without a rule.
-        package var onConflict: String?
+        @OrNull package var onConflict: String? = nil
         /// `open`, `held`, `blocked` or `asking`.
         package var state: String
         /// Why it is not open, or open on another host port than it should be.
-        package var reason: String?
-        package var latencyMicroseconds: UInt64?
+        @OrNull package var reason: String? = nil
+        @OrNull package var latencyMicroseconds: UInt64? = nil
         /// Accepted since the port was opened, and open now.
         package var connections: UInt64
         package var active: UInt64
         package var bytes: UInt64
         /// Where it is reached by name; nil while names lead nowhere.
-        package var url: String?
+        @OrNull package var url: String? = nil
 
         package init(kind: String, bind: String, hostPort: UInt16, guestPort: UInt16, state: String) {
             self.kind = kind
@@ -47,28 +49,6 @@ package struct OwnerReport: Codable, Hashable, Sendable {
             case guestAddress = "guest_address"
             case latencyMicroseconds = "latency_us"
         }
-
-        /// Writes null for what is unknown, so that every key is always there.
-        package func encode(to encoder: any Encoder) throws {
-            var container = encoder.container(keyedBy: CodingKeys.self)
-            try container.encode(kind, forKey: .kind)
-            try container.encode(bind, forKey: .bind)
-            try container.encode(hostPort, forKey: .hostPort)
-            try container.encode(guestPort, forKey: .guestPort)
-            try container.encode(guestAddress, forKey: .guestAddress)
-            try container.encode(process, forKey: .process)
-            try container.encode(pid, forKey: .pid)
-            try container.encode(label, forKey: .label)
-            try container.encode(ruleLine, forKey: .ruleLine)
-            try container.encode(onConflict, forKey: .onConflict)
-            try container.encode(state, forKey: .state)
-            try container.encode(reason, forKey: .reason)
-            try container.encode(latencyMicroseconds, forKey: .latencyMicroseconds)
-            try container.encode(connections, forKey: .connections)
-            try container.encode(active, forKey: .active)
-            try container.encode(bytes, forKey: .bytes)
-            try container.encode(url, forKey: .url)
-        }
     }
 
     package var pid: Int32
@@ -77,15 +57,15 @@ package struct OwnerReport: Codable, Hashable, Sendable {
     /// The version of its program.
     package var rum: String
     /// Why the agent can't be followed; nil while it can.
-    package var agentProblem: String?
+    @OrNull package var agentProblem: String? = nil
     /// `stream` or `poll`; nil while the agent can't be followed.
-    package var delivery: String?
+    @OrNull package var delivery: String? = nil
     /// The agent's version, how it looks, and who wakes it; nil until it has answered.
-    package var agent: String?
+    @OrNull package var agent: String? = nil
     /// `min-max`; nil when no port is forwarded by itself.
-    package var autoRange: String?
+    @OrNull package var autoRange: String? = nil
     /// Where the machine's page is that lists what is reached by name; nil while names lead nowhere.
-    package var url: String?
+    @OrNull package var url: String? = nil
     package var forwards: [Forward]
 
     package init(pid: Int32, isBackground: Bool, rum: String, forwards: [Forward]) {
@@ -100,19 +80,5 @@ package struct OwnerReport: Codable, Hashable, Sendable {
         case isBackground = "background"
         case agentProblem = "agent_problem"
         case autoRange = "auto_range"
-    }
-
-    /// Writes null for what is unknown, so that every key is always there.
-    package func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(pid, forKey: .pid)
-        try container.encode(isBackground, forKey: .isBackground)
-        try container.encode(rum, forKey: .rum)
-        try container.encode(agentProblem, forKey: .agentProblem)
-        try container.encode(delivery, forKey: .delivery)
-        try container.encode(agent, forKey: .agent)
-        try container.encode(autoRange, forKey: .autoRange)
-        try container.encode(url, forKey: .url)
-        try container.encode(forwards, forKey: .forwards)
     }
 }
