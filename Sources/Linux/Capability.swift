@@ -1,5 +1,8 @@
 /// What a process may do beyond what its user may, by the kernel's numbers (capabilities(7), include/uapi/linux/capability.h).
-package enum Capability: UInt64, Sendable, CaseIterable {
+package enum Capability: Int32, Sendable, CaseIterable {
+    case dacReadSearch = 2
+    case ipcLock = 14
+    case sysPtrace = 19
     case sysAdmin = 21
     case sysResource = 24
     case perfmon = 38

@@ -11,8 +11,6 @@ import Testing
     "rum-agent with few capabilities", .serialized, .timeLimit(.minutes(1)),
     .enabled(if: geteuid() == 0, "takes capabilities away"))
 struct LeastPrivilegeTests {
-    typealias Capability = KernelControl.Capability
-
     static let needed: [Capability] = [.bpf, .perfmon, .sysPtrace, .dacReadSearch]
 
     /// A program of the calling thread's user that has the listener open. It must be a program: what has only forked and

@@ -29,7 +29,7 @@ struct MemoryLockLimitTests {
 
     /// Runs `body` on a thread without these capabilities, with the low limit, as the hard one too if `isHard`.
     private static func withLow(
-        isHard: Bool, without capabilities: [KernelControl.Capability], _ body: @escaping @Sendable () -> Void
+        isHard: Bool, without capabilities: [Capability], _ body: @escaping @Sendable () -> Void
     ) async throws {
         var before = Self.limit
         var low = rlimit(rlim_cur: Self.low, rlim_max: isHard ? Self.low : before.rlim_max)

@@ -8,7 +8,7 @@ import Testing
 @Suite("What to do about a source of hints that is refused")
 struct HintPermissionTests {
     struct Row: CustomTestStringConvertible, Sendable {
-        var held: Set<Linux.Capability>?
+        var held: Set<Capability>?
         var paranoid: Int?
         var cure: String
 

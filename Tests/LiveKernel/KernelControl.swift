@@ -6,9 +6,7 @@ package import Linux
 package enum KernelControl {
     /// CAP_PERFMON and CAP_SYS_ADMIN, either of which opens tracepoints (capabilities(7)).
     package static func dropPerfCapabilities() throws(SystemError) {
-        for capability in [Int32(38), 21] {
-            _ = try SystemError.check("capset", clivekernel_drop_capability(capability))
-        }
+        try drop([.perfmon, .sysAdmin])
     }
 
     /// Takes capabilities from the calling thread.
@@ -22,16 +20,6 @@ package enum KernelControl {
     package static func boundCapabilities(to capabilities: [Capability]) throws(SystemError) {
         let mask = capabilities.reduce(UInt64(0)) { $0 | 1 << UInt64($1.rawValue) }
         _ = try SystemError.check("prctl", clivekernel_bound_capabilities(mask))
-    }
-
-    /// Capabilities by their numbers (linux/capability.h).
-    package enum Capability: Int32, Sendable {
-        case dacReadSearch = 2
-        case ipcLock = 14
-        case sysPtrace = 19
-        case sysResource = 24
-        case perfmon = 38
-        case bpf = 39
     }
 
     /// Makes socket(AF_NETLINK) fail with EACCES on the calling thread.
