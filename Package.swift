@@ -197,7 +197,8 @@ let package = Package(
             ],
             swiftSettings: rules),
         .testTarget(
-            name: "RelayTests", dependencies: ["AgentChannel", "Linux", "Ports", "Relay", "TestSupport"],
+            name: "RelayTests",
+            dependencies: ["AgentChannel", "Linux", "LiveKernel", "Ports", "Relay", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
             name: "AgentChannelTests",

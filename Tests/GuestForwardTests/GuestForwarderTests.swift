@@ -2,6 +2,7 @@ import AgentChannel
 import Glibc
 import GuestForward
 import Linux
+import LiveKernel
 import Ports
 import Relay
 import TestSupport
@@ -34,8 +35,8 @@ struct GuestForwarderTests {
         let server = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
         let target = try StreamSocket.localAddress(server.rawValue)
         guard case .tcp(_, let port, _) = target else { return }
-        let silent = try SilentPort()
-        guard case .tcp(_, let nobody, _) = silent.address else { return }
+        let silent = try TestListener.silent()
+        let nobody = silent.port.rawValue
         // It is tried where it is known to listen, and on loopback where it is not.
         let forwarder = GuestForwarder(engine: engine, token: Self.token, targets: DialTargets { _ in [] })
         let address = try forwarder.listen(on: .tcp(.loopbackV4, port: 0))

@@ -53,6 +53,18 @@ package final class TestListener: Sendable {
         (self.address, self.port, self.options) = (address, number, options)
     }
 
+    /// A port of the kernel's choosing that nobody listens on, and that nobody is given while this lives: of a port that was only
+    /// let go of, one in some ten thousand binds that name none gets it again.
+    package static func silent() throws(SystemError) -> TestListener {
+        var options = Options()
+        options.listens = false
+        return try TestListener(.loopbackV4, options: options)
+    }
+
+    package var socketAddress: SocketAddress {
+        .tcp(address, port: port.rawValue, scope: options.scope)
+    }
+
     /// Calls listen(2), perhaps again.
     package func listen() throws(SystemError) {
         _ = try SystemError.check("listen", Glibc.listen(descriptor.rawValue, options.backlog))

@@ -1,6 +1,7 @@
 import AgentChannel
 import Glibc
 import Linux
+import LiveKernel
 import Ports
 import TestSupport
 import Testing
@@ -12,20 +13,17 @@ import Testing
 struct RelayHoldTests {
     /// A server that can go away and come back on the same port.
     private final class Server {
-        private let port: SilentPort
+        /// Keeps the port while it is away.
+        private let place: TestListener
         private var socket: Peer?
 
         /// Away at first.
-        init() throws { port = try SilentPort() }
+        init() throws { place = try TestListener.silent() }
 
-        var address: SocketAddress { port.address }
+        var address: SocketAddress { place.socketAddress }
 
-        func comeBack() throws { if let new = try port.listen() { socket = Peer(new) } }
-
-        func goAway() throws {
-            socket = nil
-            try port.fallSilent()
-        }
+        func comeBack() throws { socket = Peer(try StreamSocket.listen(on: address)) }
+        func goAway() { socket = nil }
 
         func accept() throws -> Peer {
             guard let socket else { throw RigError.timedOut("no server") }
@@ -113,7 +111,7 @@ struct RelayHoldTests {
             try await eventually("what was said is in the server's queue") {
                 rig.guestListener.counters.bytesForth == 1
             }
-            try server.goAway()
+            server.goAway()
             #expect(try talking.ending() == ECONNRESET)
             try await eventually("the other waits") { hold.waiting == 1 }
             try server.comeBack()

@@ -1,6 +1,7 @@
 import AgentChannel
 import Glibc
 import Linux
+import LiveKernel
 import Ports
 import Relay
 import Synchronization
@@ -13,8 +14,8 @@ struct RelayLimitTests {
     @Test("A client is reset at once when the guest refuses", arguments: Tunnel.allCases)
     func refused(_ tunnel: Tunnel) async {
         await #expect(processExitsWith: .success) { [tunnel] in
-            let nobody = try SilentPort()
-            let rig = try RelayRig(tunnel, targets: [nobody.address])
+            let nobody = try TestListener.silent()
+            let rig = try RelayRig(tunnel, targets: [nobody.socketAddress])
             let client = try rig.connect()
             #expect(try client.ending() == ECONNRESET)
             #expect(rig.hostListener.counters.failed == 1 && rig.guestListener.counters.failed == 1)
@@ -97,9 +98,10 @@ struct RelayLimitTests {
     @Test("The next address is tried when the first refuses", arguments: Tunnel.allCases)
     func secondCandidate(_ tunnel: Tunnel) async {
         await #expect(processExitsWith: .success) { [tunnel] in
-            let nobody = try SilentPort()
+            let nobody = try TestListener.silent()
             let server = Peer(try StreamSocket.listen(on: .tcp(.loopbackV6, port: 0)))
-            let rig = try RelayRig(tunnel, targets: [nobody.address, StreamSocket.localAddress(server.fd)])
+            let rig = try RelayRig(
+                tunnel, targets: [nobody.socketAddress, StreamSocket.localAddress(server.fd)])
             let client = try rig.connect()
             try client.write([9])
             #expect(try server.accept().read(exactly: 1) == [9])
