@@ -73,6 +73,8 @@ package actor ForwardReconciler {
     ///   agent that does not tell.
     package func agentConnected(instanceID: String, bootID: String, startedAt: UInt64? = nil) {
         let back = agent.connected(instanceID: instanceID, bootID: bootID, at: clock.monotonic())
+        // Without automatic forwards no table follows.
+        if policy.autoPorts == nil { agent.followed(hostMinusGuest: nil) }
         guard let back else { return }
         if back.isNewInstance {
             // Tunnels to the former agent are dead, and after a reboot nothing may ever say so. Those accepted after

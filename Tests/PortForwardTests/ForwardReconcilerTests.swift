@@ -244,6 +244,28 @@ struct ForwardReconcilerTests {
         #expect(binder.searches == 1 && binder.resets == [2])
     }
 
+    @Test("Without automatic forwards, which need tables, the agent is lost and back all the same")
+    func withoutTables() async {
+        let reconciler = make(ForwardPolicy(staticPorts: Self.policy.staticPorts))
+        await reconciler.start()
+        await reconciler.agentConnected(instanceID: "a", bootID: "1")
+        for turn in 0..<3 {
+            clock.advance(.seconds(1))
+            let lostAt = clock.now
+            await reconciler.agentLost(reason: "gone")
+            await reconciler.agentLost(reason: "still gone")
+            clock.advance(.seconds(6))
+            #expect(await reconciler.tick() == nil)
+            await reconciler.agentConnected(instanceID: "b\(turn)", bootID: "1")
+            #expect(binder.resets.last == lostAt && binder.resets.count == turn + 1)
+        }
+        let turn = ["agent_lost", "agent_back"]
+        #expect(log.take() == ["opened:8080"] + turn + turn + turn && binder.openPorts == [8080])
+        let told = EventLog()
+        await reconciler.retell(after: {}, to: told.append)
+        #expect(told.take() == ["opened:8080"])
+    }
+
     @Test("An agent that never answered is not lost")
     func neverThere() async {
         let reconciler = make()
@@ -324,7 +346,7 @@ struct ForwardReconcilerTests {
                 last = Set((0..<6).map { _ in UInt16.random(in: 5000...5012, using: &random) })
                 await reconciler.apply(table(last))
             case 4: busy.insert(UInt16.random(in: 5000...5012, using: &random))
-            case 5: if let port = busy.randomElement(using: &random) { busy.remove(port) }
+            case 5: if let port = busy.sorted().randomElement(using: &random) { busy.remove(port) }
             case 6: await reconciler.agentLost(reason: "random")
             case 7: await reconciler.agentConnected(instanceID: "\(step)", bootID: "0")
             case 8: await reconciler.announceBlocked()
