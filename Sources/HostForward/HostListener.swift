@@ -8,6 +8,7 @@ package final class HostListener: BoundForward {
     private let listeners: [RelayListener]
     private let engine: RelayEngine
     private let hold: RelayHold?
+    private let named: RelayTarget?
     private let closed: @Sendable () -> Void
 
     /// Binds all addresses of `forward` or none; an address of a family that the host lacks is left out as
@@ -15,11 +16,12 @@ package final class HostListener: BoundForward {
     ///
     /// - Parameters:
     ///   - role: what is done with its clients.
+    ///   - named: what those of the forward are relayed to who come by its name; they are counted too.
     ///   - wasOurs: this process has closed the port a short while ago.
     ///   - closed: called once nobody listens any more.
     package init(
-        _ forward: WantedForward.Key, role: RelayRole, engine: RelayEngine, wasOurs: Bool = false,
-        closed: @escaping @Sendable () -> Void = {}
+        _ forward: WantedForward.Key, role: RelayRole, named: RelayTarget? = nil, engine: RelayEngine,
+        wasOurs: Bool = false, closed: @escaping @Sendable () -> Void = {}
     ) throws(BindFailure) {
         let sockets = try Self.listeningSockets(forward, wasOurs: wasOurs)
         var listeners: [RelayListener] = []
@@ -34,11 +36,9 @@ package final class HostListener: BoundForward {
         self.listeners = listeners
         self.engine = engine
         self.closed = closed
+        self.named = named
         hold = role.hold
     }
-
-    /// What its clients are relayed to; nil where it has no address.
-    var target: RelayTarget? { listeners.first?.target }
 
     /// All of them are bound before the first one listens: while another address is taken, this one refuses clients as
     /// it did before.
@@ -80,14 +80,7 @@ package final class HostListener: BoundForward {
     }
 
     package var counters: ForwardCounters {
-        listeners.reduce(into: ForwardCounters()) { sum, listener in
-            let counters = listener.counters
-            sum.accepted += counters.accepted
-            sum.active += counters.active
-            sum.failed += counters.failed
-            sum.bytesToGuest += counters.bytesForth
-            sum.bytesFromGuest += counters.bytesBack
-        }
+        ForwardCounters(listeners.map(\.counters) + (named.map { [$0.counters] } ?? []))
     }
 }
 

@@ -1,6 +1,6 @@
 internal import Linux
 package import PortForward
-internal import Ports
+package import Ports
 package import Relay
 
 /// Binds host ports for one agent, on a relay engine that serves no other.
@@ -24,20 +24,28 @@ package struct RelayBinder: ForwardBinder {
         self.agent = agent
         let clients = ClientCheck(refused: refused)
         self.clients = clients
-        routes = ForwardRoutes(isMine: clients.isMine) { forward in
-            (try? Self.role(of: forward, agent, clients)).map { RelayTarget(role: $0) }
+        routes = ForwardRoutes(isMine: clients.isMine) { forward throws(BindFailure) in
+            try Self.role(of: forward, agent, clients)
         }
     }
 
-    package func bind(_ forward: WantedForward.Key) throws(BindFailure) -> any BoundForward {
-        let role = try Self.role(of: forward, agent, clients)
+    package func bind(
+        _ forward: WantedForward.Key, on port: PortNumber
+    ) throws(BindFailure) -> any BoundForward {
+        let way = try routes.way(to: forward)
+        var (actual, role) = (forward, way.role)
+        if port != forward.hostPort {
+            actual.hostPort = port
+            // Clients that are refused are told with the port to which they came.
+            role.admitsClient = try clients.check(for: actual)
+        }
         let listener = try HostListener(
-            forward, role: role, engine: engine, wasOurs: recent.contains(forward.hostPort)
+            actual, role: role, named: way.named, engine: engine, wasOurs: recent.contains(port)
         ) { [recent, routes] in
-            recent.note(forward.hostPort)
+            recent.note(port)
             routes.closed(forward)
         }
-        routes.opened(forward, listener.target)
+        routes.opened(forward, on: port)
         return listener
     }
 
@@ -57,7 +65,14 @@ package struct RelayBinder: ForwardBinder {
         return role
     }
 
-    package func note(wanted forwards: [WantedForward]) { routes.update(forwards) }
+    package func note(wanted forwards: [WantedForward]) {
+        for hold in routes.update(forwards).compactMap(\.role.hold) {
+            hold.end()
+            engine.retry(hold)
+        }
+    }
+
+    package func counters(of forward: WantedForward.Key) -> ForwardCounters { routes.counters(of: forward) }
 
     package func resetConnections(acceptedBefore time: UInt64) {
         engine.resetConnections(acceptedBefore: time)

@@ -19,7 +19,7 @@ package struct RouterPage: Hashable, Sendable {
         /// Its port in the guest, and the program there, as far as known.
         package var port: UInt16
         package var process: String?
-        /// Where the host has it too.
+        /// Where the host has it too; empty where it has not.
         package var host: String
         /// Of its URL.
         package var scheme: String

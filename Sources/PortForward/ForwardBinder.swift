@@ -4,10 +4,15 @@ package import Ports
 /// Opens host ports for forwards.
 package protocol ForwardBinder: Sendable {
     /// Binds and listens; once it returns, clients can connect. Must not wait.
-    func bind(_ forward: WantedForward.Key) throws(BindFailure) -> any BoundForward
+    ///
+    /// - Parameter port: of the host; not the forward's own where that is taken and another one will do.
+    func bind(_ forward: WantedForward.Key, on port: PortNumber) throws(BindFailure) -> any BoundForward
 
     /// These forwards there should be from now on, whether they could be opened or not. Must not wait.
     func note(wanted forwards: [WantedForward])
+
+    /// What has gone through a forward whose host port is not open, by its name.
+    func counters(of forward: WantedForward.Key) -> ForwardCounters
 
     /// Aborts the connections that were accepted before a CLOCK_MONOTONIC time in nanoseconds, also those of
     /// forwards that are closed by now.
@@ -21,7 +26,14 @@ package protocol ForwardBinder: Sendable {
 }
 
 extension ForwardBinder {
+    /// As `bind`, on the forward's own port.
+    package func bind(_ forward: WantedForward.Key) throws(BindFailure) -> any BoundForward {
+        try bind(forward, on: forward.hostPort)
+    }
+
     package func note(wanted forwards: [WantedForward]) {}
+
+    package func counters(of forward: WantedForward.Key) -> ForwardCounters { ForwardCounters() }
 }
 
 /// An open host port; it is closed by `close` alone.
@@ -30,6 +42,7 @@ package protocol BoundForward: Sendable {
     func close()
     /// Tries again for clients that wait for their server: it may be back. Must not wait.
     func retryHeld()
+    /// With what has come by its name.
     var counters: ForwardCounters { get }
 }
 

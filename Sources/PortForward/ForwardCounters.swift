@@ -1,6 +1,6 @@
 /// What went through one forward so far.
 package struct ForwardCounters: Hashable, Sendable {
-    /// Connections accepted since the port was opened.
+    /// Connections accepted since the port was opened, or since somebody came by name to one that is blocked.
     package var accepted: UInt64
     /// Connections open now.
     package var active: UInt64

@@ -16,9 +16,7 @@ extension ForwardReconciler {
             }
         }
         for port in nextPorts(after: key.hostPort) {
-            var other = key
-            other.hostPort = port
-            if let bound = try? binder.bind(other) { return (bound, port) }
+            if let bound = try? binder.bind(key, on: port) { return (bound, port) }
         }
         if let failure { throw failure }
         return (try binder.bind(key), key.hostPort)

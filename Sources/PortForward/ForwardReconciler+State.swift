@@ -3,6 +3,7 @@ extension ForwardReconciler {
     package var forwards: [ForwardSnapshot] {
         sortedEntries.map { entry in
             var snapshot = entry.snapshot
+            if snapshot.state == .blocked { snapshot.counters = binder.counters(of: entry.wanted.key) }
             if away[entry.wanted.key] != nil { snapshot.state = .held }
             return snapshot
         }

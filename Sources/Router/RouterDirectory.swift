@@ -142,12 +142,13 @@ final class RouterDirectory: Sendable {
     /// What is reached by name. A label leads to the first port that has it, and the others go by their numbers.
     var services: [RouterPage.Service] {
         var labels: Set<String> = []
-        return routes.wanted.map { forward in
+        return routes.wanted.map { forward, host in
             var name = "\(forward.key.guestPort)"
             if let label = forward.rule?.label, labels.insert(label).inserted { name = label }
             return RouterPage.Service(
                 name: name, port: forward.key.guestPort.rawValue, process: forward.listener?.process?.name,
-                host: forward.key.hostText, scheme: forward.rule?.scheme.rawValue ?? "http")
+                host: host.map { forward.key.bind.with($0) } ?? "",
+                scheme: forward.rule?.scheme.rawValue ?? "http")
         }
     }
 }

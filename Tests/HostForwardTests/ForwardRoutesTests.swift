@@ -25,13 +25,13 @@ struct ForwardRoutesTests {
             isMine: { _, _ in true },
             make: { key in
                 made.withLock { $0.append(key.guestPort.rawValue) }
-                return RelayTarget(role: RelayRole(entrance: RelayEntrance { _ in .reset }))
+                return RelayRole(entrance: RelayEntrance { _ in .reset })
             })
         func guest(_ target: RelayTarget?) -> UInt16? {
             defer { made.withLock { $0 = [] } }
             return target == nil ? nil : made.withLock { $0.first }
         }
-        routes.update([
+        _ = routes.update([
             Self.forward(5001, 5001), Self.forward(5003, 5002, label: "web"),
             Self.forward(5002, 5003, label: "web"),
             Self.forward(8080, 80, label: "db"),
@@ -43,7 +43,7 @@ struct ForwardRoutesTests {
         #expect(guest(routes.target(for: port(5001))) == 5001)
         #expect(routes.target(for: port(9999)) == nil)
         // The first one goes, and the next has its name.
-        routes.update([Self.forward(5002, 5005, label: "web")])
+        _ = routes.update([Self.forward(5002, 5005, label: "web")])
         #expect(guest(routes.target(labelled: "web")) == 5005)
     }
 

@@ -41,7 +41,9 @@ final class RecordingBinder: ForwardBinder {
     /// Makes binds of a port fail with an errno; nil makes them work again.
     func fail(_ port: UInt16, with code: Int32?) { state.withLock { $0.faults[port] = code } }
 
-    func bind(_ forward: WantedForward.Key) throws(BindFailure) -> any BoundForward {
+    func bind(_ wanted: WantedForward.Key, on port: PortNumber) throws(BindFailure) -> any BoundForward {
+        var forward = wanted
+        forward.hostPort = port
         let (id, code) = state.withLock { state -> (UInt64, Int32?) in
             state.tries += 1
             // As in the kernel, a port that is open here already is in use.

@@ -18,7 +18,7 @@ struct NameRouterTests {
     private final class Machine: Sendable {
         let router: NameRouter
         let engine: RelayEngine
-        private let binder: RelayBinder
+        let binder: RelayBinder
         private let folder: TestFolder
         private let agent: OwnedDescriptor
         private let news: News
@@ -30,7 +30,9 @@ struct NameRouterTests {
         var told: [RouterNews] { news.all.withLock { $0 } }
 
         /// Forwards guest ports 5001 and 5002, whose host ports nobody opens.
-        init(_ name: String, in shared: TestFolder, port number: UInt16) throws {
+        ///
+        /// - Parameter hold: how long clients wait for their server.
+        init(_ name: String, in shared: TestFolder, port number: UInt16, hold: Duration? = nil) throws {
             folder = try TestFolder()
             engine = try RelayEngine()
             agent = try StreamSocket.listen(on: .unix(path: folder.path + "/2223.sock"))
@@ -40,7 +42,8 @@ struct NameRouterTests {
             (rule.label, rule.scheme) = ("web", .https)
             binder.note(
                 wanted: [port(5001), port(5002)].map { port in
-                    let key = WantedForward.Key(kind: .auto, bind: .loopback, hostPort: port, guestPort: port)
+                    var key = WantedForward.Key(kind: .auto, bind: .loopback, hostPort: port, guestPort: port)
+                    key.settings.hold = hold
                     return WantedForward(key: key, rule: rule)
                 })
             let news = News()
@@ -58,6 +61,22 @@ struct NameRouterTests {
             let number = accept(agent.rawValue, nil, nil)
             if number >= 0 { _ = OwnedDescriptor(owning: number) }
             return number >= 0
+        }
+
+        /// Has the agent answer until the task is cancelled that nothing listens.
+        func refuse() async {
+            let refused: UInt8 = 1
+            while !Task.isCancelled {
+                let number = accept(agent.rawValue, nil, nil)
+                if number >= 0 {
+                    _ = send(number, [refused], 1, Int32(MSG_NOSIGNAL))
+                    // Else what is still unread would reset it.
+                    var byte: UInt8 = 0
+                    while recv(number, &byte, 1, 0) == 1 {}
+                    close(number)
+                }
+                try? await Task.sleep(for: .milliseconds(1))
+            }
         }
     }
 
@@ -85,6 +104,66 @@ struct NameRouterTests {
             let client = try Self.ask("web.dev.localhost:\(number)", number)
             #expect(dev.isReached())
             _ = (unknown.rawValue, client.rawValue)
+            group.cancelAll()
+        }
+        await dev.engine.shutdown()
+    }
+
+    @Test(
+        "Clients by name are counted with those of the host port, also while that is another's or another one",
+        arguments: [PortRule.ConflictChoice.next, .wait])
+    func counted(_ conflict: PortRule.ConflictChoice) async throws {
+        let (shared, number) = (try TestFolder(), try FreePort.next().rawValue)
+        let dev = try Machine("dev", in: shared, port: number)
+        let wanted = try FreePort.next()
+        let holder = try StreamSocket.listen(on: .tcp(.loopbackV4, port: wanted.rawValue))
+        var rule = PortRule()
+        rule.onConflict = conflict
+        let policy = ForwardPolicy(
+            autoPorts: PortRange(wanted, wanted).map { AutoPorts(range: $0, rules: [rule]) })
+        let reconciler = ForwardReconciler(policy: policy, binder: dev.binder, clock: .system) { _ in }
+        await reconciler.apply(table([wanted.rawValue]))
+        let forward = try #require(await reconciler.forwards.first)
+        #expect(forward.state == (conflict == .next ? .open : .blocked))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await dev.router.run() }
+            try await eventually { dev.router.port == number }
+            let client = try Self.ask("\(wanted).dev.localhost", number)
+            #expect(dev.isReached())
+            try await eventually("counted") {
+                let counters = await reconciler.forwards.first?.counters
+                return counters?.accepted == 1
+            }
+            // By the number of the host's port, too.
+            let second = try Self.ask("\(forward.forward.hostPort).dev.localhost", number)
+            #expect(dev.isReached())
+            try await eventually("both are counted") {
+                await reconciler.forwards.first?.counters.accepted == 2
+            }
+            _ = (client.rawValue, second.rawValue, holder.rawValue)
+            group.cancelAll()
+        }
+        await reconciler.stop()
+        await dev.engine.shutdown()
+    }
+
+    @Test("Who waits by name at a port that is blocked waits no longer than it is wanted")
+    func waiting() async throws {
+        let (shared, number) = (try TestFolder(), try FreePort.next().rawValue)
+        let dev = try Machine("dev", in: shared, port: number, hold: .seconds(60))
+        let key = try #require(dev.binder.routes.wanted.first?.forward.key)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await dev.router.run() }
+            group.addTask { await dev.refuse() }
+            try await eventually { dev.router.port == number }
+            let client = try Self.ask("5001.dev.localhost", number)
+            try await eventually("it is let in") { dev.binder.counters(of: key).active == 1 }
+            var entry = pollfd(fd: client.rawValue, events: Int16(POLLIN), revents: 0)
+            #expect(poll(&entry, 1, 100) == 0)
+            dev.binder.note(wanted: [])
+            #expect(poll(&entry, 1, 20_000) == 1)
+            var byte: UInt8 = 0
+            #expect(recv(client.rawValue, &byte, 1, 0) == -1 && errno == ECONNRESET)
             group.cancelAll()
         }
         await dev.engine.shutdown()
