@@ -7,7 +7,7 @@ extension ForwardReconciler {
     package func answer(_ answer: PortConsent?, about port: PortNumber) {
         policy.answers[port] = answer
         if answer == .deny {
-            let denied = entries.values.filter { $0.wanted.key.guestPort == port && $0.wanted.isAskedAbout }
+            let denied = sortedEntries.filter { $0.wanted.key.guestPort == port && $0.wanted.isAskedAbout }
             for entry in denied { close(entry, reason: "it is denied", unopenedReason: "it is denied") }
         }
         reconcile(policy.wanted(in: table))

@@ -4,7 +4,7 @@ internal import Linux
 extension ForwardReconciler {
     /// Finds the holders of newly blocked ports and tells; other forwards go on meanwhile.
     package func announceBlocked() async {
-        let fresh = entries.values.compactMap { entry -> (UInt64, WantedForward.Key, HostAddress)? in
+        let fresh = sortedEntries.compactMap { entry -> (UInt64, WantedForward.Key, HostAddress)? in
             guard case .blocked(let blocked) = entry.state, !blocked.isAnnounced else { return nil }
             return (entry.id, entry.wanted.key, blocked.failure.address)
         }

@@ -26,11 +26,17 @@ extension ForwardReconciler {
     /// A listener of which the guest has not told all yet is taken for that of the forward which is held for it: a rule that
     /// asks for the program can't match it so soon.
     func recognised(_ all: [WantedForward]) -> [WantedForward] {
-        let held = entries.values.lazy.map(\.wanted).filter { $0.key.settings.hold != nil }
-        let known = Dictionary(held.map { ($0.key.guestPort, $0) }) { first, _ in first }
+        let held = entries.values.lazy.filter { $0.wanted.key.settings.hold != nil }
+        // One whose listener was there until now, else the last one.
+        let known = Dictionary(held.map { ($0.wanted.key.guestPort, $0) }) { one, other in
+            let (isAway, isOtherAway) = (away[one.wanted.key] != nil, away[other.wanted.key] != nil)
+            return isAway == isOtherAway ? (one.id > other.id ? one : other) : isAway ? other : one
+        }
         guard !known.isEmpty else { return all }
         return all.map { forward in
-            guard forward.isUndecided, let before = known[forward.key.guestPort] else { return forward }
+            guard forward.isUndecided, let before = known[forward.key.guestPort]?.wanted else {
+                return forward
+            }
             let isAnswered = policy.answers[forward.key.guestPort] != nil
             return WantedForward(
                 key: before.key, listener: forward.listener, rule: before.rule,

@@ -1,3 +1,5 @@
+internal import Ports
+
 extension ForwardReconciler {
     /// Every forward there is or should be: static ones first, then by host port.
     package var forwards: [ForwardSnapshot] {
@@ -31,6 +33,16 @@ extension ForwardReconciler {
             ($0.wanted.key.kind == .auto ? 1 : 0, $0.actual.key.hostPort, $0.id)
                 < ($1.wanted.key.kind == .auto ? 1 : 0, $1.actual.key.hostPort, $1.id)
         }
+    }
+
+    /// Keys by what they stand for: what happens depends on nothing else, such as how they are hashed.
+    func inOrder(_ keys: some Sequence<WantedForward.Key>) -> [WantedForward.Key] {
+        // What has no entry is wanted, and that is one forward for each port of the guest.
+        let places = keys.map { ($0, entries[$0]?.id ?? .max) }
+        return places.sorted {
+            ($0.0.kind == .auto ? 1 : 0, $0.0.guestPort, $0.0.hostPort, $0.1)
+                < ($1.0.kind == .auto ? 1 : 0, $1.0.guestPort, $1.0.hostPort, $1.1)
+        }.map(\.0)
     }
 
     func send(

@@ -38,7 +38,7 @@ extension ForwardReconciler {
                 next = end
             }
         }
-        for (key, end) in away where end <= now { settle(key, now) }
+        for key in inOrder(away.filter { $0.value <= now }.keys) { settle(key, now) }
         if let end = away.values.min(), end > now { next = min(next ?? .max, end) }
         settleWaiting(now)
         if !unsettled.isEmpty { next = min(next ?? .max, now + limits.busyRetry.wholeNanoseconds) }

@@ -125,7 +125,7 @@ package actor ForwardReconciler {
         unsettled = []
         if !undecided.isEmpty { undecided = undecided.filter { wanted[$0.key]?.isUndecided == true } }
         // Closing goes first: a port that changes its forward must be free for the new one.
-        for key in entries.keys where wanted[key] == nil { settle(key, now) }
+        for key in inOrder(entries.keys.filter { wanted[$0] == nil }) { settle(key, now) }
         for forward in list {
             if entries[forward.key] == nil {
                 settle(forward.key, now)
@@ -159,7 +159,7 @@ package actor ForwardReconciler {
 
     func settleWaiting(_ now: UInt64) {
         guard !unsettled.isEmpty else { return }
-        let keys = unsettled
+        let keys = inOrder(unsettled)
         unsettled = []
         for key in keys where wanted[key] == nil { settle(key, now) }
         for key in keys where wanted[key] != nil { settle(key, now) }
