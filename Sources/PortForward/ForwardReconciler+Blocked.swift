@@ -1,4 +1,5 @@
 internal import Linux
+internal import Ports
 
 /// Host ports that cannot be bound: who holds them is told, and they are tried again.
 extension ForwardReconciler {
@@ -29,13 +30,19 @@ extension ForwardReconciler {
         while tries < limits.retriesPerTurn, clock.monotonic() <= end, let item = retries.takeDue(at: now) {
             guard let entry = entries[item.key], entry.id == item.id, case .blocked(let blocked) = entry.state
             else { continue }
+            // Nobody is told that a port opens while nothing listens; and where host and guest are one, as with an agent of
+            // this host, its listener would find its port taken.
+            if away[item.key] != nil {
+                retryLater(entry, blocked.failure, now)
+                continue
+            }
             tries += 1
             retry(entry, blocked, now)
         }
         return retries.nextAt
     }
 
-    private func retry(_ entry: ForwardEntry, _ blocked: ForwardEntry.Blocked, _ now: UInt64) {
+    func retry(_ entry: ForwardEntry, _ blocked: ForwardEntry.Blocked, _ now: UInt64) {
         do throws(BindFailure) {
             let (bound, port) = try bind(entry.wanted.key)
             blockedCount -= 1
@@ -54,6 +61,7 @@ extension ForwardReconciler {
     }
 
     func retryLater(_ entry: ForwardEntry, _ failure: BindFailure, _ now: UInt64) {
+        guard entry.wanted.key.onConflict != .fail else { return }
         retries.add(.init(at: now + interval(after: failure), key: entry.wanted.key, id: entry.id))
     }
 

@@ -1,13 +1,13 @@
 internal import Linux
 internal import Ports
 
-/// Forwards that stay for a while without a listener in the guest, as its rule's `hold` says: their clients wait. What
-/// listens again in time finds its forward open.
+/// Forwards that stay for a while without a listener in the guest, as its rule's `hold` says: their clients wait, at the host
+/// port and by name. What listens again in time finds its forward as it was.
 extension ForwardReconciler {
-    /// Whether an open forward that is not wanted any more stays for now. One whose host port another forward wants gives
-    /// way.
+    /// Whether a forward that is not wanted any more stays for now, open or blocked. One whose host port another forward wants
+    /// gives way.
     func isHeld(_ entry: ForwardEntry, _ now: UInt64) -> Bool {
-        guard let hold = entry.wanted.key.settings.hold, case .open = entry.state, !isInTheWay(entry) else {
+        guard let hold = entry.wanted.key.settings.hold, !entry.isAsking, !isInTheWay(entry) else {
             return false
         }
         let key = entry.wanted.key
@@ -16,11 +16,16 @@ extension ForwardReconciler {
         return now < end
     }
 
-    /// The listener of an open forward is there, or there again.
-    func comeBack(_ key: WantedForward.Key) {
-        away[key] = nil
-        guard case .open(let bound, _, _)? = entries[key]?.state else { return }
-        bound.retryHeld()
+    /// The listener of a forward is there, or there again.
+    func comeBack(_ key: WantedForward.Key, _ now: UInt64) {
+        let wasAway = away.removeValue(forKey: key) != nil
+        guard let entry = entries[key] else { return }
+        switch entry.state {
+        case .open(let bound, _, _): bound.retryHeld()
+        // One that is not tried again by itself is when its listener comes again.
+        case .blocked(let blocked) where wasAway && key.onConflict == .fail: retry(entry, blocked, now)
+        case .blocked, .asking: break
+        }
     }
 
     /// A listener of which the guest has not told all yet is taken for that of the forward which is held for it: a rule that

@@ -30,10 +30,9 @@ extension ForwardReconciler {
         return ports
     }
 
-    /// Whether an open forward that is not wanted any more has a host port that another one wants.
+    /// Whether a forward that is not wanted any more has, or waits for, a host port that another one wants.
     func isInTheWay(_ entry: ForwardEntry) -> Bool {
-        guard case .open(_, let port, _) = entry.state else { return false }
-        return claimedPorts.contains(port)
+        !entry.isAsking && claimedPorts.contains(entry.actual.key.hostPort)
     }
 
     private func nextPorts(after port: PortNumber) -> some Sequence<PortNumber> {

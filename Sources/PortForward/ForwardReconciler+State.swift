@@ -6,7 +6,7 @@ extension ForwardReconciler {
         sortedEntries.map { entry in
             var snapshot = entry.snapshot
             if snapshot.state == .blocked { snapshot.counters = binder.counters(of: entry.wanted.key) }
-            if away[entry.wanted.key] != nil { snapshot.state = .held }
+            if snapshot.state == .open, away[entry.wanted.key] != nil { snapshot.state = .held }
             return snapshot
         }
     }
@@ -26,6 +26,24 @@ extension ForwardReconciler {
             case .asking: tell(event(.asked, entry.wanted, reason: ForwardEntry.question))
             }
         }
+    }
+
+    /// Tells the binder what there is to be: static forwards first, then by the guest's port. One that is asked about has no way
+    /// to the guest, by name either; one that is held has its own until another one wants the guest's port.
+    func note() {
+        isNoteDue = false
+        var list = wantedInOrder.filter { !$0.needsAnswer }
+        let ports = away.isEmpty ? [] : Set(wanted.keys.map(\.guestPort))
+        let held = inOrder(away.keys.filter { !ports.contains($0.guestPort) }).compactMap {
+            entries[$0]?.wanted
+        }
+        for forward in held {
+            let place = list.firstIndex {
+                $0.key.kind == .auto && $0.key.guestPort > forward.key.guestPort
+            }
+            list.insert(forward, at: place ?? list.endIndex)
+        }
+        binder.note(wanted: list)
     }
 
     var sortedEntries: [ForwardEntry] {

@@ -42,6 +42,7 @@ extension ForwardReconciler {
         if let end = away.values.min(), end > now { next = min(next ?? .max, end) }
         settleWaiting(now)
         if !unsettled.isEmpty { next = min(next ?? .max, now + limits.busyRetry.wholeNanoseconds) }
+        if isNoteDue { note() }
         return [next, retryBlocked(now)].compactMap { $0 }.min()
     }
 }

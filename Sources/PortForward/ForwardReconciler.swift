@@ -28,12 +28,16 @@ package actor ForwardReconciler {
     var wanted: [WantedForward.Key: WantedForward] = [:] {
         didSet { claimed = nil }
     }
+    /// The same, static ones first, then by the guest's port.
+    var wantedInOrder: [WantedForward] = []
     var entries: [WantedForward.Key: ForwardEntry] = [:]
     var unsettled: Set<WantedForward.Key> = []
     /// When forwards were wanted first that another rule may decide about.
     var undecided: [WantedForward.Key: UInt64] = [:]
-    /// Open forwards whose listener is gone, and until when they stay for it; ForwardReconciler+Hold.swift.
+    /// Forwards whose listener is gone, and until when they stay for it; ForwardReconciler+Hold.swift.
     var away: [WantedForward.Key: UInt64] = [:]
+    /// The binder has still to be told what there is to be.
+    var isNoteDue = false
     /// `claimedPorts`, once asked for.
     var claimed: Set<PortNumber>?
     private var changes: ChangeLimits
@@ -122,6 +126,7 @@ package actor ForwardReconciler {
         let now = clock.monotonic()
         let list = withoutSurplus(recognised(all), now)
         wanted = Dictionary(list.map { ($0.key, $0) }) { first, _ in first }
+        wantedInOrder = list
         unsettled = []
         if !undecided.isEmpty { undecided = undecided.filter { wanted[$0.key]?.isUndecided == true } }
         // Closing goes first: a port that changes its forward must be free for the new one.
@@ -132,11 +137,11 @@ package actor ForwardReconciler {
             } else {
                 entries[forward.key]?.wanted = forward
                 settle(forward.key, now)
-                if forward.key.settings.hold != nil { comeBack(forward.key) }
+                if forward.key.settings.hold != nil { comeBack(forward.key, now) }
             }
         }
         changes.forget(at: now)
-        note(list)
+        note()
         if !unsettled.isEmpty { timeChanges.continuation.yield() }
     }
 
@@ -154,7 +159,8 @@ package actor ForwardReconciler {
         guard count > 0 else { return list }
         let present = automatic.filter { entries[$0.key] != nil }
         let fresh = automatic.filter { entries[$0.key] == nil }
-        return list.filter { $0.key.kind == .static } + (present + fresh).prefix(policy.maxAutoPorts)
+        return list.filter { $0.key.kind == .static }
+            + (present + fresh).prefix(policy.maxAutoPorts).sorted { $0.key.guestPort < $1.key.guestPort }
     }
 
     func settleWaiting(_ now: UInt64) {
@@ -216,7 +222,7 @@ package actor ForwardReconciler {
             blockedCount += 1
             let entry = ForwardEntry(id: lastID, wanted: forward, state: .blocked(.init(failure: error)))
             entries[forward.key] = entry
-            if forward.key.onConflict != .fail { retryLater(entry, error, clock.monotonic()) }
+            retryLater(entry, error, clock.monotonic())
             blockChanges.continuation.yield()
             timeChanges.continuation.yield()
         }
@@ -236,7 +242,7 @@ package actor ForwardReconciler {
     /// - Parameter unopenedReason: told of a port that was never open, if it was told of at all.
     func close(_ entry: ForwardEntry, reason: String? = nil, unopenedReason: String) {
         entries[entry.wanted.key] = nil
-        away[entry.wanted.key] = nil
+        if away.removeValue(forKey: entry.wanted.key) != nil { isNoteDue = true }
         if entry.wanted.key.kind == .auto { automaticCount -= 1 }
         switch entry.state {
         case .open(let bound, _, _):
@@ -260,18 +266,14 @@ package actor ForwardReconciler {
         automaticCount -= 1
     }
 
-    /// Tells the binder what there is to be. A forward that is asked about has no way to the guest, by name either.
-    private func note(_ forwards: [WantedForward]) {
-        binder.note(wanted: forwards.filter { !$0.needsAnswer })
-    }
-
     func closeAutomatic() {
         table = nil
         wanted = wanted.filter { $0.key.kind == .static }
+        wantedInOrder = wantedInOrder.filter { $0.key.kind == .static }
         unsettled = unsettled.filter { $0.kind == .static }
         for entry in sortedEntries where entry.wanted.key.kind == .auto {
             close(entry, reason: "the agent is lost", unopenedReason: "the agent is lost")
         }
-        note(policy.wanted(in: nil))
+        note()
     }
 }

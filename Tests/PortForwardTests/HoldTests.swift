@@ -1,3 +1,4 @@
+import Glibc
 import Linux
 import PortForward
 import Ports
@@ -10,21 +11,24 @@ struct HoldTests {
     let clock = ManualClock()
     let log = EventLog()
 
-    /// Ports 5000 to 5099 of node wait for 2 s, those of others don't.
+    /// Ports 5000 to 5099 of node wait for 2 s, those of others don't; node listens on one.
     func make() async -> ForwardReconciler {
+        let reconciler = make(.wait)
+        await reconciler.apply(Self.table([5001: "node"]))
+        #expect(log.take() == ["opened:5001"])
+        return reconciler
+    }
+
+    func make(_ conflict: PortRule.ConflictChoice) -> ForwardReconciler {
         let log = log
         var rule = PortRule()
+        rule.onConflict = conflict
         rule.match.ports = [PortRange(text: "5000-5099")].compactMap { $0 }
         rule.match.process = try? TextPattern(text: "node")
         rule.settings.hold = .seconds(2)
         let policy = ForwardPolicy(
             autoPorts: PortRange(text: "5000-5999").map { .init(range: $0, rules: [rule]) })
-        let reconciler = ForwardReconciler(policy: policy, binder: binder, clock: clock.clock) {
-            log.append($0)
-        }
-        await reconciler.apply(Self.table([5001: "node"]))
-        #expect(log.take() == ["opened:5001"])
-        return reconciler
+        return ForwardReconciler(policy: policy, binder: binder, clock: clock.clock) { log.append($0) }
     }
 
     static func table(_ listeners: [UInt16: String?]) -> ListenTable {
@@ -100,6 +104,98 @@ struct HoldTests {
         await reconciler.apply(Self.table([5001: "python3"]))
         #expect(await states(reconciler) == [.open] && log.take() == ["closed:5001", "opened:5001"])
         #expect(await reconciler.forwards.first?.forward.settings.hold == nil)
+    }
+
+    @Test("Its way by name stays as long as its host port, and in its place")
+    func byName() async {
+        let reconciler = await make()
+        await reconciler.apply(Self.table([5001: "node", 5200: "node"]))
+        #expect(binder.noted == [5001, 5200])
+        await reconciler.apply(Self.table([5200: "node"]))
+        #expect(binder.noted == [5001, 5200])
+        clock.advance(.milliseconds(1999))
+        await reconciler.tick()
+        #expect(binder.noted == [5001, 5200])
+        clock.advance(.milliseconds(1))
+        await reconciler.tick()
+        #expect(binder.noted == [5200])
+        // Where another program listens, its forward has the way.
+        await reconciler.apply(Self.table([5001: "node"]))
+        await reconciler.apply(Self.table([:]))
+        await reconciler.apply(Self.table([5001: "python3"]))
+        #expect(binder.noted == [5001])
+        await reconciler.apply(Self.table([5001: "node"]))
+        await reconciler.apply(Self.table([:]))
+        await reconciler.stop()
+        #expect(binder.noted == [])
+    }
+
+    @Test("One that is blocked stays for its listener as well, without a word, and has its way by name")
+    func blocked() async {
+        let reconciler = make(.wait)
+        binder.fail(5001, with: EADDRINUSE)
+        await reconciler.apply(Self.table([5001: "node"]))
+        await reconciler.announceBlocked()
+        #expect(log.take() == ["blocked:5001"])
+        for _ in 0..<100 {
+            await reconciler.apply(Self.table([:]))
+            clock.advance(.milliseconds(1900))
+            await reconciler.tick()
+            #expect(await states(reconciler) == [.blocked] && binder.noted == [5001])
+            await reconciler.apply(Self.table([5001: "node"]))
+        }
+        #expect(log.take() == [])
+        // The host port comes free while its listener is away: it opens for the listener.
+        await reconciler.apply(Self.table([:]))
+        binder.fail(5001, with: nil)
+        clock.advance(.milliseconds(100))
+        await reconciler.tick()
+        #expect(await states(reconciler) == [.blocked] && log.take() == [])
+        await reconciler.apply(Self.table([5001: "node"]))
+        clock.advance(.milliseconds(60))
+        await reconciler.tick()
+        #expect(log.take() == ["opened:5001"])
+        #expect(await states(reconciler) == [.open])
+    }
+
+    @Test("One that is blocked ends with its time, and makes way for another that wants its host port")
+    func blockedEnds() async {
+        let reconciler = make(.wait)
+        binder.fail(5001, with: EADDRINUSE)
+        await reconciler.apply(Self.table([5001: "node"]))
+        await reconciler.announceBlocked()
+        await reconciler.apply(Self.table([:]))
+        clock.advance(.seconds(2))
+        await reconciler.tick()
+        #expect(log.take() == ["blocked:5001", "closed:5001"] && binder.noted == [])
+        await reconciler.apply(Self.table([5001: "node"]))
+        await reconciler.announceBlocked()
+        await reconciler.apply(Self.table([:]))
+        await reconciler.apply(Self.table([5001: "python3"]))
+        #expect(log.take() == ["blocked:5001", "closed:5001"])
+        binder.fail(5001, with: nil)
+        clock.advance(.milliseconds(100))
+        await reconciler.tick()
+        #expect(log.take() == ["opened:5001"])
+        #expect(await reconciler.forwards.first?.forward.settings.hold == nil)
+    }
+
+    @Test("With fail, the host port of one that is blocked is tried again when its listener is back, once")
+    func blockedForGood() async {
+        let reconciler = make(.fail)
+        binder.fail(5001, with: EADDRINUSE)
+        await reconciler.apply(Self.table([5001: "node"]))
+        await reconciler.announceBlocked()
+        let tries = binder.tries
+        await reconciler.apply(Self.table([:]))
+        await reconciler.apply(Self.table([5001: "node"]))
+        clock.advance(.seconds(1))
+        #expect(await reconciler.tick() == nil)
+        #expect(binder.tries == tries + 1 && log.take() == ["blocked:5001"])
+        binder.fail(5001, with: nil)
+        await reconciler.apply(Self.table([:]))
+        await reconciler.apply(Self.table([5001: "node"]))
+        #expect(log.take() == ["opened:5001"])
     }
 
     @Test("The end of the grace for a lost agent, and the end of forwarding, end it")

@@ -172,6 +172,9 @@ struct RandomRulesTests {
         let wanted = Set(policy.wanted(in: last).map(\.key.guestPort.rawValue))
         #expect(Set(states.keys) == wanted)
         #expect(binder.closedTwice == 0)
+        // What has a way by name: what is wanted, and may be open.
+        let named = policy.wanted(in: last).filter { !$0.needsAnswer }.map(\.key.hostPort.rawValue)
+        #expect(binder.noted == named)
         await reconciler.stop()
         #expect(take() == [] && told.open == [] && told.blocked == [] && told.asked == [])
         #expect(binder.openPorts == [])
