@@ -24,8 +24,10 @@ struct ForwardEntry {
 
     struct Blocked {
         var failure: BindFailure
-        /// The holder has been looked for and the user told.
+        /// The holder has been looked for and the user told of this failure.
         var isAnnounced = false
+        /// The user has been told that it is blocked, for this reason or another one.
+        var wasTold = false
         var holder: PortHolder?
 
         var reason: String {

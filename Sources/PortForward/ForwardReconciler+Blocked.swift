@@ -16,7 +16,7 @@ extension ForwardReconciler {
             guard let entry = entries[key], entry.id == id, case .blocked(var blocked) = entry.state,
                 !blocked.isAnnounced
             else { continue }
-            blocked.isAnnounced = true
+            (blocked.isAnnounced, blocked.wasTold) = (true, true)
             blocked.holder = holders[address]
             entries[key]?.state = .blocked(blocked)
             send(.blocked, entry.wanted, reason: blocked.reason, failure: blocked.failure)

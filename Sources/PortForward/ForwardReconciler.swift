@@ -251,7 +251,7 @@ package actor ForwardReconciler {
         case .blocked(let blocked):
             blockedCount -= 1
             if blockedCount == 0 { retries = RetryQueue() }
-            guard blocked.isAnnounced else { return }
+            guard blocked.wasTold else { return }
             send(.closed, entry.wanted, reason: unopenedReason, failure: blocked.failure)
         case .asking:
             var closed = event(.closed, entry.wanted, reason: unopenedReason)

@@ -266,6 +266,20 @@ struct ForwardReconcilerTests {
         #expect(told.take() == ["opened:8080"])
     }
 
+    @Test("A port that is blocked for a new reason, which is not told yet, is told to be closed")
+    func withdrawnBetween() async {
+        let reconciler = make(Self.automatic)
+        binder.fail(5002, with: EADDRINUSE)
+        await reconciler.apply(table([5002]))
+        await reconciler.announceBlocked()
+        binder.fail(5002, with: EACCES)
+        clock.advance(.milliseconds(60))
+        await reconciler.tick()
+        await reconciler.apply(table([]))
+        await reconciler.announceBlocked()
+        #expect(log.take() == ["blocked:5002", "closed:5002"])
+    }
+
     @Test("An agent that never answered is not lost")
     func neverThere() async {
         let reconciler = make()
