@@ -23,13 +23,20 @@ extension ForwardReconciler {
             return
         }
         if entry.isAsking {
+            // It has a place already. Until it may change it stays as it was told.
+            guard mayChange(forward.key, opens: false, now) else {
+                unsettled.insert(forward.key)
+                return
+            }
             withdraw(entry)
             // Since listen() somebody has thought about it; that says nothing of how fast ports open.
-            wanted[forward.key]?.listener?.listenedAt = nil
+            var opening = forward
+            opening.listener?.listenedAt = nil
+            open(opening)
         } else {
             close(entry, reason: "its rule asks first", unopenedReason: "its rule asks first")
+            settle(forward.key, now)
         }
-        settle(forward.key, now)
     }
 
     func ask(_ forward: WantedForward, id: UInt64) {

@@ -198,7 +198,7 @@ package actor ForwardReconciler {
         return now - since < limits.undecided.wholeNanoseconds
     }
 
-    private func mayChange(_ key: WantedForward.Key, opens: Bool, _ now: UInt64) -> Bool {
+    func mayChange(_ key: WantedForward.Key, opens: Bool, _ now: UInt64) -> Bool {
         // Its place may still be taken by a port that has to wait to be closed.
         if opens, automaticCount >= policy.maxAutoPorts { return false }
         switch changes.take(key, at: now) {
@@ -211,7 +211,7 @@ package actor ForwardReconciler {
         return false
     }
 
-    private func open(_ forward: WantedForward) {
+    func open(_ forward: WantedForward) {
         lastID += 1
         if forward.key.kind == .auto { automaticCount += 1 }
         if forward.needsAnswer { return ask(forward, id: lastID) }

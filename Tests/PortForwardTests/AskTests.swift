@@ -160,6 +160,28 @@ struct AskTests {
         #expect(log.take() == ["closed:5200", "asked:5200"] && binder.openPorts == [])
     }
 
+    @Test("A port that may not open yet though it was answered about is still asked about till it does")
+    func allowedPastTheLimits() async {
+        let reconciler = make()
+        for _ in 0..<5 {
+            await reconciler.apply(table([5001]))
+            await reconciler.apply(table([]))
+        }
+        clock.advance(.milliseconds(500))
+        await reconciler.apply(table([5001]))
+        _ = log.take()
+        await reconciler.answer(.allow, about: port(5001))
+        #expect(await states(reconciler) == [.asking])
+        await reconciler.apply(table([]))
+        clock.advance(.milliseconds(500))
+        await reconciler.tick()
+        #expect(log.all.last?.wasAsked == true)
+        #expect(log.take() == ["limited:5001", "closed:5001"])
+        clock.advance(.milliseconds(500))
+        await reconciler.apply(table([5001]))
+        #expect(log.take() == ["opened:5001"] && binder.openPorts == [5001])
+    }
+
     @Test("Who has missed events is told the questions that stand")
     func retold() async {
         let reconciler = make()
