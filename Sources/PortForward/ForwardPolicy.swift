@@ -53,6 +53,15 @@ package struct ForwardPolicy: Hashable, Sendable {
         return listeners.isEmpty ? autoPorts.rule(for: port) : autoPorts.decision(on: listeners).rule
     }
 
+    /// Whether the rules may decide otherwise about this port of the guest once the guest has told more of who listens there.
+    func isUndecided(_ port: PortNumber, in table: ListenTable?) -> Bool {
+        guard let autoPorts, let listeners = table?.listeners(on: port), !listeners.isEmpty,
+            autoPorts.range.contains(port), !autoPorts.ignore.contains(port),
+            !staticPorts.contains(where: { $0.guest == port })
+        else { return false }
+        return autoPorts.decision(on: listeners).isUndecided
+    }
+
     /// Whether some rule asks about this port of the guest.
     package func mayAsk(about port: PortNumber) -> Bool {
         guard let autoPorts, autoPorts.range.contains(port) else { return false }

@@ -29,19 +29,17 @@ extension ForwardReconciler {
     }
 
     /// Tells the binder what there is to be: static forwards first, then by the guest's port. One that is asked about has no way
-    /// to the guest, by name either; one that is held has its own until another one wants the guest's port.
+    /// to the guest, by name either; one that stays for its listener has its own until another one wants the guest's port.
     func note() {
         isNoteDue = false
-        var list = wantedInOrder.filter { !$0.needsAnswer }
-        let ports = away.isEmpty ? [] : Set(wanted.keys.map(\.guestPort))
-        let held = inOrder(away.keys.filter { !ports.contains($0.guestPort) }).compactMap {
-            entries[$0]?.wanted
-        }
-        for forward in held {
-            let place = list.firstIndex {
-                $0.key.kind == .auto && $0.key.guestPort > forward.key.guestPort
-            }
-            list.insert(forward, at: place ?? list.endIndex)
+        let decided = wantedInOrder.filter { !isWaiting($0.key) }
+        var list = decided.filter { !$0.needsAnswer }
+        let staying = Set(away.keys).union(doubted.keys)
+        let ports = staying.isEmpty ? [] : Set(decided.map(\.key.guestPort))
+        for key in inOrder(staying) where !ports.contains(key.guestPort) {
+            guard let entry = entries[key], !entry.isAsking else { continue }
+            let place = list.firstIndex { $0.key.kind == .auto && $0.key.guestPort > key.guestPort }
+            list.insert(entry.wanted, at: place ?? list.endIndex)
         }
         binder.note(wanted: list)
     }

@@ -34,6 +34,8 @@ package actor ForwardReconciler {
     var unsettled: Set<WantedForward.Key> = []
     /// When forwards were wanted first that another rule may decide about.
     var undecided: [WantedForward.Key: UInt64] = [:]
+    /// Forwards that may be meant by what the guest has not told yet, and since when they stay for that.
+    var doubted: [WantedForward.Key: UInt64] = [:]
     /// Forwards whose listener is gone, and until when they stay for it; ForwardReconciler+Hold.swift.
     var away: [WantedForward.Key: UInt64] = [:]
     /// The binder has still to be told what there is to be.
@@ -136,6 +138,7 @@ package actor ForwardReconciler {
                 settle(forward.key, now)
             } else {
                 entries[forward.key]?.wanted = forward
+                doubted[forward.key] = nil
                 settle(forward.key, now)
                 if forward.key.settings.hold != nil { comeBack(forward.key, now) }
             }
@@ -178,6 +181,10 @@ package actor ForwardReconciler {
         if let entry, let forward { return follow(entry, forward, now) }
         guard entry != nil || forward != nil else { return }
         if let entry, isHeld(entry, now) { return }
+        if let entry, isDoubted(entry, now) {
+            unsettled.insert(key)
+            return
+        }
         if let forward, mustWait(forward, now) {
             unsettled.insert(key)
         } else if key.kind == .auto, !(entry.map(isInTheWay) ?? false),
@@ -189,13 +196,6 @@ package actor ForwardReconciler {
         } else if let entry {
             close(entry, unopenedReason: "nothing listens there in the guest any more")
         }
-    }
-
-    func mustWait(_ forward: WantedForward, _ now: UInt64) -> Bool {
-        guard forward.isUndecided else { return false }
-        let since = undecided[forward.key] ?? now
-        undecided[forward.key] = since
-        return now - since < limits.undecided.wholeNanoseconds
     }
 
     func mayChange(_ key: WantedForward.Key, opens: Bool, _ now: UInt64) -> Bool {
@@ -214,6 +214,7 @@ package actor ForwardReconciler {
     func open(_ forward: WantedForward) {
         lastID += 1
         if forward.key.kind == .auto { automaticCount += 1 }
+        if forward.isUndecided { isNoteDue = true }
         if forward.needsAnswer { return ask(forward, id: lastID) }
         do throws(BindFailure) {
             let (bound, port) = try bind(forward.key)
@@ -242,7 +243,10 @@ package actor ForwardReconciler {
     /// - Parameter unopenedReason: told of a port that was never open, if it was told of at all.
     func close(_ entry: ForwardEntry, reason: String? = nil, unopenedReason: String) {
         entries[entry.wanted.key] = nil
-        if away.removeValue(forKey: entry.wanted.key) != nil { isNoteDue = true }
+        let (wasAway, wasDoubted) = (
+            away.removeValue(forKey: entry.wanted.key), doubted.removeValue(forKey: entry.wanted.key)
+        )
+        if wasAway != nil || wasDoubted != nil { isNoteDue = true }
         if entry.wanted.key.kind == .auto { automaticCount -= 1 }
         switch entry.state {
         case .open(let bound, _, _):
@@ -271,6 +275,7 @@ package actor ForwardReconciler {
         wanted = wanted.filter { $0.key.kind == .static }
         wantedInOrder = wantedInOrder.filter { $0.key.kind == .static }
         unsettled = unsettled.filter { $0.kind == .static }
+        undecided = [:]
         for entry in sortedEntries where entry.wanted.key.kind == .auto {
             close(entry, reason: "the agent is lost", unopenedReason: "the agent is lost")
         }

@@ -62,6 +62,63 @@ struct UndecidedTests {
         #expect(log.take() == ["closed:8002"])
     }
 
+    @Test("What is open stays for a moment while the guest has not told again who listens")
+    func toldAgain() async throws {
+        let reconciler = try make()
+        var process = ListeningProcess(pid: 1, name: "sh")
+        let bare = table(5001, process)
+        process.details = ProcessDetails(command: "sh vite")
+        let whole = table(5001, process)
+        await reconciler.apply(whole)
+        #expect(log.take() == ["opened:9001"] && binder.noted == [9001])
+        for _ in 0..<100 {
+            await reconciler.apply(bare)
+            // By name, too, nothing leads where it may be a moment later.
+            #expect(binder.noted == [9001])
+            await pass(.milliseconds(99), reconciler)
+            await reconciler.apply(whole)
+            await pass(.seconds(1), reconciler)
+        }
+        #expect(log.take() == [] && binder.openPorts == [9001])
+        await reconciler.apply(bare)
+        await pass(.milliseconds(100), reconciler)
+        #expect(log.take() == ["closed:9001", "opened:5001"] && binder.noted == [5001])
+        #expect(await reconciler.tick() == nil)
+        // Another listener, which is known, is not waited for, nor is one whose port becomes a static forward's.
+        await reconciler.apply(whole)
+        await reconciler.apply(
+            table(5001, ListeningProcess(pid: 1, name: "node", details: .init(command: "node"))))
+        #expect(log.take() == ["closed:5001", "opened:9001", "closed:9001"])
+        await reconciler.apply(whole)
+        await reconciler.apply(bare)
+        #expect(await reconciler.add(StaticPort(host: port(9001), guest: port(80))) == .opened)
+        #expect(log.take() == ["opened:9001", "closed:9001", "opened:9001"])
+    }
+
+    @Test("So it does where all that is not known is ignored")
+    func ignoredUntilTold() async throws {
+        let vite = try TextPattern(text: "*vite*")
+        let log = log
+        let policy = RulePolicyTests.policy([
+            RulePolicyTests.rule { $0.match.command = vite }, RulePolicyTests.rule { $0.action = .ignore },
+        ])
+        let reconciler = ForwardReconciler(policy: policy, binder: binder, clock: clock.clock) {
+            log.append($0)
+        }
+        var process = ListeningProcess(pid: 1, name: "sh")
+        let bare = table(5001, process)
+        process.details = ProcessDetails(command: "sh vite")
+        await reconciler.apply(table(5001, process))
+        await reconciler.apply(bare)
+        await pass(.milliseconds(99), reconciler)
+        await reconciler.apply(table(5001, process))
+        #expect(log.take() == ["opened:5001"] && binder.noted == [5001])
+        await reconciler.apply(bare)
+        await pass(.milliseconds(100), reconciler)
+        #expect(log.take() == ["closed:5001"] && binder.noted == [])
+        #expect(await reconciler.tick() == nil)
+    }
+
     @Test("A guest that does not tell has the other rules after a tenth of a second")
     func neverTold() async throws {
         let reconciler = try make()
