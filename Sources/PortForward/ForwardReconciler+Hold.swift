@@ -5,12 +5,13 @@ internal import Ports
 /// port and by name. What listens again in time finds its forward as it was.
 extension ForwardReconciler {
     /// Whether a forward that is not wanted any more stays for now, open or blocked. One whose host port another forward wants
-    /// gives way.
+    /// gives way; one on whose port another program listens would lead there.
     func isHeld(_ entry: ForwardEntry, _ now: UInt64) -> Bool {
-        guard let hold = entry.wanted.key.settings.hold, !entry.isAsking, !isInTheWay(entry) else {
-            return false
-        }
         let key = entry.wanted.key
+        guard let hold = key.settings.hold, !entry.isAsking, !isInTheWay(entry),
+            table?.listeners(on: key.guestPort).isEmpty ?? true
+                || policy.isUndecided(key.guestPort, in: table)
+        else { return false }
         let end = away[key] ?? now + hold.wholeNanoseconds
         if away.updateValue(end, forKey: key) == nil { timeChanges.continuation.yield() }
         return now < end

@@ -158,6 +158,32 @@ struct HoldTests {
         #expect(await states(reconciler) == [.open])
     }
 
+    @Test("One whose listener is another program by now, which is ignored or elsewhere, does not stay for it")
+    func ignoredProgram() async {
+        let log = log
+        let policy = RulePolicyTests.policy([
+            RulePolicyTests.rule {
+                $0.match.process = try? TextPattern(text: "node")
+                $0.settings.hold = .seconds(2)
+                $0.firstHostPort = port(5500)
+                $0.match.ports = [PortRange(text: "5001-5009")].compactMap { $0 }
+            },
+            RulePolicyTests.rule("5001") { $0.action = .ignore },
+        ])
+        let reconciler = ForwardReconciler(policy: policy, binder: binder, clock: clock.clock) {
+            log.append($0)
+        }
+        for number in [5001, 5002] as [UInt16] {
+            await reconciler.apply(Self.table([number: "node"]))
+            await reconciler.apply(Self.table([:]))
+            #expect(await states(reconciler) == [.held])
+            await reconciler.apply(Self.table([number: "python3"]))
+            #expect(binder.openPorts == (number == 5001 ? [] : [5002]))
+        }
+        #expect(log.take() == ["opened:5500", "closed:5500", "opened:5501", "closed:5501", "opened:5002"])
+        #expect(binder.noted == [5002])
+    }
+
     @Test("One that is blocked ends with its time, and makes way for another that wants its host port")
     func blockedEnds() async {
         let reconciler = make(.wait)
