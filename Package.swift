@@ -219,8 +219,8 @@ let package = Package(
         .testTarget(
             name: "HostForwardTests",
             dependencies: [
-                "AgentChannel", "ClientOwner", "HostForward", "Linux", "LiveKernel", "PortForward", "Ports",
-                "ProcNet", "Relay", "TestSupport",
+                "AgentChannel", "AgentService", "ClientOwner", "HostForward", "Linux", "LiveKernel",
+                "PortForward", "Ports", "ProcNet", "Relay", "TestSupport",
             ],
             swiftSettings: rules),
         .testTarget(
