@@ -8,7 +8,8 @@ final class BPFEventMap {
     /// With a place for every CPU that this machine may ever have.
     init() throws(SystemError) {
         let count = UInt32((OnlineCPUs.possible.max() ?? 1023) + 1)
-        map = OwnedDescriptor(owning: try SystemError.check("bpf", clinux_bpf_make_event_array(count)))
+        let number = MemoryLockLimit.lifted { clinux_bpf_make_event_array(count) }
+        map = OwnedDescriptor(owning: try SystemError.check("bpf", number))
     }
 
     /// Valid while this object lives.

@@ -19,11 +19,11 @@ final class BPFProgram {
     ) throws(HintSourceLost) {
         let program: OwnedDescriptor
         do throws(SystemError) {
-            program = OwnedDescriptor(
-                owning: try SystemError.check(
-                    "bpf",
-                    clinux_bpf_load(
-                        instructions, UInt32(instructions.count), licence, moment, function.id, nil, 0)))
+            let number = MemoryLockLimit.lifted {
+                clinux_bpf_load(
+                    instructions, UInt32(instructions.count), licence, moment, function.id, nil, 0)
+            }
+            program = OwnedDescriptor(owning: try SystemError.check("bpf", number))
         } catch {
             guard !error.isPermission, !error.isExhaustion else {
                 throw HintSourceLost(error, doing: "loading a program")
@@ -45,9 +45,10 @@ final class BPFProgram {
     /// Fails where nobody may load a program, with any capability, or not this process. Costs next to nothing.
     static func checkAllowed() throws(HintSourceLost) {
         let nothing: [UInt64] = BPFAssembler().finished()
-        if clinux_bpf_load(nothing, UInt32(nothing.count), "", CLINUX_BPF_ENTRY, 0, nil, 0) < 0,
-            errno != EINVAL
-        {
+        let result = MemoryLockLimit.lifted {
+            clinux_bpf_load(nothing, UInt32(nothing.count), "", CLINUX_BPF_ENTRY, 0, nil, 0)
+        }
+        if result < 0, errno != EINVAL {
             let error = SystemError.current("bpf")
             let cure = error.isPermission ? HintPermission.programs(held: Capability.effective) : nil
             throw HintSourceLost(error, doing: "loading a program", cure: cure)

@@ -18,8 +18,7 @@ final class BPFSource: HintSource {
             layout: try KernelTypesFile.read(types, ListenProgram.Layout.init),
             namespaceNumber: try Self.namespaceNumber(processRoot))
         let events: BPFEventMap
-        (events, programs) = try MemoryLockLimit.lifted { () throws(HintSourceLost) in try Self.load(program)
-        }
+        (events, programs) = try Self.load(program)
         rings = try CPURings(onlineCPUs: onlineCPUs) { (cpu) throws(SystemError) in
             let ring = try PerfRing(.programs, cpu: cpu)
             try events.set(ring)
