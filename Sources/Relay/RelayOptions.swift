@@ -8,8 +8,9 @@ package struct RelayOptions: Sendable {
     /// Descriptors for connections, listeners and pipes at once; where they are used up, clients wait in the listeners'
     /// backlogs. A connection takes two.
     package var maxDescriptors: Int
-    /// Pipes per loop for splice(2); a direction that gets none copies through a buffer.
-    package var pipesPerLoop = 24
+    /// Pipes per loop for splice(2), for all loops at most a quarter of the descriptors; a direction that gets none copies
+    /// through a buffer.
+    package var pipesPerLoop: Int
     /// Bytes, of at most 1 MiB for an unprivileged process (pipe(7), pipe-max-size).
     ///
     /// To move a mebibyte takes 0.2 ms, in which a kernel without preemption gives the core to nobody else. With half
@@ -70,9 +71,14 @@ package struct RelayOptions: Sendable {
     /// One loop a core, up to four; descriptors as the limit on them (RLIMIT_NOFILE) allows, less a reserve for what
     /// else the program opens.
     package init() {
-        loops = min(4, max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-        let limit = min(DescriptorLimit.current, 1 << 20)
+        self.init(
+            descriptors: min(DescriptorLimit.current, 1 << 20), cores: sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    }
+
+    init(descriptors limit: Int, cores: Int) {
+        loops = min(4, max(1, cores))
         maxDescriptors = max(32, limit - min(limit / 4, 256))
+        pipesPerLoop = min(24, maxDescriptors / (8 * loops))
         maxHeld = min(1024, maxDescriptors / 4)
         maxSpares = min(64, limit / 256)
     }

@@ -3,10 +3,11 @@ import Glibc
 import Linux
 import LiveKernel
 import Ports
-import Relay
 import Synchronization
 import TestSupport
 import Testing
+
+@testable import Relay
 
 /// What happens at the relay's bounds, and when the guest says no.
 @Suite("Relay limits", .serialized)
@@ -179,6 +180,20 @@ struct RelayLimitTests {
             #expect(DescriptorLimit.current == Int(clamping: limit.rlim_max))
             #expect(RelayOptions().maxDescriptors > before)
         }
+    }
+
+    @Test("Pipes leave room for connections, however few descriptors and many cores there are")
+    func roomBesidePipes() {
+        for limit in [1, 40, 64, 128, 256, 1024, 1 << 20] {
+            for cores in [1, 2, 4, 64] {
+                let options = RelayOptions(descriptors: limit, cores: cores)
+                let total = RelayTotal()
+                total.connections.store(options.maxDescriptors / 4, ordering: .relaxed)
+                #expect(total.hasRoom(options), "\(limit) descriptors, \(cores) cores")
+            }
+        }
+        // A direction and the way back, of six connections in bulk at once.
+        #expect(RelayOptions(descriptors: 1024, cores: 4).pipesPerLoop == 24)
     }
 
     @Test("A flood of tunnels that say nothing is bounded, and a host that speaks is served at once")
