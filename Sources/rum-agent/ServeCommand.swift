@@ -45,7 +45,18 @@ struct ServeCommand: AsyncParsableCommand {
         }
     }
 
+    /// With fewer, strangers that say nothing could use up what the relay leaves to all else: the agent itself has some 30 open,
+    /// and one for each CPU.
+    private static let fewestDescriptors = 512
+
     func run() async throws {
+        // Two descriptors a connection: the engine's bound follows the limit.
+        DescriptorLimit.raise()
+        guard DescriptorLimit.current >= Self.fewestDescriptors else {
+            throw CommandFailure(
+                "rum-agent may open \(DescriptorLimit.current) descriptors, and needs \(Self.fewestDescriptors)",
+                hint: "raise its limit: ulimit -n in a shell, LimitNOFILE= in a unit of systemd")
+        }
         let signals = TerminationSignals.stream()
         let token = try tokenFile.map(TokenFile.read)
         // Only these are this process's to remove.
@@ -59,8 +70,6 @@ struct ServeCommand: AsyncParsableCommand {
         }
         let watcher = try await watch.startedWatcher(
             hidden: Set(listen.flatMap(\.listeners)), note: { Self.log($0) }, log: { Self.log($0) })
-        // Two descriptors a connection: the engine's bound follows the limit.
-        DescriptorLimit.raise()
         let engine = try RelayEngine(log: { Self.log($0) })
         let targets = DialTargets { watcher.listeners(on: $0) }
         let feeds = try TableFeeds { watcher.current(in: $0) }

@@ -17,11 +17,12 @@ class Row:
     """One thing that goes wrong: how it comes about, and by its title in docs/errors.md what is said then."""
 
     def __init__(self, title, *arguments, code=1, toml=None, program="rum", env=None, prepare=None, until=None,
-                 user=None, replace=(), is_answer=False):
+                 user=None, replace=(), is_answer=False, descriptors=None):
         self.title, self.arguments, self.code, self.program = title, arguments, code, program
         self.toml, self.env, self.prepare, self.user = toml, env or {}, prepare, user
         self.until = until  # the command goes on: it is ended once it has printed this
         self.is_answer = is_answer  # what it says is what it was asked for, and no error of its own
+        self.descriptors = descriptors  # how many it may open
         self.replace = replace  # what differs from run to run, and what stands for it
 
 
@@ -119,6 +120,8 @@ def run(row, place):
         command = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", "setpriv",
                    f"--reuid={row.user}", f"--regid={row.user}", "--clear-groups", f"/proc/self/fd/{program}",
                    *arguments]
+    if row.descriptors:
+        command = ["prlimit", f"--nofile={row.descriptors}", *command]
     process = subprocess.Popen(command, pass_fds=[program], env=env, cwd=place.path("app"), stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
     timer = threading.Timer(LIMIT, process.kill)

@@ -84,6 +84,7 @@ ROWS = [
         program="rum-agent"),
     Row("The agent's address is taken", "--listen", "unix:$DIR/agent", program="rum-agent", prepare=agent_of_all),
     Row("The agent's folder is not there", "--listen", "unix:/nowhere", program="rum-agent"),
+    Row("The agent may open too few descriptors", "--listen", "unix:$DIR", program="rum-agent", descriptors=40),
     Row("A way to find listeners that does not exist", "--mode=ebpf", program="rum-agent", code=2),
     Row("A range that does not exist", "list", "--range", "0-9", program="rum-agent", code=2),
 ]
