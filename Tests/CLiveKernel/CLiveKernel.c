@@ -83,8 +83,8 @@ int clivekernel_fork_holding(int fd) {
     for (;;) pause();
 }
 
-int clivekernel_tracefs(void) {
-    int context = (int)syscall(SYS_fsopen, "tracefs", FSOPEN_CLOEXEC);
+int clivekernel_mount(const char *type) {
+    int context = (int)syscall(SYS_fsopen, type, FSOPEN_CLOEXEC);
     if (context < 0) return -1;
     int mount = -1;
     if (syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)

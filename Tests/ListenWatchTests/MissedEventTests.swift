@@ -28,11 +28,15 @@ struct MissedEventTests {
 
     @Test("More news of devices than there is room for is no reason to give events up")
     func manyDevices() async throws {
-        let device = "/sys/devices/virtual/mem/null/uevent"
-        guard access(device, W_OK) == 0 else {
-            try Test.cancel("no device can be made to tell something here; run as root with /sys writable")
-        }
         let watching = try await Watching()
+        let sysfs: OwnedDescriptor
+        do {
+            sysfs = try await watching.namespace.run { try KernelControl.detachedSysfs() }
+        } catch let error as SystemError {
+            try Test.cancel("no device can be made to tell something here; run as root: \(error)")
+        }
+        // News of a network device stay in its namespace (lib/kobject_uevent.c): this machine's udev sees nothing of these.
+        let device = "/proc/self/fd/\(sysfs.rawValue)/class/net/lo/uevent"
         let gate = Gate()
         watching.watcher.onPublish { _ in gate.pass() }
         var sockets: [TestListener] = []
@@ -41,7 +45,12 @@ struct MissedEventTests {
             defer { gate.open() }
             sockets.append(try await watching.listener())
             try await eventually("the watcher is held up") { gate.isHolding }
-            for _ in 0..<1000 { try "change".write(toFile: device, atomically: false, encoding: .utf8) }
+            let areTooMany = try await watching.namespace.run {
+                let news = try CPUChanges()
+                for _ in 0..<1000 { try "change".write(toFile: device, atomically: false, encoding: .utf8) }
+                return news.read().areIncomplete
+            }
+            #expect(areTooMany)
             gate.open()
             #expect(await watching.shows(Set(sockets.map(\.key))))
             try await watching.settle()

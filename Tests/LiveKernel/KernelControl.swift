@@ -28,8 +28,13 @@ package enum KernelControl {
     }
 
     /// A tracefs mounted nowhere; readable as `/proc/self/fd/N`.
-    package static func detachedTracefs() throws(SystemError) -> OwnedDescriptor {
-        OwnedDescriptor(owning: try SystemError.check("fsmount", clivekernel_tracefs()))
+    package static func detachedTracefs() throws(SystemError) -> OwnedDescriptor { try mount("tracefs") }
+
+    /// A sysfs mounted nowhere, with the network devices of the calling thread's namespace alone.
+    package static func detachedSysfs() throws(SystemError) -> OwnedDescriptor { try mount("sysfs") }
+
+    private static func mount(_ type: String) throws(SystemError) -> OwnedDescriptor {
+        OwnedDescriptor(owning: try SystemError.check("fsmount", clivekernel_mount(type)))
     }
 
     /// Forks a child that holds a copy of the descriptor until `kill`ed.

@@ -19,8 +19,8 @@ int clivekernel_forbid_sockets(int family);
 long long clivekernel_cpu_time(int pid);
 /// Forks a child that holds `fd`, and nothing else, as descriptor 3 until it is killed. Returns its pid.
 int clivekernel_fork_holding(int fd);
-/// Mounts a detached tracefs and returns its root directory.
-int clivekernel_tracefs(void);
+/// Makes a file system of this type that is mounted nowhere, and returns its root directory.
+int clivekernel_mount(const char *type);
 /// Binds the calling thread to one CPU.
 int clivekernel_pin(int cpu);
 /// The calling thread's number (gettid(2)).
