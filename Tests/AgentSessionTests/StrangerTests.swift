@@ -99,6 +99,28 @@ struct StrangerTests {
         }
     }
 
+    @Test("A peer that says much and is gone before it is answered ends its own connection only")
+    func goneAtOnce() async {
+        await #expect(processExitsWith: .success) {
+            let token = MachineToken.random()
+            let service = RumAgentService(
+                tables: ScriptedTables(), hostname: "guest", instanceID: "one", bootID: "boot")
+            let server = AgentServer(service: service, token: token)
+            try await withServer(server) { directory in
+                for first in [[], RawCall.preface, RawCall.ping(token: token.text)] {
+                    let bytes = first + [UInt8](repeating: 0, count: 50_000)
+                    for _ in 0..<20 {
+                        let stranger = try await Strangers.connect(to: directory.rpcAddress)
+                        let sent = send(stranger.rawValue, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+                        #expect(sent == bytes.count)
+                    }
+                }
+                try await eventually("all are gone") { server.connections.all == 0 }
+                try await withAgent(in: directory, showing: token) { #expect($0.info.hostname == "guest") }
+            }
+        }
+    }
+
     /// What a stranger says on its connection.
     enum Speech: CaseIterable { case preface, callWithoutToken, callWithWrongToken, callWithToken }
 
