@@ -100,6 +100,13 @@ package enum GuestCommand {
         }
         let directory = start.directory.isEmpty ? existing(user?.home) ?? "/" : start.directory
         let environment = OrdinaryProcess.environment(of: user, adding: start.environment)
+        guard let place = await CommandRoom.ofAgent.enter() else {
+            return .with {
+                $0.code = 126
+                $0.failure =
+                    "the agent, which may have \(DescriptorLimit.current) descriptors open, has too few left for a command"
+            }
+        }
         do {
             if let exit = try await obstacle(to: program, in: directory, environment) { return exit }
             let terminal =
@@ -119,6 +126,7 @@ package enum GuestCommand {
                 environment: environment, workingDirectory: FilePath(directory),
                 platformOptions: options(hasTerminal: terminal != nil))
             let relay = CommandRelay(configuration: configuration, output: output) { command in
+                place.leave()
                 running.yield(command)
                 try await output.write(.with { $0.started = true })
             }
