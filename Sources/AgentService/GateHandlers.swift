@@ -3,30 +3,46 @@ internal import NIOCore
 internal import NIOHPACK
 internal import NIOHTTP2
 
-/// Waits for a connection's first bytes; then what is to read them is added behind it.
+/// Waits for a connection's first bytes; then what is to read them is added behind it. It stays in front, for two things that
+/// NIO does with a connection that is closed while it is handled.
 ///
-/// What is added writes at once. Where the peer has closed by then, the write fails, and NIO reads on inside of it
-/// (`BaseSocketChannel.flushNow`): so the next bytes come here while the first are still being handled.
-final class FirstBytesHandler: ChannelInboundHandler, RemovableChannelHandler {
+/// - What is added writes at once. Where the peer has closed by then, the write fails, and NIO reads on inside of it
+///   (`BaseSocketChannel.flushNow`): the next bytes come here while the first are still being handled.
+/// - A read that ends with the connection closed, as after an error of its peer, has no end (`channelReadComplete`). NIO's HTTP/2
+///   then keeps streams that were read from in a list, and with them all that a connection had, for ever.
+final class FirstBytesHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
 
-    private let whenTheyCome: () -> Void
-    private var hasBegun = false
-    private var later: [ByteBuffer] = []
+    private enum State {
+        case waiting(() -> Void)
+        /// The first bytes are being handled; with what has come meanwhile.
+        case beginning([ByteBuffer])
+        case open
+    }
 
-    init(_ whenTheyCome: @escaping () -> Void) { self.whenTheyCome = whenTheyCome }
+    private var state: State
+
+    init(_ whenTheyCome: @escaping () -> Void) { state = .waiting(whenTheyCome) }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard !hasBegun else {
-            later.append(unwrapInboundIn(data))
+        switch state {
+        case .waiting(let begin):
+            state = .beginning([])
+            begin()
+            context.fireChannelRead(data)
+            while case .beginning(var later) = state, !later.isEmpty {
+                let next = later.removeFirst()
+                state = .beginning(later)
+                context.fireChannelRead(wrapInboundOut(next))
+            }
+            state = .open
+        case .beginning(let later):
+            state = .beginning(later + [unwrapInboundIn(data)])
             return
+        case .open: context.fireChannelRead(data)
         }
-        hasBegun = true
-        whenTheyCome()
-        context.fireChannelRead(data)
-        while !later.isEmpty { context.fireChannelRead(wrapInboundOut(later.removeFirst())) }
-        context.pipeline.syncOperations.removeHandler(self, promise: nil)
+        if !context.channel.isActive { context.fireChannelReadComplete() }
     }
 }
 

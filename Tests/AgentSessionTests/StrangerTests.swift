@@ -99,28 +99,6 @@ struct StrangerTests {
         }
     }
 
-    @Test("A peer that says much and is gone before it is answered ends its own connection only")
-    func goneAtOnce() async {
-        await #expect(processExitsWith: .success) {
-            let token = MachineToken.random()
-            let service = RumAgentService(
-                tables: ScriptedTables(), hostname: "guest", instanceID: "one", bootID: "boot")
-            let server = AgentServer(service: service, token: token)
-            try await withServer(server) { directory in
-                for first in [[], RawCall.preface, RawCall.ping(token: token.text)] {
-                    let bytes = first + [UInt8](repeating: 0, count: 50_000)
-                    for _ in 0..<20 {
-                        let stranger = try await Strangers.connect(to: directory.rpcAddress)
-                        let sent = send(stranger.rawValue, bytes, bytes.count, Int32(MSG_NOSIGNAL))
-                        #expect(sent == bytes.count)
-                    }
-                }
-                try await eventually("all are gone") { server.connections.all == 0 }
-                try await withAgent(in: directory, showing: token) { #expect($0.info.hostname == "guest") }
-            }
-        }
-    }
-
     /// What a stranger says on its connection.
     enum Speech: CaseIterable { case preface, callWithoutToken, callWithWrongToken, callWithToken }
 
@@ -228,7 +206,7 @@ struct StrangerTests {
 }
 
 /// Connected sockets that say nothing, unless asked to.
-private final class Strangers: Sendable {
+final class Strangers: Sendable {
     private let sockets: [Int32]
 
     var count: Int { sockets.count }
@@ -261,33 +239,6 @@ private final class Strangers: Sendable {
                 try await Task.sleep(for: .milliseconds(1))
             }
         }
-    }
-}
-
-/// HTTP/2 by hand (RFC 9113, RFC 7541).
-private enum RawCall {
-    /// The client's preface with empty SETTINGS.
-    static let preface =
-        Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + frame(type: 4, flags: 0, stream: 0, [])
-
-    /// The preface and one call of `Ping`.
-    static func ping(token: String?) -> [UInt8] {
-        var fields = [
-            (":method", "POST"), (":scheme", "http"), (":path", "/rum.v1.RumAgent/Ping"), (":authority", "x"),
-            ("te", "trailers"), ("content-type", "application/grpc"),
-        ]
-        if let token { fields.append((AgentMetadata.tokenKey, token)) }
-        // Each a literal that is not indexed, with a new name, both without Huffman coding.
-        let block = fields.flatMap { name, value -> [UInt8] in
-            [0, UInt8(name.utf8.count)] + Array(name.utf8) + [UInt8(value.utf8.count)] + Array(value.utf8)
-        }
-        let emptyMessage: [UInt8] = [0, 0, 0, 0, 0]
-        return preface + frame(type: 1, flags: 4, stream: 1, block)
-            + frame(type: 0, flags: 1, stream: 1, emptyMessage)
-    }
-
-    private static func frame(type: UInt8, flags: UInt8, stream: UInt8, _ payload: [UInt8]) -> [UInt8] {
-        [0, UInt8(payload.count >> 8), UInt8(payload.count & 0xff), type, flags, 0, 0, 0, stream] + payload
     }
 }
 

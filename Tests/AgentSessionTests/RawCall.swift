@@ -1,0 +1,37 @@
+import AgentAPI
+
+/// HTTP/2 by hand (RFC 9113, RFC 7541).
+enum RawCall {
+    /// The client's preface with empty SETTINGS.
+    static let preface =
+        Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + frame(type: 4, flags: 0, stream: 0, [])
+
+    /// The preface and one call of `Ping`.
+    static func ping(token: String?) -> [UInt8] {
+        let emptyMessage: [UInt8] = [0, 0, 0, 0, 0]
+        return preface + headers(token: token) + frame(type: 0, flags: 1, stream: 1, emptyMessage)
+    }
+
+    /// The preface and a call with so many frames that say nothing.
+    static func emptyFrames(_ count: Int, token: String?) -> [UInt8] {
+        let frames = (0..<count).flatMap { _ in frame(type: 0, flags: 0, stream: 1, []) }
+        return preface + headers(token: token) + frames
+    }
+
+    private static func headers(token: String?) -> [UInt8] {
+        var fields = [
+            (":method", "POST"), (":scheme", "http"), (":path", "/rum.v1.RumAgent/Ping"), (":authority", "x"),
+            ("te", "trailers"), ("content-type", "application/grpc"),
+        ]
+        if let token { fields.append((AgentMetadata.tokenKey, token)) }
+        // Each a literal that is not indexed, with a new name, both without Huffman coding.
+        let block = fields.flatMap { name, value -> [UInt8] in
+            [0, UInt8(name.utf8.count)] + Array(name.utf8) + [UInt8(value.utf8.count)] + Array(value.utf8)
+        }
+        return frame(type: 1, flags: 4, stream: 1, block)
+    }
+
+    private static func frame(type: UInt8, flags: UInt8, stream: UInt8, _ payload: [UInt8]) -> [UInt8] {
+        [0, UInt8(payload.count >> 8), UInt8(payload.count & 0xff), type, flags, 0, 0, 0, stream] + payload
+    }
+}
