@@ -16,12 +16,15 @@ package enum ServiceSocket {
         if case .unix(let path) = address { unlink(path) }
     }
 
-    /// A socket file whose process has gone refuses connects, and blocks bind(2) until it is removed (unix(7)).
+    /// A socket file whose process has gone refuses connects, and blocks bind(2) until it is removed (unix(7)). Any other file
+    /// refuses them too, and is somebody's.
     private static func removeStaleFile(_ path: String) throws(SystemError) {
         do throws(SystemError) {
             _ = try StreamSocket.connect(to: .unix(path: path))
         } catch {
-            guard error.code == ECONNREFUSED else { return }
+            var status = stat()
+            guard error.code == ECONNREFUSED, lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK
+            else { return }
             unlink(path)
         }
     }

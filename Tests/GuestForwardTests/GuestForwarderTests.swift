@@ -82,4 +82,18 @@ struct GuestForwarderTests {
         #expect(access(folder.path + "/2223.sock", F_OK) != 0)
         await engine.shutdown()
     }
+
+    @Test("A file in the place of a unix socket that is none is left alone")
+    func otherFile() async throws {
+        let folder = try TestFolder()
+        let path = folder.path + "/2223.sock"
+        #expect(close(creat(path, 0o600)) == 0)
+        let engine = try RelayEngine()
+        let forwarder = GuestForwarder(engine: engine, token: .none, targets: DialTargets { _ in [] })
+        let failure = #expect(throws: SystemError.self) { try forwarder.listen(on: .unix(path: path)) }
+        #expect(failure?.code == EADDRINUSE)
+        forwarder.close()
+        #expect(access(path, F_OK) == 0)
+        await engine.shutdown()
+    }
 }
