@@ -86,15 +86,16 @@ final class RelayNegotiation {
             }
         switch progress {
         case .success(true): return take(.connected, connection, loop)
-        case .success(false):
-            guard isAccepted else { return .waiting }
-            // The peer may have given up: then nobody waits for this connect any more.
-            connection.tunnel.noteLoss()
-            return connection.tunnel.failed ? connection.fail() : .waiting
+        case .success(false): break
         case .failure(let error):
-            if loop.retryLater(connection, after: error) { return .waiting }
-            return take(.failed(error), connection, loop)
+            guard loop.retryLater(connection, after: error) else {
+                return take(.failed(error), connection, loop)
+            }
         }
+        guard isAccepted else { return .waiting }
+        // The peer may have given up: then nobody waits any more for this connect, or for the descriptor that it needs.
+        connection.tunnel.noteLoss()
+        return connection.tunnel.failed ? connection.fail() : .waiting
     }
 
     /// Begins a connect, or looks how it goes: true when it has come through. A failed one is closed.

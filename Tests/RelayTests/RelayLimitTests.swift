@@ -196,6 +196,30 @@ struct RelayLimitTests {
         #expect(RelayOptions(descriptors: 1024, cores: 4).pipesPerLoop == 24)
     }
 
+    @Test("A tunnel whose host has gone waits for no descriptor any more")
+    func goneWithoutDescriptors() async {
+        await #expect(processExitsWith: .success) {
+            let rig = try RelayRig(.unix)
+            let (guest, listener) = (rig.guest, rig.guestListener)
+            let host = Peer(try StreamSocket.connect(to: listener.address))
+            try await eventually("it is accepted") { guest.activeConnections == 1 }
+            let preamble = ForwardPreamble(token: RelayRig.token, port: .ssh).bytes
+            try await onThread {
+                try withoutDescriptors {
+                    #expect(send(host.fd, preamble, preamble.count, 0) == preamble.count)
+                    let deadline = ContinuousClock.now + .seconds(3)
+                    while listener.counters.putOff == 0, .now < deadline { usleep(200) }
+                    #expect(listener.counters.putOff > 0)
+                    // Not close(2), which would give a descriptor back.
+                    shutdown(host.fd, Int32(SHUT_RDWR))
+                    while guest.activeConnections > 0, .now < deadline { usleep(200) }
+                    #expect(guest.activeConnections == 0)
+                }
+            }
+            await rig.end()
+        }
+    }
+
     @Test("A flood of tunnels that say nothing is bounded, and a host that speaks is served at once")
     func silentFlood() async {
         await #expect(processExitsWith: .success) {
