@@ -5,8 +5,9 @@ internal import Synchronization
 
 /// A pseudo-terminal (pty(7)) for one command. The agent holds its master's side.
 ///
-/// When the last holder of the other side goes, or the session's leader ends, reads end; when this object goes, the
-/// kernel hangs the terminal up, and what still runs on it gets SIGHUP.
+/// Reads end when the last holder of the other side goes, and soon after the command's end: a program in the background that
+/// ignores SIGHUP may go on writing (disassociate_ctty, drivers/tty/tty_jobctrl.c). When this object goes, the kernel hangs
+/// the terminal up, and what still runs on it gets SIGHUP, and errors when it writes.
 final class GuestTerminal: Sendable {
     struct Size: Hashable, Sendable {
         var columns: UInt16
@@ -14,8 +15,12 @@ final class GuestTerminal: Sendable {
     }
 
     /// How long to wait, after the command's end, for output that the kernel has not passed on yet: a worker of the
-    /// kernel's does that.
+    /// kernel's does that. Again when some has come, but not for ever.
     private static let lastOutput = Duration.milliseconds(100)
+    private static let mostWaits = 5
+    /// More than the kernel holds, so all that was written before the command's end is among so many bytes (tty_buffer_set_limit
+    /// in drivers/tty/pty.c, N_TTY_BUF_SIZE).
+    private static let mostLastOutput = 64 << 10
 
     /// The path of the command's side.
     let path: String
@@ -24,6 +29,9 @@ final class GuestTerminal: Sendable {
     private let slave: Mutex<OwnedDescriptor?>
     private let readable = DescriptorWait(for: .readable)
     private let writable = DescriptorWait(for: .writable)
+    /// Bytes that may still be read after the command's end.
+    private let restAfterEnd = Atomic(GuestTerminal.mostLastOutput)
+    private let waitsAfterEnd = Atomic(GuestTerminal.mostWaits)
 
     /// - Parameter owner: the user who may open it; nil for the agent's own.
     init(_ size: Size, owner: UInt32?) throws(SystemError) {
@@ -54,12 +62,18 @@ final class GuestTerminal: Sendable {
         var buffer = [UInt8](repeating: 0, count: 32 << 10)
         var isLast = false
         while !Task.isCancelled {
+            let isOver = readable.isOver
+            if isOver, restAfterEnd.load(ordering: .relaxed) <= 0 { return nil }
             let count = Glibc.read(master.rawValue, &buffer, buffer.count)
-            if count > 0 { return Array(buffer[..<count]) }
+            if count > 0 {
+                if isOver { restAfterEnd.subtract(count, ordering: .relaxed) }
+                return Array(buffer[..<count])
+            }
             // EIO: nobody holds the other side any more.
             guard count < 0, errno == EAGAIN || errno == EINTR else { return nil }
             if isLast { return nil }
-            if readable.isOver {
+            if isOver {
+                guard waitsAfterEnd.subtract(1, ordering: .relaxed).oldValue > 0 else { return nil }
                 isLast = true
                 try? await Task.sleep(for: Self.lastOutput)
             } else {

@@ -71,6 +71,15 @@ struct TerminalTests {
         #expect(said == "up\r\n")
     }
 
+    @Test(
+        "Nor does one that goes on writing",
+        arguments: ["yes", "while echo up; do sleep 0.01; done"])
+    func writingBackground(_ program: String) async throws {
+        let (exit, said) = try await run("trap '' HUP; seq 1 20000; { \(program); } 2>/dev/null & exit 3")
+        #expect(exit.code == 3)
+        #expect(said.contains("\r\n20000\r\n"))
+    }
+
     @Test("A terminal that goes away hangs up what runs on it")
     func hangUp() async throws {
         let folder = try TestFolder()
