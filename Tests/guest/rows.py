@@ -98,8 +98,12 @@ def qemu_killed(m):
     """QEMU killed"""
     b = m.b
     mark = m.a.up.mark()
-    for pid in b.qemu_pids():
+    pids = b.qemu_pids()
+    for pid in pids:
         os.kill(pid, signal.SIGKILL)
+    # libvirt tells of it when there is no such process any more, not even one that PID 1 has still to reap. It looks
+    # each 0.2 s (virProcessKillPainfullyDelay).
+    within(10, "PID 1 reaps QEMU", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
     since = time.monotonic()
     code = b.up.wait(10)
     ended = time.monotonic()
@@ -109,7 +113,7 @@ def qemu_killed(m):
     for port in (STATIC, PAGE, ECHO):
         m.a.up.event("opened", port, mark, timeout=10)
     all_back(m.a)
-    return Result("none", "all", ended - since, says=[line for _, line in b.up.lines[-2:]])
+    return Result("none", "all", max(0, ended - since), 1, [line for _, line in b.up.lines[-2:]])
 
 
 def disk_full_on_up(m):
