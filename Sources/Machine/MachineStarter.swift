@@ -173,8 +173,24 @@ struct MachineStarter {
         guard config.image != nil else { return }
         guard MachineFiles.exists(files.disk) else { return try await disk.replace(&record) }
         try record.base?.check()
+        try await checkSnapshot()
         // A guest that was saved goes on with the disk it knows.
         if try await !hypervisor.hasSavedState(machine.domain) { try await disk.grow() }
+    }
+
+    /// Throws when the machine goes on in another file, as after an external snapshot: that holds what was written since,
+    /// and would be of no use any more once the disk below it is written to.
+    private func checkSnapshot() async throws(MachineError) {
+        guard let domain = try await hypervisor.xml(of: machine.domain),
+            let current = LiveXML.diskFile("vda", of: domain), current != XMLElement.escape(files.disk)
+        else { return }
+        // Without a base it would be merged into the image that the machine's disk stands on.
+        throw MachineError(
+            .conflict, "\(machine.domain) of libvirt has its disk in \(current), as after a snapshot",
+            hint: """
+                Merge it into the machine's own disk: virsh start \(machine.domain), then virsh blockcommit \
+                \(machine.domain) vda --base '\(files.disk)' --active --pivot --wait. Or start from a fresh disk: `rum up --reset`.
+                """)
     }
 
     /// The kernel to boot. libvirt's system daemon changes the owner of a kernel that it starts, and does not give it

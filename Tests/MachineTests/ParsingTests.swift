@@ -19,6 +19,30 @@ struct ParsingTests {
         #expect(LiveXML.vsockCID("<domain/>") == nil)
     }
 
+    @Test("The file of a disk is the first that its element names")
+    func diskFile() {
+        // libvirt 9.0, after `virsh snapshot-create-as rum-dev s1 --disk-only`.
+        let domain = """
+            <disk type='file' device='disk'>
+              <driver name='qemu' type='qcow2'/>
+              <source file='/m/disk.s1' index='2'/>
+              <backingStore type='file'>
+                <format type='qcow2'/>
+                <source file='/m/disk.qcow2'/>
+                <backingStore/>
+              </backingStore>
+              <target dev='vda' bus='virtio'/>
+            </disk>
+            <disk type='file' device='disk'>
+              <source file='/m/seed.iso'/>
+              <target dev='vdb' bus='virtio'/>
+            </disk>
+            """
+        #expect(LiveXML.diskFile("vda", of: domain) == "/m/disk.s1")
+        #expect(LiveXML.diskFile("vdb", of: domain) == "/m/seed.iso")
+        #expect(LiveXML.diskFile("vdc", of: domain) == nil)
+    }
+
     @Test("A guest that is woken goes on, one that boots has started")
     func wakeUp() {
         // libvirt-domain.h: VIR_DOMAIN_EVENT_STARTED with BOOTED and WAKEUP, PMSUSPENDED with MEMORY.

@@ -156,6 +156,34 @@ struct RealLibvirtTests {
         }
     }
 
+    @Test("A machine that goes on in a snapshot's file is not started from the disk below it")
+    func snapshot() async throws {
+        try await withMachine {
+            _ = try await machine.up { _ in }
+            let virsh = Tool(name: "virsh", package: "libvirt-clients")
+            try await virsh.output(of: [
+                "-c", machine.libvirtURI, "snapshot-create-as", machine.domain, "s", "--disk-only",
+            ])
+            _ = try await machine.down(timeout: .milliseconds(300)) { _ in }
+            let error = await #expect(throws: MachineError.self) { _ = try await machine.up { _ in } }
+            let file = machine.files.directory + "/disk.s"
+            #expect(
+                error?.message
+                    == "\(machine.domain) of libvirt has its disk in \(file), as after a snapshot")
+            #expect(error?.hint.contains("--base '\(machine.files.disk)'") == true)
+            let domain = try await machine.hypervisor.xml(of: machine.domain) ?? ""
+            #expect(LiveXML.diskFile("vda", of: domain) == file)
+            // The way out that it names.
+            #expect(try await machine.hypervisor.start(machine.domain) == nil)
+            try await virsh.output(of: [
+                "-c", machine.libvirtURI, "blockcommit", machine.domain, "vda", "--base", machine.files.disk,
+                "--active", "--pivot", "--wait",
+            ])
+            _ = try await machine.down(timeout: .milliseconds(300)) { _ in }
+            _ = try await machine.up { _ in }
+        }
+    }
+
     @Test("A changed configuration is told once, with when it takes effect")
     func changes() async throws {
         try await withMachine {

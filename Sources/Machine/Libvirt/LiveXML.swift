@@ -40,6 +40,17 @@ enum LiveXML {
         return capabilities[start.upperBound..<end.lowerBound].contains("<value>efi</value>")
     }
 
+    /// The file of the disk that the guest sees as `target`, escaped as in XML:
+    /// `<disk type='file' device='disk'>...<source file='/m/disk.qcow2'/>...<target dev='vda' bus='virtio'/>`.
+    static func diskFile(_ target: String, of domain: String) -> String? {
+        guard let end = domain.firstRange(of: "<target dev='\(target)'"),
+            let start = domain[..<end.lowerBound].ranges(of: "<disk ").last
+        else { return nil }
+        // What it stands on has sources too, behind its own.
+        return element("source", in: String(domain[start.lowerBound..<end.lowerBound]))
+            .flatMap { attribute("file", of: $0) }.map(String.init)
+    }
+
     private static func element(_ name: String, in text: String) -> Substring? {
         guard let start = text.firstRange(of: "<\(name) ") else { return nil }
         return text[start.upperBound...].prefix { $0 != ">" }
