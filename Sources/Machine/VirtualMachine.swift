@@ -173,14 +173,22 @@ package struct VirtualMachine: Sendable {
         return String(cString: path)
     }
 
-    /// Throws when the name belongs to another rum.toml, or to a domain that is not ours.
+    /// Throws when the name belongs to another rum.toml, or to a domain that is not ours, and when ours has got another.
     func checkOwnership(of record: MachineRecord) async throws(MachineError) {
         if record.configFile != configFile, MachineFiles.exists(record.configFile) {
             throw MachineError(
                 .conflict, "the machine \(config.name) belongs to \(record.configFile)",
                 hint: "Give one of the two another `name`.")
         }
-        if let uuid = try await hypervisor.uuid(of: domain), uuid != record.uuid {
+        guard let uuid = try await hypervisor.uuid(of: domain) else {
+            if let other = try await hypervisor.name(ofUUID: record.uuid), other != domain {
+                throw MachineError(
+                    .conflict, "libvirt has the machine \(config.name) under another name, \(other)",
+                    hint: "Rename it back while it is off: virsh domrename \(other) \(domain)")
+            }
+            return
+        }
+        if uuid != record.uuid {
             throw MachineError(
                 .conflict, "libvirt already has a domain \(domain) that is not this machine",
                 hint:

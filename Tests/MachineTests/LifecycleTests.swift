@@ -35,6 +35,18 @@ struct LifecycleTests {
         await hypervisor.close()
     }
 
+    @Test("A running domain whose definition somebody has removed is ended and forgotten")
+    func withoutDefinition() async throws {
+        let hypervisor = try await Self.hypervisor()
+        try await hypervisor.define(Self.document("rum-bare"))
+        #expect(try await hypervisor.start("rum-bare") == nil)
+        try await hypervisor.undefine("rum-bare")
+        #expect(try await hypervisor.state(of: "rum-bare") == .running)
+        try await hypervisor.stopAndForget("rum-bare")
+        #expect(try await hypervisor.state(of: "rum-bare") == .absent)
+        await hypervisor.close()
+    }
+
     @Test("Events arrive in order, and only those of the machine")
     func events() async throws {
         let hypervisor = try await Self.hypervisor()

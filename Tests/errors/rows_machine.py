@@ -7,6 +7,8 @@ from provoke import Row, raw_disk
 
 TOML = '[image]\nbase = "debian.img"\n'
 NOBODY = 65534
+# The domain `test` of libvirt's test driver.
+TEST_DOMAIN = "6695eb01-f6a4-8304-79aa-97f2502e193f"
 
 
 def disk(place):
@@ -159,6 +161,8 @@ MACHINES = [
     Row("The machine belongs to another rum.toml", "up", toml='name = "dev"\n' + TOML,
         prepare=lambda place: place.machine(json.dumps(
             {"uuid": "u", "instanceID": "i", "configFile": place.write("other/rum.toml", TOML)}), "dev")),
+    up("Somebody has renamed the machine in libvirt", prepare=lambda place: place.machine(json.dumps(
+        {"uuid": TEST_DOMAIN, "instanceID": "i", "configFile": place.path("app/rum.toml")}))),
     Row("The rum.toml of a named machine is gone", "up", "dev", code=2,
         prepare=lambda place: place.machine(json.dumps(
             {"uuid": "u", "instanceID": "i", "configFile": "/home/ann/gone/rum.toml"}), "dev")),

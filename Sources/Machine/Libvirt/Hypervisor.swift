@@ -106,6 +106,18 @@ actor Hypervisor {
         }
     }
 
+    /// The name of the domain with the UUID `uuid`; nil when there is none.
+    func name(ofUUID uuid: String) throws(MachineError) -> String? {
+        guard let domain = virDomainLookupByUUIDString(try openConnection(), uuid) else {
+            let error = LibvirtError.last("look for the machine")
+            // Text that is no UUID is nobody's.
+            if error.isCode(VIR_ERR_NO_DOMAIN) || error.isCode(VIR_ERR_INVALID_ARG) { return nil }
+            throw error.machineError(.libvirt)
+        }
+        defer { virDomainFree(domain) }
+        return virDomainGetName(domain).map { String(cString: $0) }
+    }
+
     /// The definition of the domain called `name`, with what libvirt assigned to it if it runs; nil when there is
     /// none.
     func xml(of name: String) throws(MachineError) -> String? {
@@ -163,9 +175,9 @@ actor Hypervisor {
         }
     }
 
-    /// Ends the domain at once; fine when it does not run.
+    /// Ends the domain at once; fine when it does not run, or is not there.
     func forceOff(_ name: String) throws(MachineError) {
-        try change(name) { domain throws(LibvirtError) in
+        _ = try withDomain(name) { domain throws(LibvirtError) in
             if virDomainDestroy(domain) == 0 { return }
             let error = LibvirtError.last("stop the machine")
             guard error.isCode(VIR_ERR_OPERATION_INVALID) else { throw error }
@@ -174,7 +186,7 @@ actor Hypervisor {
 
     /// Removes the definition of a stopped domain, with its saved state; fine when there is none.
     func undefine(_ name: String) throws(MachineError) {
-        try change(name) { domain throws(LibvirtError) in
+        _ = try withDomain(name) { domain throws(LibvirtError) in
             let flags =
                 VIR_DOMAIN_UNDEFINE_MANAGED_SAVE.rawValue | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA.rawValue
                 | VIR_DOMAIN_UNDEFINE_NVRAM.rawValue
@@ -220,7 +232,8 @@ actor Hypervisor {
 
     // MARK: - Pieces
 
-    /// Calls `body` with the domain called `name`; nil when there is none.
+    /// Calls `body` with the domain called `name`; nil when there is none, or none any more: a running domain whose
+    /// definition was removed goes with its end.
     private func withDomain<Result>(
         _ name: String, _ body: (OpaquePointer) throws(LibvirtError) -> Result
     ) throws(MachineError) -> Result? {
@@ -234,6 +247,7 @@ actor Hypervisor {
         do {
             return try body(domain)
         } catch {
+            if error.isCode(VIR_ERR_NO_DOMAIN) { return nil }
             throw error.machineError(.libvirt)
         }
     }
