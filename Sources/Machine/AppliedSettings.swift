@@ -105,16 +105,31 @@ struct AppliedSettings: Codable, Hashable, Sendable {
 }
 
 extension AppliedSettings.Change {
-    /// One line for the user.
-    func sentence(wasStarted: Bool) -> String {
+    /// One line for the user; `forwarder` is the process that goes on forwarding, if there is one.
+    func sentence(wasStarted: Bool, forwarder: PortForwarder? = nil) -> String {
         let values = [old, new].contains { $0.hasPrefix("#") } ? "" : " from \(old) to \(new)"
         let effect =
             switch moment {
-            case .now: "applied"
+            case .now: forwarder.map { "takes effect \($0.nextTime)" } ?? "applied"
             case .start: wasStarted ? "applied" : "takes effect at the next start (`rum down`, `rum up`)"
             case .reset: "needs a fresh disk (`rum up --reset`)"
             }
         return "\(key) has changed\(values): \(effect)"
+    }
+}
+
+/// Another process that forwards a machine's ports, as rum.toml was when it began.
+package enum PortForwarder: Hashable, Sendable {
+    case background
+    /// A `rum up` in a terminal.
+    case terminal
+
+    /// When it would read rum.toml again.
+    fileprivate var nextTime: String {
+        switch self {
+        case .background: "when its ports are forwarded anew (`rum up -d`)"
+        case .terminal: "when the other `rum up` is ended and started again"
+        }
     }
 }
 

@@ -12,6 +12,8 @@ package struct RunningMachine: Hashable, Sendable {
     package let accelerator: String
     /// How its agent is reached and why, in one sentence.
     package let channel: String
+    /// Whether rum.toml says other things about forwards than the `rum up` before has read.
+    package var hasNewForwards = false
 }
 
 /// What is known about a machine without asking its agent.

@@ -5,8 +5,10 @@ extension VirtualMachine {
     ///
     /// A machine that runs is left alone, whatever the configuration says by now. With `reset` it is stopped and
     /// starts from a fresh disk. What fails on the way of creating a machine is undone.
+    ///
+    /// `forwarder` forwards its ports already and goes on with that.
     package func up(
-        reset: Bool = false, progress: @escaping MachineProgress
+        reset: Bool = false, forwarder: PortForwarder? = nil, progress: @escaping MachineProgress
     ) async throws(MachineError) -> RunningMachine {
         try files.checkSocketLength()
         return try await exclusively(progress) { () async throws(MachineError) in
@@ -14,7 +16,7 @@ extension VirtualMachine {
             var record = known ?? MachineRecord(configFile: configFile)
             tellReach(&record, progress)
             do throws(MachineError) {
-                return try await bringUp(&record, reset: reset && known != nil, progress)
+                return try await bringUp(&record, reset: reset && known != nil, forwarder, progress)
             } catch {
                 if known == nil { await undo(record) }
                 throw error
@@ -23,7 +25,8 @@ extension VirtualMachine {
     }
 
     private func bringUp(
-        _ record: inout MachineRecord, reset: Bool, _ progress: @escaping MachineProgress
+        _ record: inout MachineRecord, reset: Bool, _ forwarder: PortForwarder?,
+        _ progress: @escaping MachineProgress
     ) async throws(MachineError) -> RunningMachine {
         try await hypervisor.open()
         try await checkOwnership(of: record)
@@ -38,8 +41,10 @@ extension VirtualMachine {
         record.configFile = configFile
         record.libvirtURI = hypervisor.uri
         if !wasRunning { try await starter.start(&record) }
-        let running = try await reach(record, wasRunning: wasRunning)
-        try tellChanges(&record, wasStarted: !wasRunning, progress)
+        var running = try await reach(record, wasRunning: wasRunning)
+        // That of a run before ends with this start.
+        running.hasNewForwards = try tellChanges(
+            &record, wasStarted: !wasRunning, wasRunning ? forwarder : nil, progress)
         return running
     }
 
@@ -55,18 +60,22 @@ extension VirtualMachine {
             MachineStep("\(config.file) uses more than its own folder: " + news.joined(separator: "; ")))
     }
 
-    /// Says what of the configuration is not as the machine was made and started with, and notes what now is.
+    /// Says what of the configuration is not as the machine was made and started with, and notes what now is. Returns
+    /// whether some of it is about forwards.
     private func tellChanges(
-        _ record: inout MachineRecord, wasStarted: Bool, _ progress: MachineProgress
-    ) throws(MachineError) {
+        _ record: inout MachineRecord, wasStarted: Bool, _ forwarder: PortForwarder?,
+        _ progress: MachineProgress
+    ) throws(MachineError) -> Bool {
         let wanted = AppliedSettings(config)
         var applied = record.applied ?? wanted
-        for change in applied.changes(to: wanted) {
-            progress(MachineStep(change.sentence(wasStarted: wasStarted)))
+        let changes = applied.changes(to: wanted)
+        for change in changes {
+            progress(MachineStep(change.sentence(wasStarted: wasStarted, forwarder: forwarder)))
         }
-        applied.apply(wanted, at: wasStarted ? [.now, .start] : [.now])
+        applied.apply(wanted, at: wasStarted ? [.now, .start] : forwarder == nil ? [.now] : [])
         record.applied = applied
         try record.save(files)
+        return changes.contains { $0.moment == .now }
     }
 
     /// Takes back a creation that failed. Whatever goes wrong here, the first error is the one that matters.

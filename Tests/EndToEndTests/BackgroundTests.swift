@@ -150,4 +150,42 @@ struct BackgroundTests {
         kill(next, SIGTERM)
         try await eventually("it ended") { !Client.reaches(5693) && !place.isServed }
     }
+
+    @Test("Ctrl-C leaves the machine running, and says so")
+    func goodbye() async throws {
+        let place = try Place(host: 5682)
+        let up = try place.start("up", "bg")
+        try await up.waits(for: "Forwarding 127.0.0.1:5682 → guest:80")
+        up.send(SIGINT)
+        try await eventually("it ended") { up.status != nil }
+        #expect(up.status == 130)
+        #expect(up.lines.last == "rum: bg keeps running; `rum down` stops it", "\(up.lines)")
+    }
+
+    @Test("Changed ports are not told as applied while another process forwards, and rum up -d applies them")
+    func changedPorts() async throws {
+        let place = try Place(host: 5683)
+        let owner = try await place.leaveOwner()
+        defer { kill(owner, SIGKILL) }
+        let text = try readText(place.folder.path + "/rum.toml")
+        _ = try place.folder.file("rum.toml", text.replacingOccurrences(of: "5683", with: "5684"))
+
+        for _ in 1...2 {
+            let attached = try place.start("up", "bg")
+            try await attached.waits(for: "background process (pid \(owner))")
+            attached.send(SIGINT)
+            try await eventually("it ended") { attached.status != nil }
+            #expect(
+                attached.lines.contains(
+                    "rum: ports has changed: takes effect when its ports are forwarded anew (`rum up -d`)"),
+                "\(attached.lines)")
+        }
+
+        let starter = try place.start("up", "-d", "bg")
+        try await starter.waits(for: "Forwarding 127.0.0.1:5684 → guest:80")
+        #expect(Client.reaches(5684) && !Client.reaches(5683))
+        #expect(starter.lines.contains("rum: ports has changed: applied"), "\(starter.lines)")
+        starter.send(SIGINT)
+        try await eventually("its background process ended") { !Client.reaches(5684) && !place.isServed }
+    }
 }

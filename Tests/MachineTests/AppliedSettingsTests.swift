@@ -73,6 +73,21 @@ struct AppliedSettingsTests {
         #expect(changes.map { $0.sentence(wasStarted: false) }.contains(expected))
     }
 
+    @Test(
+        "What another process forwards by is not told as applied",
+        arguments: [
+            (.background, "takes effect when its ports are forwarded anew (`rum up -d`)"),
+            (.terminal, "takes effect when the other `rum up` is ended and started again"),
+        ] as [(PortForwarder, String)])
+    func forwarded(forwarder: PortForwarder, expected: String) throws {
+        let changes = try settings(Self.base).changes(
+            to: try settings(Self.base + "\n[auto_ports]\nrange = \"5000-6000\""))
+        #expect(
+            changes.map { $0.sentence(wasStarted: false, forwarder: forwarder) } == [
+                "auto_ports has changed: \(expected)"
+            ])
+    }
+
     @Test("Image and first script need a fresh disk, and the URL's secrets are told nobody")
     func reset() throws {
         let old = try settings(Self.base)

@@ -40,8 +40,9 @@ final class UpSession: Sendable {
     func run() async throws {
         // A fresh disk is a new guest; nobody may forward to the old one while it goes.
         if reset { try await link.end() }
+        let forwarder = await forwarder()
         let running = try await explained { () async throws(MachineError) in
-            try await machine.up(reset: reset) { [progress] in progress.show($0) }
+            try await machine.up(reset: reset, forwarder: forwarder) { [progress] in progress.show($0) }
         }
         keepSaying("\(name) keeps running; `rum down` stops it")
         // One of the run before, which has not noticed its end yet.
@@ -49,21 +50,26 @@ final class UpSession: Sendable {
         // A start has told it already.
         if running.wasRunning { progress.say("\(name) runs with \(running.accelerator)") }
         progress.say("its agent is reached by \(running.channel)")
-        if isDetached { return try await detach(isFresh: !running.wasRunning) }
+        if isDetached { return try await detach(running) }
         if let hello = try await link.hello() { return try await follow(hello) }
         let owner = Owner(
             machine, running, output: output, agentTimeout: agentTimeout.duration, isBackground: false,
             isFresh: !running.wasRunning)
         do {
+            // Its end may be an interruption, after which the machine still runs.
+            defer { if !owner.machineRuns.load(ordering: .relaxed) { keepSaying(nil) } }
             try await whileWaiting { try await owner.run() }
-            keepSaying(nil)
         } catch is OwnedElsewhere {
             guard let hello = try await link.hello() else { throw CommandFailure.nothingForwards(name) }
             try await follow(hello)
-        } catch {
-            if !owner.machineRuns.load(ordering: .relaxed) { keepSaying(nil) }
-            throw error
         }
+    }
+
+    /// Who forwards the ports and goes on with that; `rum up -d` replaces a background process if it has to.
+    private func forwarder() async -> PortForwarder? {
+        guard let hello = try? await link.hello() else { return nil }
+        if hello.isBackground { return isDetached ? nil : .background }
+        return .terminal
     }
 
     /// Tells, after an interruption, what goes on without this command.
@@ -112,10 +118,11 @@ final class UpSession: Sendable {
     }
 
     /// Returns when a background process forwards and the agent is ready.
-    private func detach(isFresh: Bool) async throws {
+    private func detach(_ running: RunningMachine) async throws {
         let follower = OwnerFollower(link: link, output: output, progress: progress)
         if let hello = try await link.hello() {
-            if hello.rum == rumVersion, hello.version == ControlLimits.version {
+            let isOld = hello.rum != rumVersion || hello.version != ControlLimits.version
+            if !isOld, !(running.hasNewForwards && hello.isBackground) {
                 keepSaying(
                     "the ports of \(name) stay forwarded (pid \(hello.pid)); `rum down` stops the machine")
                 try await follower.run(until: .ready)
@@ -126,11 +133,13 @@ final class UpSession: Sendable {
                 )
             }
             guard hello.isBackground else { throw link.failure(.otherVersion(hello)) }
-            progress.say("Replacing the background process, which is of rum \(hello.rum)")
+            let reason = isOld ? "is of rum \(hello.rum)" : "has read rum.toml before"
+            progress.say("Replacing the background process, which \(reason)")
             try await link.end()
         }
         let background = BackgroundOwner(
-            machine: machine, agentTimeout: agentTimeout, isFresh: isFresh, verbose: output.verbose)
+            machine: machine, agentTimeout: agentTimeout, isFresh: !running.wasRunning,
+            verbose: output.verbose)
         let started = try background.start()
         let hello: ControlHello
         do {
