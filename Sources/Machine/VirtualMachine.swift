@@ -90,15 +90,24 @@ package struct VirtualMachine: Sendable {
         }
     }
 
+    /// Throws when `destroy` would refuse, before anything else of the machine is ended; returns whether its record can be
+    /// read, since a damaged one must not keep it from being destroyed.
+    @discardableResult
+    package func checkDestroyable() async throws(MachineError) -> Bool {
+        do throws(MachineError) {
+            if let record = try MachineRecord.load(files) { try await checkOwnership(of: record) }
+            return true
+        } catch {
+            guard error.kind == .damaged else { throw error }
+            return false
+        }
+    }
+
     /// Removes the machine with its files; false when there was none.
     package func destroy(progress: @escaping MachineProgress) async throws(MachineError) -> Bool {
         guard MachineFiles.exists(files.directory) else { return false }
         return try await exclusively(progress) { () async throws(MachineError) in
-            // A damaged record must not keep a machine from being destroyed.
-            do throws(MachineError) {
-                if let record = try MachineRecord.load(files) { try await checkOwnership(of: record) }
-            } catch {
-                guard error.kind == .damaged else { throw error }
+            if try await !checkDestroyable() {
                 progress(
                     MachineStep(
                         "\(files.record) is damaged; removing \(domain) of libvirt at \(hypervisor.uri)"))

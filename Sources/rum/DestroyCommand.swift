@@ -14,6 +14,7 @@ struct DestroyCommand: AsyncParsableCommand {
         let machine = try options.choice.machine()
         let progress = ProgressPrinter()
         if talk.verbose { progress.say("folder: \(machine.files.directory)") }
+        _ = try await explained { () async throws(MachineError) in try await machine.checkDestroyable() }
         // Before its files go.
         try await OwnerLink(machine).end()
         let existed = try await explained { () async throws(MachineError) in

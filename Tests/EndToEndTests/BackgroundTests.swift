@@ -188,4 +188,21 @@ struct BackgroundTests {
         starter.send(SIGINT)
         try await eventually("its background process ended") { !Client.reaches(5684) && !place.isServed }
     }
+
+    @Test("A reset without an image, and a destroy by another rum.toml, leave the forwards alone")
+    func refused() async throws {
+        let place = try Place(host: 5685)
+        let owner = try await place.leaveOwner()
+        defer { kill(owner, SIGKILL) }
+        let reset = try await place.run(["up", "-d", "--reset", "bg"])
+        #expect(reset.status == 1)
+        #expect(
+            reset.lines.contains { $0.hasPrefix("error: ") && $0.contains("base.img") }, "\(reset.lines)")
+        #expect(Client.reaches(5685))
+        let other = try place.folder.file("copy.toml", try readText(place.folder.path + "/rum.toml"))
+        let destroy = try await place.run(["destroy", "-c", other])
+        #expect(destroy.status == 1)
+        #expect(destroy.lines.contains { $0.contains("belongs to") }, "\(destroy.lines)")
+        #expect(Client.reaches(5685))
+    }
 }

@@ -38,8 +38,6 @@ final class UpSession: Sendable {
     }
 
     func run() async throws {
-        // A fresh disk is a new guest; nobody may forward to the old one while it goes.
-        if reset { try await link.end() }
         let forwarder = await forwarder()
         let running = try await explained { () async throws(MachineError) in
             try await machine.up(reset: reset, forwarder: forwarder) { [progress] in progress.show($0) }
