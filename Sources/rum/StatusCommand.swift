@@ -26,11 +26,14 @@ struct StatusCommand: AsyncParsableCommand {
         var document = StatusDocument(status)
         if let running = status.running {
             document.agent = await Self.agent(of: running)
-            await document.ask(OwnerLink(machine), socket: machine.files.controlSocket)
             if document.agent?.problem == nil {
                 let state = await Provisioning(machine: running).state(timeout: Self.answerTimeout)
                 document.provisioning = state.map(StatusDocument.Provision.init)
             }
+        }
+        // Ports stay open while a machine is suspended.
+        if [.running, .paused, .sleeping].contains(status.state) {
+            await document.ask(OwnerLink(machine), socket: machine.files.controlSocket)
         }
         if talk.verbose { StandardError.line("rum: libvirt at \(status.libvirtURI)") }
         try await StandardOutput.line(json ? document.jsonLine : document.text)

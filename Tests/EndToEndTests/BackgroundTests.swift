@@ -205,4 +205,22 @@ struct BackgroundTests {
         #expect(destroy.lines.contains { $0.contains("belongs to") }, "\(destroy.lines)")
         #expect(Client.reaches(5685))
     }
+
+    @Test("The forwards of a suspended machine are shown")
+    func suspended() async throws {
+        let place = try Place(host: 5686)
+        let owner = try await place.leaveOwner()
+        defer { kill(owner, SIGKILL) }
+        // What the next connection to the test driver finds: 3 is VIR_DOMAIN_PAUSED.
+        let node = try readText(place.folder.path + "/node.xml").replacingOccurrences(
+            of: "<domain type='test'>",
+            with: "<domain type='test' xmlns:test='http://libvirt.org/schemas/domain/test/1.0'>"
+                + "<test:runstate>3</test:runstate>")
+        _ = try place.folder.file("node.xml", node)
+        let status = try await place.run(["status", "bg"])
+        #expect(status.lines.contains { $0.hasSuffix("bg: paused") }, "\(status.lines)")
+        #expect(
+            status.lines.contains { $0.hasPrefix("forward") && $0.contains("127.0.0.1:5686 → guest:80") },
+            "\(status.lines)")
+    }
 }
