@@ -1,3 +1,4 @@
+import Foundation
 import RumConfig
 import Synchronization
 import TestSupport
@@ -170,10 +171,19 @@ struct ImageTests {
         try MachineFiles.remove(folder.path + "/cache")
         try record.base?.check()
         try await Tool.qemuImg.output(of: ["check", "-q", files.disk])
-        // A reset leaves no base of the disk before.
+        func bases() throws -> [String] {
+            try FileManager.default.contentsOfDirectory(atPath: files.directory)
+                .filter { $0.hasPrefix("base-") }.map { files.directory + "/" + $0 }
+        }
+        // Neither does a reset that fails leave one of the disk that was not made, nor one that succeeds that before.
+        var small = config
+        small.resources.disk = ByteSize(bytes: 512)
+        let tooSmall = RootDisk(config: small, files: files) { _ in }
+        await #expect(throws: MachineError.self) { try await tooSmall.replace(&record) }
+        #expect(try bases() == [first])
         try await disk.replace(&record)
         #expect(record.base?.path != first)
-        #expect(!MachineFiles.exists(first))
+        #expect(try bases() == [record.base?.path])
         try record.base?.check()
     }
 

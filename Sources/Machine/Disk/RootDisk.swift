@@ -1,3 +1,4 @@
+internal import FoundationEssentials
 internal import RumConfig
 
 /// The disk of a machine: a layer on top of its base image.
@@ -21,6 +22,19 @@ struct RootDisk {
     /// Makes a fresh disk in place of the one there may be, which stays if anything fails.
     func replace(_ record: inout MachineRecord) async throws(MachineError) {
         guard let image = config.image else { return }
+        do throws(MachineError) {
+            try await replace(&record, image)
+        } catch {
+            // Of no use to any disk, and the reason may be that there is too little room.
+            try? removeBases(except: record.base?.path)
+            throw error
+        }
+        try removeBases(except: record.base?.path)
+    }
+
+    private func replace(
+        _ record: inout MachineRecord, _ image: MachineConfig.Image
+    ) async throws(MachineError) {
         let instanceID = MachineRecord.newInstanceID()
         let cache = ImageCache(
             directory: files.cache + "/images", progress: progress, mirror: mirror)
@@ -29,17 +43,24 @@ struct RootDisk {
         let stamp = try BaseStamp(path: base.path)
         try await DiskImage.createOverlay(
             files.disk, base: base.path, baseInfo: base.info, size: config.resources.disk)
-        let old = record.base
         record.base = stamp
         record.baseFormat = base.info.format
         record.instanceID = instanceID
         record.applied = AppliedSettings(config)
         // A start that is interrupted from here on must find the stamp of this disk, not of the one before.
         try record.save(files)
-        if let old, old.path != base.path, old.path.hasPrefix(files.directory + "/") {
-            try MachineFiles.remove(old.path)
+    }
+
+    /// Removes what other disks stand on than the one there is: the one before, and a new one that could not be made.
+    private func removeBases(except path: String?) throws(MachineError) {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: files.directory)) ?? []
+        for name in names where name.hasPrefix(Self.basePrefix) {
+            let base = "\(files.directory)/\(name)"
+            if base != path { try MachineFiles.remove(base) }
         }
     }
+
+    private static let basePrefix = "base-"
 
     /// Puts a cached image into the machine's folder: what a disk stands on is data, and the cache may be cleared at
     /// any time. It is a second name of the same file where both are on one file system.
@@ -47,7 +68,7 @@ struct RootDisk {
         -> ImageCache.Base
     {
         guard base.isCached else { return base }
-        let path = "\(files.directory)/base-\(instanceID).img"
+        let path = "\(files.directory)/\(Self.basePrefix)\(instanceID).img"
         try await MachineFiles.link(base.path, to: path)
         return ImageCache.Base(path: path, info: base.info, isCached: true)
     }
