@@ -112,7 +112,10 @@ extension AppliedSettings.Change {
             switch moment {
             case .now: forwarder.map { "takes effect \($0.nextTime)" } ?? "applied"
             case .start: wasStarted ? "applied" : "takes effect at the next start (`rum down`, `rum up`)"
-            case .reset: "needs a fresh disk (`rum up --reset`)"
+            case .reset:
+                (key == "provision.system.script"
+                    ? "run at a start until one has succeeded on this disk; then it " : "")
+                    + "needs a fresh disk (`rum up --reset`)"
             }
         return "\(key) has changed\(values): \(effect)"
     }

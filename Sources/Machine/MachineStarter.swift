@@ -16,13 +16,20 @@ struct MachineStarter {
         return RootDisk(config: config, files: files, progress: progress, mirror: mirror)
     }
 
+    /// Throws for what stops a start whatever becomes of the disk. Called before anything is given up for it.
+    func check() async throws(MachineError) {
+        _ = try wantedDomainType()
+        try checkInputs()
+        try await checkTools()
+        _ = try HostFolder.all(config)
+    }
+
     /// Starts the machine and notes in `record` what was chosen.
     func start(_ record: inout MachineRecord) async throws(MachineError) {
         let facts = try await machine.hostFacts()
+        try await check()
         let accelerator = Accelerator.choose(wanted: try wantedDomainType(), facts: facts)
         let channel = ChannelChoice.choose(wanted: config.advanced.channel, facts: facts)
-        try checkInputs()
-        try await checkTools()
         if facts.isSystemDaemon { try await openToQEMU(record) }
         let folders = try HostFolder.all(config)
         let driver = folders.isEmpty ? nil : try await machine.mountDriver()

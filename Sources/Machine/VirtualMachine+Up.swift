@@ -32,7 +32,8 @@ extension VirtualMachine {
         try await checkOwnership(of: record)
         let starter = MachineStarter(machine: self, progress: progress)
         if reset {
-            // The new disk comes first: if it cannot be made, the machine keeps the old one, and runs on.
+            // The new disk comes first: if it cannot be made or used, the machine keeps the old one, and runs on.
+            try await starter.check()
             try await starter.disk.replace(&record)
             progress(MachineStep("Turning off \(config.name) for its fresh disk"))
             try await hypervisor.stopAndForget(domain)

@@ -13,7 +13,10 @@ struct BackgroundTests {
         /// libvirt's URI.
         private let node: String
         private var environment: [String: String] {
-            ["RUM_HOME": folder.path, "LIBVIRT_DEFAULT_URI": node]
+            [
+                "RUM_HOME": folder.path, "LIBVIRT_DEFAULT_URI": node,
+                "RUM_AGENT_BUNDLE": folder.path + "/bundle.tar.gz",
+            ]
         }
         var machine: String { folder.path + "/machines/bg" }
 
@@ -39,6 +42,7 @@ struct BackgroundTests {
                 [auto_ports]
                 range = "5790-5799"
                 """)
+            _ = try folder.file("bundle.tar.gz", "")
             _ = try folder.folder("machines/bg")
             guard chmod(machine, 0o700) == 0 else { throw SystemError.current("chmod") }
             let record = """

@@ -53,7 +53,7 @@ struct AppliedSettingsTests {
             ("[auto_ports]\nrange = \"5000-6000\"", "auto_ports has changed: applied"),
             (
                 "[provision.system]\nscript = \"true\"",
-                "provision.system.script has changed: needs a fresh disk (`rum up --reset`)"
+                "provision.system.script has changed: run at a start until one has succeeded on this disk; then it needs a fresh disk (`rum up --reset`)"
             ),
             (
                 "[provision.boot]\nscript = \"true\"",

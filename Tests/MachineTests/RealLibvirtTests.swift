@@ -118,10 +118,18 @@ struct RealLibvirtTests {
         }
     }
 
-    @Test("A reset that cannot make the new disk leaves the machine running on its old one")
+    @Test("A reset that cannot make the new disk, or start with it, leaves the machine running on its old one")
     func failedReset() async throws {
         try await withMachine {
             let first = try await machine.up { _ in }
+            let disk = try MachineRecord.load(machine.files)?.instanceID
+            var config = machine.config
+            config.mounts = [MachineConfig.Mount(host: folder.path + "/none", guest: "/work")]
+            let other = VirtualMachine(
+                config: config, agentBundle: machine.agentBundle, environment: machine.environment)
+            await #expect(throws: MachineError.self) { _ = try await other.up(reset: true) { _ in } }
+            #expect(try await machine.status().running?.address == first.address)
+            #expect(try MachineRecord.load(machine.files)?.instanceID == disk)
             try FileManager.default.removeItem(atPath: folder.path + "/base.img")
             await #expect(throws: MachineError.self) { _ = try await machine.up(reset: true) { _ in } }
             #expect(try await machine.status().running?.address == first.address)
