@@ -14,6 +14,8 @@ package enum MachineLimits {
     static let keepAlive = (interval: Int32(5), count: UInt32(3))
     /// How long `rum doctor` waits for libvirt: its daemon may have to start, and to ask QEMU what it can do.
     static let libvirtAnswer = Duration.seconds(15)
+    /// How many seconds a call of libvirt may take until the user is told what is waited for; most take milliseconds.
+    static let libvirtSilence = 5.0
     /// How often a lock that another process holds is tried.
     static let lockPoll = Duration.milliseconds(100)
 

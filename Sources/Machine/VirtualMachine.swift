@@ -21,8 +21,11 @@ package struct VirtualMachine: Sendable {
     ///
     /// `environment` is the process's: RUM_HOME, RUM_CACHE and the XDG variables place the files,
     /// RUM_DOMAIN_TYPE (kvm or qemu) overrides `advanced.domain_type`, LIBVIRT_DEFAULT_URI stands in for
-    /// `advanced.libvirt_uri`.
-    package init(config: MachineConfig, agentBundle: String, environment: [String: String]) {
+    /// `advanced.libvirt_uri`. `tell` hears of calls of libvirt that take long.
+    package init(
+        config: MachineConfig, agentBundle: String, environment: [String: String],
+        tell: @escaping MachineProgress = { _ in }
+    ) {
         self.config = config
         self.agentBundle = agentBundle
         self.environment = environment
@@ -30,13 +33,15 @@ package struct VirtualMachine: Sendable {
         domain = "rum-\(config.name)"
         let standard = geteuid() == 0 ? "qemu:///system" : "qemu:///session"
         let fallback = environment["LIBVIRT_DEFAULT_URI"].flatMap { $0.isEmpty ? nil : $0 } ?? standard
-        hypervisor = Hypervisor(uri: config.advanced.libvirtURI ?? fallback)
+        hypervisor = Hypervisor(uri: config.advanced.libvirtURI ?? fallback, tell: tell)
     }
 
     /// The machine called `name` as it was created, whatever has become of its rum.toml; nil when there is none.
     ///
     /// It can do everything but start, for which the configuration is needed.
-    package init?(existing name: String, environment: [String: String]) {
+    package init?(
+        existing name: String, environment: [String: String], tell: @escaping MachineProgress = { _ in }
+    ) {
         let files = MachineFiles(machine: name, environment: environment)
         guard MachineName.isValid(name), MachineFiles.exists(files.directory) else { return nil }
         // Each command says itself that a record is damaged.
@@ -44,13 +49,15 @@ package struct VirtualMachine: Sendable {
         var config = MachineConfig(name: name, file: record?.configFile ?? files.record)
         // Kept apart from the record, so that no damage to that sends a command to another libvirt.
         config.advanced.libvirtURI = record?.libvirtURI ?? MachineRecord.libvirtURI(files)
-        self.init(config: config, agentBundle: "", environment: environment)
+        self.init(config: config, agentBundle: "", environment: environment, tell: tell)
     }
 
     /// The machines that exist, by name.
-    package static func all(environment: [String: String]) -> [VirtualMachine] {
+    package static func all(
+        environment: [String: String], tell: @escaping MachineProgress = { _ in }
+    ) -> [VirtualMachine] {
         MachineFiles.names(environment: environment).compactMap {
-            VirtualMachine(existing: $0, environment: environment)
+            VirtualMachine(existing: $0, environment: environment, tell: tell)
         }
     }
 

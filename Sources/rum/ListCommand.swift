@@ -20,7 +20,9 @@ struct ListCommand: AsyncParsableCommand {
     func run() async throws {
         var rows: [Row] = []
         let environment = ProcessInfo.processInfo.environment
-        for machine in VirtualMachine.all(environment: environment) { rows.append(await Row(machine)) }
+        for machine in VirtualMachine.all(environment: environment, tell: ProgressPrinter().show) {
+            rows.append(await Row(machine))
+        }
         for forward in ForwardFiles.all(environment: environment) {
             if let row = await Row(forward) { rows.append(row) }
         }

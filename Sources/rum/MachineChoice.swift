@@ -71,12 +71,16 @@ struct MachineChoice: Equatable {
         }
         let environment = ProcessInfo.processInfo.environment
         return VirtualMachine(
-            config: config, agentBundle: Self.agentBundle(environment), environment: environment)
+            config: config, agentBundle: Self.agentBundle(environment), environment: environment,
+            tell: ProgressPrinter().show)
     }
 
     static func machine(named name: String) throws(CommandFailure) -> VirtualMachine {
         let environment = ProcessInfo.processInfo.environment
-        guard let machine = VirtualMachine(existing: name, environment: environment) else {
+        guard
+            let machine = VirtualMachine(
+                existing: name, environment: environment, tell: ProgressPrinter().show)
+        else {
             let isForward = ForwardFiles.all(environment: environment).contains { $0.name == name }
             throw CommandFailure(
                 "there is no machine \(name)",

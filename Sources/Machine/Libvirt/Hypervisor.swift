@@ -6,12 +6,18 @@ internal import Glibc
 /// The connection is opened by the first use, and again when the daemon was restarted.
 actor Hypervisor {
     nonisolated let uri: String
-    private let executor = LibvirtExecutor()
+    private let executor: LibvirtExecutor
     private var connection: OpaquePointer?
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    init(uri: String) { self.uri = uri }
+    /// `tell` hears of calls that take long, as of a daemon that hangs.
+    init(uri: String, tell: @escaping MachineProgress = { _ in }) {
+        self.uri = uri
+        executor = LibvirtExecutor {
+            tell(MachineStep("Waiting for libvirt at \(uri), which takes long to answer"))
+        }
+    }
 
     isolated deinit { close() }
 

@@ -6,9 +6,19 @@ internal import Dispatch
 /// read before the next `await` is the right one.
 final class LibvirtExecutor: SerialExecutor {
     private let queue = DispatchQueue(label: "libvirt")
+    private let whenSilent: @Sendable () -> Void
+
+    /// `whenSilent` is called from another thread when a job takes longer than `MachineLimits.libvirtSilence`.
+    init(whenSilent: @escaping @Sendable () -> Void) { self.whenSilent = whenSilent }
 
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
-        queue.async { job.runSynchronously(on: self.asUnownedSerialExecutor()) }
+        queue.async { [whenSilent] in
+            let notice = DispatchWorkItem(block: whenSilent)
+            DispatchQueue.global().asyncAfter(
+                deadline: .now() + MachineLimits.libvirtSilence, execute: notice)
+            job.runSynchronously(on: self.asUnownedSerialExecutor())
+            notice.cancel()
+        }
     }
 }
