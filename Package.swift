@@ -249,9 +249,8 @@ let package = Package(
         .testTarget(
             name: "RumTests",
             dependencies: [
-                "AgentAPI", "AgentChannel", "Control", "Linux", "Machine", "PortForward", "Ports",
-                "RumConfig",
-                "TestSupport", "rum",
+                "AgentAPI", "AgentChannel", "CommandMain", "Control", "Linux", "Machine", "PortForward",
+                "Ports", "RumConfig", "TestSupport", "rum",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Snapshots"],

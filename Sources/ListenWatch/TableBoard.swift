@@ -30,8 +30,6 @@ final class TableBoard: Sendable {
         get { state.withLock { $0.means } }
         set { state.withLock { $0.means = newValue } }
     }
-    var isClosed: Bool { state.withLock { $0.isClosed } }
-
     /// Replaces the table and hands it to every observer and subscriber, straight from the calling thread.
     func publish(_ table: ListenTable) {
         let (observers, subscribers) = state.withLock { state in

@@ -34,7 +34,7 @@ struct EventOutput: ParsableArguments {
         _ session: ForwardSession, while body: @escaping @Sendable () async throws -> Void
     ) async throws {
         guard json else { return try await body() }
-        let gaps = StandardOutput.gaps { DroppedDocument(count: $0).json }
+        let gaps = StandardOutput.gaps { DroppedDocument(count: $0).jsonLine }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 for await _ in gaps { await session.retell(after: { StandardOutput.endGap() }, to: print) }
@@ -43,10 +43,5 @@ struct EventOutput: ParsableArguments {
             defer { group.cancelAll() }
             try await group.next()
         }
-    }
-
-    /// Says something that only --verbose asks for.
-    func detail(_ text: String) {
-        if verbose { StandardError.line("rum: \(text)") }
     }
 }

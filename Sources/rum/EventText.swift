@@ -23,9 +23,6 @@ extension ForwardEvent {
         }
     }
 
-    /// One JSON object, without a line end; every key is always there.
-    var json: String { EventDocument(self).jsonLine }
-
     /// Characters of a name or a reason; the rest is cut off. The kernel's names of processes have 15, and reasons one
     /// sentence.
     static let longestText = 1000
@@ -51,8 +48,6 @@ struct DroppedDocument: Encodable {
     let event = "dropped"
     /// How many lines are missing.
     let count: Int
-
-    var json: String { jsonLine }
 }
 
 extension String {

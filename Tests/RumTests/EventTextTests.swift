@@ -1,3 +1,4 @@
+import CommandMain
 import Control
 import Foundation
 import Glibc
@@ -121,7 +122,7 @@ struct ForwardEventTests {
 
     @Test("Where lines are missing stands how many")
     func dropped() {
-        #expect(DroppedDocument(count: 321).json == #"{"count":321,"event":"dropped"}"#)
+        #expect(DroppedDocument(count: 321).jsonLine == #"{"count":321,"event":"dropped"}"#)
     }
 
     @Test("Names and reasons with quotes, backslashes and control characters stay JSON")
@@ -134,4 +135,9 @@ struct ForwardEventTests {
                 "reason":"a\\"b\\\\c\\n\\u0001é","rule_line":null,"time_us":1}
                 """)
     }
+}
+
+extension ForwardEvent {
+    /// The line of `--json`; every key is always there.
+    fileprivate var json: String { EventDocument(self).jsonLine }
 }

@@ -42,8 +42,6 @@ package struct ProvisionState: Hashable, Sendable {
 /// The program in the guest that tells about its provisioning.
 package enum ProvisionReport {
     private static let program = "/var/lib/rum/provision-report"
-    /// What the scripts have said.
-    package static let log = "/run/rum/provision.log"
 
     /// Prints one line for `ProvisionState`, and ends.
     package static let state = [program, "state"]

@@ -5,7 +5,6 @@ struct BPFAssembler {
 
     enum Width: UInt8 {
         case word = 0x00
-        case half = 0x08
         case double = 0x18
     }
 
