@@ -18,8 +18,8 @@ extension Rum_V1_HostForwards {
         guard forwards.count <= AgentLimits.mostForwards else { return nil }
         var list: [ForwardedPort] = []
         for message in forwards {
-            guard let guest = UInt16(exactly: message.guestPort).flatMap(PortNumber.init),
-                let host = UInt16(exactly: message.hostPort).flatMap(PortNumber.init),
+            guard let guest = PortNumber(exactly: Int(message.guestPort)),
+                let host = PortNumber(exactly: Int(message.hostPort)),
                 let bind = BindAddress(text: message.bind)
             else { return nil }
             list.append(ForwardedPort(guest: guest, host: host, bind: bind))

@@ -28,7 +28,7 @@ extension ListenTable {
         var listeners = rows.compactMap(\.listener)
         let described = Set(rows.map(\.port))
         for port in ports where !described.contains(port) {
-            guard let port = UInt16(exactly: port).flatMap(PortNumber.init) else { continue }
+            guard let port = PortNumber(exactly: Int(port)) else { continue }
             listeners.append(ListeningSocket(address: .anyV4, port: port))
         }
         if !details.isEmpty {
@@ -70,7 +70,7 @@ extension ProcessDetails {
 
 extension ListeningSocket {
     package init?(_ message: Rum_V1_Listener) {
-        guard let port = UInt16(exactly: message.port).flatMap(PortNumber.init),
+        guard let port = PortNumber(exactly: Int(message.port)),
             let address = IPAddress(networkBytes: message.address)
         else { return nil }
         self.init(
@@ -97,8 +97,8 @@ extension ListeningSocket {
 extension PortRange {
     /// Reads the bounds of a request; nil unless 1 <= min <= max <= 65535.
     package init?(_ message: Rum_V1_ListeningPortsRequest) {
-        guard let lower = UInt16(exactly: message.min).flatMap(PortNumber.init),
-            let upper = UInt16(exactly: message.max).flatMap(PortNumber.init)
+        guard let lower = PortNumber(exactly: Int(message.min)),
+            let upper = PortNumber(exactly: Int(message.max))
         else { return nil }
         self.init(lower, upper)
     }

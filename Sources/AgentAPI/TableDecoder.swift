@@ -69,7 +69,7 @@ extension ListenTable.Row {
         }
         if fields.isBroken { throw .unreadable }
         self.port = port
-        guard let address, let number = UInt16(exactly: port).flatMap(PortNumber.init) else { return }
+        guard let address, let number = PortNumber(exactly: Int(port)) else { return }
         listener = ListeningSocket(
             address: address, port: number, ipv6Only: onlyV6, interfaceIndex: interface,
             process: pid > 0 ? ListeningProcess(pid: pid, name: name) : nil,

@@ -83,7 +83,7 @@ package struct RumAgentService: Rum_V1_RumAgent.SimpleServiceProtocol {
     package func explainPort(
         request: Rum_V1_ExplainPortRequest, context: ServerContext
     ) async throws -> Rum_V1_ExplainPortResponse {
-        guard let port = UInt16(exactly: request.port).flatMap(PortNumber.init) else {
+        guard let port = PortNumber(exactly: Int(request.port)) else {
             throw RPCError(
                 code: .invalidArgument, message: "port must be 1 to 65535, got \(request.port)")
         }

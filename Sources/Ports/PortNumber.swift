@@ -14,6 +14,12 @@ package struct PortNumber: Hashable, Comparable, Sendable, CustomStringConvertib
         self.rawValue = rawValue
     }
 
+    /// Returns nil for what is not a port.
+    package init?(exactly number: Int) {
+        guard let number = UInt16(exactly: number) else { return nil }
+        self.init(number)
+    }
+
     /// Reads a decimal number without sign or spaces; nil when it is not a port.
     package init?(text: some StringProtocol) {
         guard !text.isEmpty, text.utf8.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }),

@@ -199,7 +199,7 @@ struct ConfigParser {
         autoPorts.bind = bind ?? .loopback
         autoPorts.max = max ?? AutoPorts.defaultMax
         autoPorts.rules = rules
-        autoPorts.ignore = Set((ignore ?? []).compactMap { UInt16(exactly: $0).flatMap(PortNumber.init) })
+        autoPorts.ignore = Set((ignore ?? []).compactMap { PortNumber(exactly: $0) })
         return autoPorts
     }
 
@@ -214,7 +214,7 @@ struct ConfigParser {
     }
 
     private mutating func port(_ key: String, in section: Section) -> PortNumber? {
-        reader.integer(key, in: section, Self.ports).flatMap { UInt16(exactly: $0) }.flatMap(PortNumber.init)
+        reader.integer(key, in: section, Self.ports).flatMap { PortNumber(exactly: $0) }
     }
 
     // MARK: - Inside the guest

@@ -142,7 +142,7 @@ struct ConfigReader {
         let range: PortRange? =
             switch node.value {
             case .integer(let number):
-                UInt16(exactly: number).flatMap(PortNumber.init).flatMap { PortRange($0, $0) }
+                PortNumber(exactly: number).flatMap { PortRange($0, $0) }
             case .string(let text): PortRange(text: text)
             default: nil
             }

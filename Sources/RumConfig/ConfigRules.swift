@@ -138,7 +138,7 @@ enum ConfigRules {
         _ section: Section, _ ports: [PortRange], beside fixed: [StaticPort], _ reader: inout ConfigReader
     ) -> PortNumber? {
         guard let number = reader.integer("host_port", in: section, 1...65535),
-            let first = UInt16(exactly: number).flatMap(PortNumber.init)
+            let first = PortNumber(exactly: number)
         else { return nil }
         guard ports.count == 1, let range = ports.first else {
             reader.fail(
@@ -148,7 +148,7 @@ enum ConfigRules {
             return nil
         }
         let last = number + Int(range.upper.rawValue) - Int(range.lower.rawValue)
-        guard let last = UInt16(exactly: last).flatMap(PortNumber.init), let host = PortRange(first, last)
+        guard let last = PortNumber(exactly: last), let host = PortRange(first, last)
         else {
             reader.fail(
                 "host_port", in: section,

@@ -48,6 +48,6 @@ package struct PortRule: Hashable, Sendable {
     package func hostPort(for guest: PortNumber) -> PortNumber? {
         guard let firstHostPort, let first = match.lowestPort else { return guest }
         let number = Int(guest.rawValue) - Int(first.rawValue) + Int(firstHostPort.rawValue)
-        return UInt16(exactly: number).flatMap(PortNumber.init)
+        return PortNumber(exactly: number)
     }
 }
