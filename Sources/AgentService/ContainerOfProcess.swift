@@ -1,4 +1,5 @@
 package import AgentAPI
+internal import Linux
 
 extension PortExplanation.Container {
     /// Reads the text of `/proc/PID/cgroup` (cgroups(7)); nil when no container is recognised in it.
@@ -58,11 +59,11 @@ extension PortExplanation.Container {
         return part
     }
 
-    /// Runtimes' ids have 64 hexadecimal digits.
+    /// Runtimes' ids have 64 lower-case hexadecimal digits. Twelve, as their tools show of them, are told from a name already.
     private static func isID(_ text: String) -> Bool {
         text.utf8.count >= 12
             && text.utf8.allSatisfy {
-                UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 || UInt8(ascii: "a")...UInt8(ascii: "f") ~= $0
+                $0.isASCIIDigit || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains($0)
             }
     }
 }

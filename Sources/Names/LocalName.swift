@@ -37,7 +37,7 @@ package struct LocalName: Hashable, Sendable {
     }
 
     private static func isPort(_ text: Substring) -> Bool {
-        text.isEmpty || text.first == ":" && text.dropFirst().utf8.allSatisfy { (48...57).contains($0) }
+        text.isEmpty || text.first == ":" && text.dropFirst().utf8.allSatisfy(\.isASCIIDigit)
     }
 }
 

@@ -1,3 +1,5 @@
+internal import Linux
+
 /// The head of an HTTP/1 request, as far as it tells the host (RFC 9112).
 enum RequestHead {
     private static let lineFeed = UInt8(ascii: "\n")
@@ -46,14 +48,7 @@ enum RequestHead {
     /// RFC 9110, 5.6.2.
     private static func isToken(_ bytes: ArraySlice<UInt8>) -> Bool {
         !bytes.isEmpty
-            && bytes.allSatisfy { byte in
-                switch byte {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                    UInt8(ascii: "0")...UInt8(ascii: "9"):
-                    true
-                default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
-                }
-            }
+            && bytes.allSatisfy { $0.isASCIIAlphanumeric || "!#$%&'*+-.^_`|~".utf8.contains($0) }
     }
 
     private static func isHost(_ name: ArraySlice<UInt8>) -> Bool {

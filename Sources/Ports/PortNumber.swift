@@ -1,3 +1,5 @@
+internal import Linux
+
 /// A TCP port a program can listen on: 1 to 65535, never 0.
 package struct PortNumber: Hashable, Comparable, Sendable, CustomStringConvertible {
     /// The number, in host byte order.
@@ -22,7 +24,7 @@ package struct PortNumber: Hashable, Comparable, Sendable, CustomStringConvertib
 
     /// Reads a decimal number without sign or spaces; nil when it is not a port.
     package init?(text: some StringProtocol) {
-        guard !text.isEmpty, text.utf8.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }),
+        guard !text.isEmpty, text.utf8.allSatisfy(\.isASCIIDigit),
             let number = UInt16(text)
         else { return nil }
         self.init(number)

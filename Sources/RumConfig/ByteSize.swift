@@ -1,3 +1,5 @@
+internal import Linux
+
 /// A size in bytes, written with a binary unit: `512M`, `20G`, `1T`.
 package struct ByteSize: Hashable, Comparable, Sendable, CustomStringConvertible {
     package let bytes: UInt64
@@ -12,7 +14,7 @@ package struct ByteSize: Hashable, Comparable, Sendable, CustomStringConvertible
     package init?(text: some StringProtocol) {
         guard let letter = text.last?.uppercased(),
             let unit = Self.units.first(where: { "\($0.letter)" == letter }),
-            text.dropLast().utf8.allSatisfy({ (48...57).contains($0) }), let number = UInt64(text.dropLast()),
+            text.dropLast().utf8.allSatisfy(\.isASCIIDigit), let number = UInt64(text.dropLast()),
             number <= UInt64.max >> unit.shift
         else { return nil }
         bytes = number << unit.shift

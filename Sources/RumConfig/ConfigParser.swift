@@ -256,8 +256,8 @@ struct ConfigParser {
 
     private static func userName(_ text: String) -> String? {
         let isName = text.utf8.enumerated().allSatisfy { index, byte in
-            (97...122).contains(byte) || byte == UInt8(ascii: "_")
-                || index > 0 && ((48...57).contains(byte) || byte == UInt8(ascii: "-"))
+            byte.isASCIILowercase || byte == UInt8(ascii: "_")
+                || index > 0 && (byte.isASCIIDigit || byte == UInt8(ascii: "-"))
         }
         return isName && (1...ConfigLimits.userName).contains(text.utf8.count) ? text : nil
     }
@@ -283,7 +283,7 @@ struct ConfigParser {
         advanced.machine =
             reader.value("machine", in: section, expected: "a QEMU machine type such as q35") { text in
                 let isType = text.utf8.allSatisfy { byte in
-                    (97...122).contains(byte) || (48...57).contains(byte) || "-._".utf8.contains(byte)
+                    byte.isASCIILowercase || byte.isASCIIDigit || "-._".utf8.contains(byte)
                 }
                 return isType && !text.isEmpty ? text : nil
             } ?? advanced.machine

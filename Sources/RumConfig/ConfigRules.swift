@@ -111,10 +111,10 @@ enum ConfigRules {
 
     private static func label(_ text: String) -> String? {
         let isMade = text.utf8.allSatisfy { byte in
-            (97...122).contains(byte) || (48...57).contains(byte) || byte == UInt8(ascii: "-")
+            byte.isASCIILowercase || byte.isASCIIDigit || byte == UInt8(ascii: "-")
         }
         // A number would be taken for a port where labels are names.
-        let hasLetter = text.utf8.contains { (97...122).contains($0) }
+        let hasLetter = text.utf8.contains(where: \.isASCIILowercase)
         let isShort = text.utf8.count <= ConfigLimits.label
         return isMade && hasLetter && isShort && !text.hasPrefix("-") && !text.hasSuffix("-") ? text : nil
     }

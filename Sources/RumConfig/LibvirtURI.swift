@@ -1,3 +1,5 @@
+internal import Linux
+
 /// Says which libvirt a configuration may name.
 ///
 /// A rum.toml comes with a cloned repository, and some of libvirt's transports run programs (`qemu+ext://`, `+ssh`
@@ -40,11 +42,6 @@ enum LibvirtURI {
 
     /// Plain letters of a path: none that libvirt's parser or a shell reads as something else.
     private static func isPathCharacter(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"):
-            true
-        default: "/._-+@".utf8.contains(byte)
-        }
+        byte.isASCIIAlphanumeric || "/._-+@".utf8.contains(byte)
     }
 }

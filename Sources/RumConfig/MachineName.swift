@@ -1,11 +1,14 @@
+internal import Linux
+
 /// The rules for a machine's name, and how it is derived from the file's.
 package enum MachineName {
     package static let rule = "1 to 40 letters, digits, '-', '_' and '.', the first a letter or digit"
 
     package static func isValid(_ name: String) -> Bool {
-        guard let first = name.utf8.first, name.utf8.count <= ConfigLimits.machineName, isAlphanumeric(first)
+        guard let first = name.utf8.first, name.utf8.count <= ConfigLimits.machineName,
+            first.isASCIIAlphanumeric
         else { return false }
-        return name.utf8.allSatisfy { isAlphanumeric($0) || "-_.".utf8.contains($0) }
+        return name.utf8.allSatisfy { $0.isASCIIAlphanumeric || "-_.".utf8.contains($0) }
     }
 
     /// `dev.rum.toml` -> `dev`, else the name of the folder the file is in. `path` is absolute.
@@ -15,9 +18,5 @@ package enum MachineName {
         let suffix = ".rum.toml"
         if file.hasSuffix(suffix), file.count > suffix.count { return String(file.dropLast(suffix.count)) }
         return parts.dropLast().last.map(String.init) ?? ""
-    }
-
-    private static func isAlphanumeric(_ byte: UInt8) -> Bool {
-        (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
     }
 }

@@ -1,6 +1,7 @@
 import CommandMain
 import Foundation
 import Glibc
+import Linux
 import Machine
 import RumConfig
 
@@ -75,8 +76,7 @@ struct SshSettings {
 
     static func shellQuoted(_ word: String) -> String {
         let isPlain = word.utf8.allSatisfy {
-            UInt8(ascii: "a")...UInt8(ascii: "z") ~= $0 || UInt8(ascii: "A")...UInt8(ascii: "Z") ~= $0
-                || UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 || "/._-=+:@".utf8.contains($0)
+            $0.isASCIIAlphanumeric || "/._-=+:@".utf8.contains($0)
         }
         if isPlain, !word.isEmpty { return word }
         return "'" + word.replacingOccurrences(of: "'", with: "'\\''") + "'"

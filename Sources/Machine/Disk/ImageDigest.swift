@@ -6,22 +6,13 @@ struct ImageDigest: Hashable, Sendable {
 
     /// nil unless it is a SHA-256 or a SHA-512.
     init?(_ text: some StringProtocol) {
-        guard text.utf8.allSatisfy({ byte in Self.isHexDigit(byte) }) else { return nil }
+        guard text.allSatisfy({ $0.isASCII && $0.isHexDigit }) else { return nil }
         switch text.utf8.count {
         case 64: tool = .sha256sum
         case 128: tool = .sha512sum
         default: return nil
         }
         self.text = text.lowercased()
-    }
-
-    private static func isHexDigit(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"),
-            UInt8(ascii: "A")...UInt8(ascii: "F"):
-            true
-        default: false
-        }
     }
 
     /// Such as `sha256`.

@@ -1,3 +1,5 @@
+internal import Linux
+
 /// Reads globs, as sh(1) has them, and regular expressions: `.`, `[...]`, `\d \w \s`, `( )`, `|`, `* + ? {m,n}`, `^` and `$`.
 struct PatternParser {
     typealias Problem = TextPattern.Problem
@@ -103,7 +105,7 @@ struct PatternParser {
     private mutating func counted(_ node: PatternNode) throws(Problem) -> PatternNode {
         let text = String(String.UnicodeScalarView(rest.prefix { $0 != "}" }))
         let parts = text.split(separator: ",", maxSplits: 1, omittingEmptySubsequences: false)
-        let numbers = parts.map { part in part.utf8.allSatisfy { (48...57).contains($0) } ? Int(part) : nil }
+        let numbers = parts.map { part in part.utf8.allSatisfy(\.isASCIIDigit) ? Int(part) : nil }
         let bounds = 0...Self.mostRepeated
         guard rest.count > text.unicodeScalars.count, let first = numbers.first, let least = first,
             bounds.contains(least)

@@ -1,3 +1,5 @@
+internal import Linux
+
 /// Tells what an unquoted value of TOML is: a number, a date or a time (toml.io/en/v1.0.0).
 ///
 /// Swift's own number readers take more than TOML allows (`1__2`, `0x-1`, `.5`), so the form is checked first.
@@ -82,7 +84,7 @@ enum TOMLScalar {
     private static func isTime(_ text: ArraySlice<UInt8>) -> Bool {
         let parts = text.split(separator: UInt8(ascii: "."), maxSplits: 1, omittingEmptySubsequences: false)
         return isClock(parts[0], [23, 59, 60])
-            && parts.dropFirst().allSatisfy { !$0.isEmpty && $0.allSatisfy { (48...57).contains($0) } }
+            && parts.dropFirst().allSatisfy { !$0.isEmpty && $0.allSatisfy(\.isASCIIDigit) }
     }
 
     /// Pairs of digits between colons, each at most the number in `highest`.
@@ -95,6 +97,6 @@ enum TOMLScalar {
     }
 
     private static func number(_ digits: ArraySlice<UInt8>) -> Int? {
-        digits.allSatisfy { (48...57).contains($0) } ? Int(String(decoding: digits, as: UTF8.self)) : nil
+        digits.allSatisfy(\.isASCIIDigit) ? Int(String(decoding: digits, as: UTF8.self)) : nil
     }
 }

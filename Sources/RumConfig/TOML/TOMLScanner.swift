@@ -1,3 +1,5 @@
+internal import Linux
+
 /// Reads the words of a TOML document: keys, strings, numbers, white space.
 struct TOMLScanner {
     /// A place in the document, counted from 1.
@@ -106,12 +108,7 @@ struct TOMLScanner {
     // MARK: - Keys and scalars
 
     private static func isBare(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "-"):
-            true
-        default: false
-        }
+        byte.isASCIIAlphanumeric || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
     }
 
     private mutating func word(while condition: (UInt8) -> Bool) -> String {

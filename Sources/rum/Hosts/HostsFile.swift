@@ -58,7 +58,7 @@ struct HostsFile {
         return words.dropFirst().allSatisfy { name in
             name.hasSuffix(".localhost") && name.utf8.count <= 253
                 && name.utf8.allSatisfy { byte in
-                    (48...57).contains(byte) || (97...122).contains(byte) || "-_.".utf8.contains(byte)
+                    byte.isASCIIDigit || byte.isASCIILowercase || "-_.".utf8.contains(byte)
                 }
         }
     }

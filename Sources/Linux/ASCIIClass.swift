@@ -1,0 +1,13 @@
+/// Classes of ASCII characters, for names and numbers in texts from elsewhere; a byte of any other character is in none. Not for
+/// the parsers of /proc, which look at too many bytes for a call each.
+extension UInt8 {
+    package var isASCIIDigit: Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(self) }
+
+    package var isASCIILowercase: Bool { (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(self) }
+
+    package var isASCIILetter: Bool {
+        isASCIILowercase || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(self)
+    }
+
+    package var isASCIIAlphanumeric: Bool { isASCIILetter || isASCIIDigit }
+}
