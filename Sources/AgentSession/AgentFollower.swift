@@ -122,7 +122,7 @@ package struct AgentFollower: Sendable {
                     group.addTask {
                         await share(connection)
                         // Its end ends nothing: an agent may not want to be told.
-                        while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
+                        await Task.untilCancelled()
                     }
                 }
                 // Whichever ends first ends the connection.

@@ -53,7 +53,7 @@ package final class NameRouter: Sendable {
 
     /// Runs until the task is cancelled; by then nothing listens any more. Trouble is told, and ends nothing.
     package func run() async {
-        guard !settings.ports.isEmpty else { return await Self.untilCancelled() }
+        guard !settings.ports.isEmpty else { return await Task.untilCancelled() }
         let news = AsyncStream<RouterNews>.makeStream()
         let over = AsyncStream<Void>.makeStream()
         do throws(SystemError) {
@@ -63,7 +63,7 @@ package final class NameRouter: Sendable {
             }
         } catch {
             tell(.failed(error))
-            return await Self.untilCancelled()
+            return await Task.untilCancelled()
         }
         await withTaskCancellationHandler {
             for await item in news.stream { tell(await withHolder(item)) }
@@ -83,8 +83,4 @@ package final class NameRouter: Sendable {
 
     /// Has cancellation wake the thread from now on.
     func setWaker(_ new: Waker) { waker.withLock { $0 = new } }
-
-    private static func untilCancelled() async {
-        while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
-    }
 }

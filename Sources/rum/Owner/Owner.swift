@@ -201,7 +201,7 @@ final class Owner: Sendable {
             try await group.next()
             group.cancelAll()
         }
-        while !Task.isCancelled { try? await Task.sleep(for: .seconds(3600)) }
+        await Task.untilCancelled()
     }
 
     private func reachWithoutVsock(_ session: ForwardSession, _ guest: GuestQuestions) async throws {

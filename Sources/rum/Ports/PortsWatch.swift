@@ -55,14 +55,14 @@ struct PortsWatch {
             }
             group.addTask {
                 for await _ in TerminalSize.changes() { changed.yield() }
-                try await Task.sleep(for: .seconds(86_400 * 365))
+                await Task.untilCancelled()
             }
             group.addTask {
                 for try await message in link.messages(.events) {
                     if case .event = message { changed.yield() }
                 }
                 // Who reads too slowly is dropped; the table is still asked for.
-                try await Task.sleep(for: .seconds(86_400 * 365))
+                await Task.untilCancelled()
             }
             group.addTask {
                 for await _ in changes.stream {
