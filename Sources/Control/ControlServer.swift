@@ -1,4 +1,3 @@
-internal import CLinux
 internal import Glibc
 package import Linux
 internal import Synchronization
@@ -22,7 +21,6 @@ package final class ControlServer: Sendable {
     private let folder: OwnedDescriptor
     private let waker: Waker
     private let hello: ControlHello
-    private let user: uid_t
     private let mustEnd = Atomic(false)
     private let calls = AsyncStream<Call>.makeStream()
 
@@ -32,7 +30,6 @@ package final class ControlServer: Sendable {
     package init(path: String, hello: ControlHello) throws(SystemError) {
         self.path = path
         self.hello = hello
-        user = geteuid()
         let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         folder = OwnedDescriptor(
             owning: try SystemError.check("open", open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)))
@@ -128,11 +125,8 @@ package final class ControlServer: Sendable {
 
     private func accept(_ peers: inout [ControlPeer], _ pause: inout AcceptPause) {
         while let socket = pause.next(from: listener.rawValue) {
-            var other = uid_t()
             // The folder keeps others out already; this holds even where somebody has opened it.
-            guard clinux_peer_user(socket.rawValue, &other) == 0, other == user || other == 0 else {
-                continue
-            }
+            guard PeerUser.isMineOrRoot(socket.rawValue) else { continue }
             let peer = ControlPeer(socket) { [waker] in waker.wake() }
             peer.send(.hello(hello))
             peers.append(peer)

@@ -73,11 +73,6 @@ final class RouterThread {
         guard error.code == EWOULDBLOCK else { throw error }
         return nil
     }
-
-    private static func isMine(_ socket: Int32) -> Bool {
-        var user = uid_t()
-        return clinux_peer_user(socket, &user) == 0 && (user == geteuid() || user == 0)
-    }
 }
 
 // MARK: - The leader
@@ -143,7 +138,8 @@ extension RouterThread {
         from door: borrowing OwnedDescriptor, _ joiners: inout [Joiner], _ pause: inout AcceptPause
     ) {
         while let socket = pause.next(from: door.rawValue) {
-            guard Self.isMine(socket.rawValue), joiners.count + directory.members.count < Self.mostMembers
+            guard PeerUser.isMineOrRoot(socket.rawValue),
+                joiners.count + directory.members.count < Self.mostMembers
             else { continue }
             let joiner = Joiner(socket)
             // Most times it has spoken already.
@@ -185,7 +181,9 @@ extension RouterThread {
             guard [ENOENT, ECONNREFUSED, EAGAIN].contains(error.code) else { throw error }
             return Self.pause
         }
-        guard Self.isMine(leader.rawValue) else { throw SystemError(code: EPERM, operation: "connect") }
+        guard PeerUser.isMineOrRoot(leader.rawValue) else {
+            throw SystemError(code: EPERM, operation: "connect")
+        }
         let line = RouterGreeting.line(machine: router.machine)
         guard send(leader.rawValue, line, line.count, Int32(MSG_NOSIGNAL)) == line.count else {
             return Self.pause
