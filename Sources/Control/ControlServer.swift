@@ -33,10 +33,7 @@ package final class ControlServer: Sendable {
         let parent = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         folder = OwnedDescriptor(
             owning: try SystemError.check("open", open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)))
-        guard flock(folder.rawValue, LOCK_EX | LOCK_NB) == 0 else {
-            let error = SystemError.current("flock")
-            throw error.code == EWOULDBLOCK ? SystemError(code: EADDRINUSE, operation: "flock") : error
-        }
+        guard try folder.lock() else { throw SystemError(code: EADDRINUSE, operation: "flock") }
         waker = try Waker()
         listener = try ServiceSocket.listen(on: .unix(path: path))
     }

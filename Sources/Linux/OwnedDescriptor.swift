@@ -32,6 +32,15 @@ package struct OwnedDescriptor: ~Copyable, Sendable {
         }
     }
 
+    /// Takes the exclusive lock on the file (flock(2)), which goes with the last descriptor of this open file, at the latest when
+    /// the process ends. False when somebody else has it; never waits.
+    package borrowing func lock() throws(SystemError) -> Bool {
+        if flock(rawValue, LOCK_EX | LOCK_NB) == 0 { return true }
+        let error = SystemError.current("flock")
+        guard error.code == EWOULDBLOCK else { throw error }
+        return false
+    }
+
     /// A second descriptor for the same open file (F_DUPFD_CLOEXEC).
     package borrowing func duplicate() throws(SystemError) -> OwnedDescriptor {
         OwnedDescriptor(owning: try SystemError.check("fcntl", fcntl(rawValue, F_DUPFD_CLOEXEC, 0)))

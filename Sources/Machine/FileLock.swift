@@ -70,11 +70,7 @@ struct FileLock: ~Copyable, Sendable {
     private static func attempt(_ path: String) throws(SystemError) -> OwnedDescriptor? {
         let descriptor = OwnedDescriptor(
             owning: try SystemError.check("open", open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)))
-        if flock(descriptor.rawValue, LOCK_EX | LOCK_NB) != 0 {
-            let error = SystemError.current("flock")
-            if error.code == EWOULDBLOCK { return nil }
-            throw error
-        }
+        guard try descriptor.lock() else { return nil }
         // The holder before may have removed the machine, and with it the file that was just locked.
         var locked = stat()
         var current = stat()

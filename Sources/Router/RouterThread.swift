@@ -63,15 +63,13 @@ final class RouterThread {
         tell(item)
     }
 
-    /// nil when another process has it. The kernel takes it from a process that ends (flock(2)).
+    /// nil when another process has it.
     private func lock() throws(SystemError) -> OwnedDescriptor? {
         let flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW
         let file = OwnedDescriptor(
             owning: try SystemError.check("open", open(router.folder + "/router.lock", flags, 0o600)))
-        if flock(file.rawValue, LOCK_EX | LOCK_NB) == 0 { return file }
-        let error = SystemError.current("flock")
-        guard error.code == EWOULDBLOCK else { throw error }
-        return nil
+        guard try file.lock() else { return nil }
+        return file
     }
 }
 
