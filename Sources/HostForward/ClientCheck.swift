@@ -1,5 +1,4 @@
 internal import ClientOwner
-internal import Glibc
 internal import Linux
 internal import PortForward
 internal import Ports
@@ -44,17 +43,8 @@ final class ClientCheck: Sendable {
 
     init(refused: @escaping @Sendable (WantedForward.Key, _ reason: String) -> Void) {
         self.refused = refused
-        users = Self.me
-    }
-
-    /// The user of this process and root; for root, also whoever has become root with sudo(8), who can use the other
-    /// ports of root as well.
-    private static var me: Set<UInt32> {
-        let user = geteuid()
-        guard user == 0, let text = getenv("SUDO_UID"), let caller = UInt32(String(cString: text)) else {
-            return [0, user]
-        }
-        return [0, caller]
+        // Whoever has become root with sudo(8) can use the other ports of root as well.
+        users = [0, CallingUser.id]
     }
 
     /// The check for the clients of a forward; nil where none is wanted: all of the host may, or it is bound to an address

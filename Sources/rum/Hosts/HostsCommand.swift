@@ -112,7 +112,7 @@ struct HostsCommand: AsyncParsableCommand {
     private static let limit = 1 << 20
 
     private func change(_ lines: [String], _ question: String) async throws {
-        let user = HostsWriter.user
+        let user = CallingUser.id
         let writer = HostsWriter(path: file)
         let old = try writer.read()
         let new: [UInt8]

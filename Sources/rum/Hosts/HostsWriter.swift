@@ -19,14 +19,6 @@ struct HostsWriter {
         self.path = String(cString: resolved)
     }
 
-    /// Whose lines they are: with sudo(8), those of the user who called it.
-    static var user: UInt32 {
-        guard geteuid() == 0, let text = getenv("SUDO_UID"), let caller = UInt32(String(cString: text)) else {
-            return geteuid()
-        }
-        return caller
-    }
-
     func read() throws(CommandFailure) -> [UInt8] {
         do throws(SystemError) {
             return try SmallFile.bytes(of: path, limit: 16 << 20)
