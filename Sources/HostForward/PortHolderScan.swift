@@ -11,17 +11,9 @@ package struct PortHolderScan: Sendable {
     /// - Parameter root: where proc(5) is mounted.
     package init(root: String = "/proc") { self.root = root }
 
-    /// Takes tens of milliseconds on a host with many processes, on a thread of its own.
+    /// Takes tens of milliseconds on a host with many processes, on a thread of its own; without one to be had, nobody is found.
     package func holders(of addresses: [HostAddress]) async -> [HostAddress: PortHolder] {
-        await withCheckedContinuation { continuation in
-            do {
-                try DedicatedThread.start(name: "port-holders") {
-                    continuation.resume(returning: find(addresses))
-                }
-            } catch {
-                continuation.resume(returning: [:])
-            }
-        }
+        (try? await DedicatedThread.run(name: "port-holders") { find(addresses) }) ?? [:]
     }
 
     /// As `holders`, on the calling thread.
