@@ -62,6 +62,16 @@ package struct AgentConnection: Sendable {
         }
     }
 
+    /// The same with the agent that `dialer` reaches.
+    package static func with<Result: Sendable>(
+        _ dialer: AgentDialer, token: MachineToken?,
+        firstAnswerWithin timeout: Duration = AgentLimits.firstAnswer,
+        _ body: @Sendable (AgentConnection) async throws -> Result
+    ) async throws -> Result {
+        try await with(
+            token: token, firstAnswerWithin: timeout, dial: { try await dialer.dial(.rpc) }, body)
+    }
+
     /// Has a call that only listens, as to a command in the guest, hear of a connection that the guest has lost.
     private static func findLoss(of channel: any Channel, _ number: Int32) {
         guard case .vsock? = try? StreamSocket.peerAddress(number) else { return }

@@ -94,10 +94,8 @@ struct ExecSession {
         let user = request.isRoot ? "root" : machine.guestUser
         let dialer = AgentDialer(address: running.address)
         return try await AgentConnection.with(
-            token: running.token, firstAnswerWithin: AgentLimits.onlyAnswer
-        ) {
-            try await dialer.dial(.rpc)
-        } _: { agent in
+            dialer, token: running.token, firstAnswerWithin: AgentLimits.onlyAnswer
+        ) { agent in
             let start = try Self.start(request, as: user, by: agent.info)
             // Until the agent has answered, Ctrl-C ends this program as it ends any; from here on it is the command's.
             let signals = TerminationSignals.stream()

@@ -39,9 +39,7 @@ struct Provisioning: Sendable {
     private func run(_ command: [String], _ tell: @escaping @Sendable (String) -> Void) async -> Bool {
         let lines = LineSplitter()
         let dialer = AgentDialer(address: machine.address)
-        let code = try? await AgentConnection.with(token: machine.token) {
-            try await dialer.dial(.rpc)
-        } _: { agent in
+        let code = try? await AgentConnection.with(dialer, token: machine.token) { agent in
             try await agent.exec { writer in
                 try await writer.write(.with { $0.start = .with { $0.arguments = command } })
                 try await writer.write(.with { $0.stdinClosed = true })

@@ -90,11 +90,7 @@ final class SshTunnel: Sendable {
     /// Whether the guest's boot is not long ago; false when its agent does not tell.
     private static func boots(_ machine: RunningMachine) async throws -> Bool {
         let dialer = AgentDialer(address: machine.address)
-        let info = try? await AgentConnection.with(token: machine.token) {
-            try await dialer.dial(.rpc)
-        } _: {
-            $0.info
-        }
+        let info = try? await AgentConnection.with(dialer, token: machine.token) { $0.info }
         // CLOCK_MONOTONIC begins at boot.
         return info.map { $0.monotonicTime < boot } ?? false
     }

@@ -46,12 +46,8 @@ struct StatusCommand: AsyncParsableCommand {
         let dialer = AgentDialer(address: running.address, timeout: answerTimeout)
         do {
             let info = try await AgentConnection.with(
-                token: running.token, firstAnswerWithin: AgentLimits.onlyAnswer
-            ) {
-                try await dialer.dial(.rpc)
-            } _: {
-                $0.info
-            }
+                dialer, token: running.token, firstAnswerWithin: AgentLimits.onlyAnswer
+            ) { $0.info }
             return StatusDocument.Agent(info, address: running.address)
         } catch {
             return StatusDocument.Agent(problem: "\(AgentProblem(error))", address: running.address)

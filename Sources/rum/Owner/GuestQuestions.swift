@@ -32,11 +32,8 @@ final class GuestQuestions: Sendable {
         _ body: @escaping @Sendable (AgentConnection) async throws -> Answer
     ) async -> Answer? {
         let dialer = AgentDialer(address: address, timeout: Self.timeout)
-        return try? await AgentConnection.with(token: token, firstAnswerWithin: AgentLimits.onlyAnswer) {
-            try await dialer.dial(.rpc)
-        } _: {
-            try await body($0)
-        }
+        return try? await AgentConnection.with(
+            dialer, token: token, firstAnswerWithin: AgentLimits.onlyAnswer, body)
     }
 
     /// As `ask`, and no longer than until then.
