@@ -11,6 +11,7 @@ import Synchronization
 struct Provisioning: Sendable {
     /// How long a guest that boots, and is slow, may take to tell.
     static let patience = Duration.seconds(20)
+    private static let longestLine = 4096
 
     let machine: RunningMachine
 
@@ -37,17 +38,19 @@ struct Provisioning: Sendable {
 
     /// Whether the command ended with 0.
     private func run(_ command: [String], _ tell: @escaping @Sendable (String) -> Void) async -> Bool {
-        let lines = LineSplitter()
+        let lines = Mutex(LineSplitter(longest: Self.longestLine))
         let dialer = AgentDialer(address: machine.address)
         let code = try? await AgentConnection.with(dialer, token: machine.token) { agent in
             try await agent.exec { writer in
                 try await writer.write(.with { $0.start = .with { $0.arguments = command } })
                 try await writer.write(.with { $0.stdinClosed = true })
             } output: { output in
-                if case .stdout(let data) = output.output { for line in lines.add(data) { tell(line) } }
+                if case .stdout(let data) = output.output {
+                    for line in lines.withLock({ $0.add(data) }) { tell(line) }
+                }
             }.code
         }
-        if let rest = lines.rest { tell(rest) }
+        if let rest = lines.withLock({ $0.takeRest() }) { tell(rest) }
         return code == 0
     }
 }
@@ -59,30 +62,4 @@ private final class FirstLine: Sendable {
     func keep(_ line: String) { kept.withLock { $0 = $0 ?? line } }
 
     var line: String? { kept.withLock { $0 } }
-}
-
-/// Makes lines of chunks of bytes.
-private final class LineSplitter: Sendable {
-    /// Longer lines are broken: a guest could send one without an end.
-    private static let longest = 4096
-    private let partial = Mutex<[UInt8]>([])
-
-    /// The lines that `bytes` complete.
-    func add(_ bytes: some Sequence<UInt8>) -> [String] {
-        partial.withLock { partial in
-            var lines: [String] = []
-            for byte in bytes {
-                if byte != UInt8(ascii: "\n") { partial.append(byte) }
-                guard byte == UInt8(ascii: "\n") || partial.count == Self.longest else { continue }
-                lines.append(String(decoding: partial, as: UTF8.self))
-                partial = []
-            }
-            return lines
-        }
-    }
-
-    /// What came after the last line end.
-    var rest: String? {
-        partial.withLock { $0.isEmpty ? nil : String(decoding: $0, as: UTF8.self) }
-    }
 }

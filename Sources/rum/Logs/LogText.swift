@@ -74,7 +74,7 @@ final class LogReader {
     private let path: String
     private var file: OwnedDescriptor
     private var identity: (inode: UInt64, size: Int64) = (0, 0)
-    private var partial: [UInt8] = []
+    private var splitter = LineSplitter(longest: LogText.longestLine)
 
     /// - Throws: ENOENT when there is no log.
     init(_ path: String) throws(SystemError) {
@@ -92,21 +92,15 @@ final class LogReader {
         var chunk = [UInt8](repeating: 0, count: 64 << 10)
         let count = try SystemError.check("read", read(file.rawValue, &chunk, chunk.count))
         identity.size += Int64(count)
-        var lines: [String] = []
-        for byte in chunk[..<count] {
-            if byte != UInt8(ascii: "\n") { partial.append(byte) }
-            if byte == UInt8(ascii: "\n") || partial.count >= LogText.longestLine { lines.append(take()) }
-        }
-        return lines
+        return splitter.add(chunk[..<count]).map(Self.withoutReturn)
     }
 
     /// What has no line end yet.
-    func rest() -> String? { partial.isEmpty ? nil : take() }
+    func rest() -> String? { splitter.takeRest().map(Self.withoutReturn) }
 
-    private func take() -> String {
-        defer { partial.removeAll(keepingCapacity: true) }
-        if partial.last == UInt8(ascii: "\r") { partial.removeLast() }
-        return String(decoding: partial, as: UTF8.self)
+    /// Consoles end their lines with a carriage return too.
+    private static func withoutReturn(_ line: String) -> String {
+        line.last == "\r" ? String(line.dropLast()) : line
     }
 
     /// Begins anew when another file has taken the place, or this one was cut; whether that was so.
@@ -116,7 +110,7 @@ final class LogReader {
         }
         guard let file = try? Self.open(path) else { return false }
         self.file = file
-        partial = []
+        splitter = LineSplitter(longest: LogText.longestLine)
         identity = (now.inode, 0)
         return true
     }
