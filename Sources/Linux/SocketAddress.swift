@@ -5,9 +5,12 @@ internal import Glibc
 package enum SocketAddress: Hashable, Sendable {
     /// `scope` is the interface index that a link-local IPv6 address needs, else 0. Port 0 asks for any.
     case tcp(IPAddress, port: UInt16, scope: UInt32 = 0)
-    /// A path in the file system, at most 107 bytes.
+    /// A path in the file system, at most `longestUnixPath` bytes.
     case unix(path: String)
     case vsock(cid: UInt32, port: UInt32)
+
+    /// What sun_path takes, without the zero behind it (unix(7)).
+    package static let longestUnixPath = 107
 
     /// sa_family_t: AF_INET, AF_INET6, AF_UNIX or AF_VSOCK.
     package var family: Int32 {
@@ -32,7 +35,6 @@ package enum SocketAddress: Hashable, Sendable {
     /// Calls `body` with the kernel's form of the address. Not for other modules: which C module such a type belongs to
     /// depends on how the package is built.
     ///
-    ///
     /// - Throws: ENAMETOOLONG for a unix path that does not fit sun_path, EINVAL for one with a NUL byte.
     func withSockaddr<Result>(
         _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
@@ -56,7 +58,7 @@ package enum SocketAddress: Hashable, Sendable {
             address.sun_family = sa_family_t(AF_UNIX)
             let bytes = Array(path.utf8)
             guard !bytes.contains(0) else { throw SystemError(code: EINVAL, operation: "unix socket path") }
-            guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+            guard bytes.count <= Self.longestUnixPath else {
                 throw SystemError(code: ENAMETOOLONG, operation: "unix socket path")
             }
             withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }

@@ -283,10 +283,10 @@ extension MachineFiles {
     /// Throws when sockets in the machine's folder would have names that are too long (sun_path, unix(7)).
     func checkSocketLength() throws(MachineError) {
         let length = controlSocket.utf8.count
-        guard length > MachineLimits.socketPath else { return }
+        guard length > SocketAddress.longestUnixPath else { return }
         throw MachineError(
             .files,
-            "\(directory) is too long for sockets: \(length) bytes with their name, \(MachineLimits.socketPath) at most",
+            "\(directory) is too long for sockets: \(length) bytes with their name, \(SocketAddress.longestUnixPath) at most",
             hint: "Set RUM_HOME to a shorter path.")
     }
 

@@ -19,9 +19,6 @@ package enum MachineLimits {
     /// How often a lock that another process holds is tried.
     static let lockPoll = Duration.milliseconds(100)
 
-    /// The bytes of a unix socket's path, without the zero at its end (sun_path, unix(7)).
-    static let socketPath = 107
-
     /// How many consoles of earlier runs are kept.
     static let earlierConsoles = 4
 

@@ -11,9 +11,6 @@ enum ForwardSource: CustomStringConvertible {
     /// What OpenSSH calls the machine.
     case ssh(String)
 
-    /// The most bytes of a socket's path (sun_path, unix(7)).
-    private static let socketPath = 107
-
     /// Reads an agent's address, or `ssh:[USER@]HOST`.
     init(text: String) throws(ValidationError) {
         if text.hasPrefix("ssh://") {
@@ -28,11 +25,13 @@ enum ForwardSource: CustomStringConvertible {
                 let isKind = ["vsock", "unix", "hybrid", "tcp"].contains(text.prefix { $0 != ":" })
                 throw ValidationError("expected \(error.expected)\(isKind ? "" : ", or ssh:[USER@]HOST")")
             }
-            if case .unix(let path) = address.socketAddress(for: .forward), path.utf8.count > Self.socketPath
+            if case .unix(let path) = address.socketAddress(for: .forward),
+                path.utf8.count > SocketAddress.longestUnixPath
             {
                 // The name of a socket in the folder is not the user's.
                 let most =
-                    Self.socketPath - path.utf8.count + text.split(separator: ":", maxSplits: 1)[1].utf8.count
+                    SocketAddress.longestUnixPath - path.utf8.count
+                    + text.split(separator: ":", maxSplits: 1)[1].utf8.count
                 throw ValidationError(
                     "expected a path of at most \(most) bytes, such as one from this folder")
             }
