@@ -75,17 +75,13 @@ package final class SharedForwards: Sendable {
         return "{\"forwards\":[\(rows.joined(separator: ","))]}\n"
     }
 
-    /// At `path` there is either the old or the whole new content.
+    /// Writes the file, and makes its folder if there is none.
     private func replace(with text: String) throws(SystemError) {
         let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         // Its programs are no root's; what else is in there is for root alone.
         if mkdir(folder, 0o711) != 0, errno != EEXIST { throw SystemError.current("mkdir") }
-        let temporary = path + ".new"
-        unlink(temporary)
-        let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC
-        let file = OwnedDescriptor(owning: try SystemError.check("open", open(temporary, flags, 0o644)))
-        _ = try SystemError.check("fchmod", fchmod(file.rawValue, 0o644))
-        try file.write(text.utf8)
-        _ = try SystemError.check("rename", rename(temporary, path))
+        try WholeFile.write(text.utf8, to: path, lasts: false) { file throws(SystemError) in
+            _ = try SystemError.check("fchmod", fchmod(file, 0o644))
+        }
     }
 }

@@ -158,17 +158,9 @@ extension MachineFiles {
 
     /// Writes a file so that at `path` there is either the old or the whole new content.
     static func write(_ content: [UInt8], to path: String, mode: mode_t = 0o600) throws(MachineError) {
-        let temporary = path + ".new"
         do {
-            unlink(temporary)
-            let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC
-            let file = OwnedDescriptor(owning: try SystemError.check("open", open(temporary, flags, mode)))
-            try file.write(content)
-            // Else a loss of power could leave the new name with an empty file behind it.
-            _ = try SystemError.check("fsync", fsync(file.rawValue))
-            _ = try SystemError.check("rename", rename(temporary, path))
+            try WholeFile.write(content, to: path, mode: mode)
         } catch {
-            unlink(temporary)
             throw failure("write", path, error)
         }
     }

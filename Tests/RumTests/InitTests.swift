@@ -91,18 +91,4 @@ struct InitTests {
         #expect(answers.name == name)
         #expect(answers.problem(with: "name") == nil)
     }
-
-    @Test("A file is written whole, and replaced only when that is wanted")
-    func newFile() throws {
-        let folder = try TestFolder()
-        let path = folder.path + "/rum.toml"
-        try NewFile.write("one", to: path, replacing: false)
-        #expect(throws: SystemError(code: EEXIST, operation: "link")) {
-            try NewFile.write("two", to: path, replacing: false)
-        }
-        #expect(try readText(path) == "one")
-        try NewFile.write("two", to: path, replacing: true)
-        #expect(try readText(path) == "two")
-        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["rum.toml"])
-    }
 }

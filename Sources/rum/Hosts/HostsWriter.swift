@@ -33,15 +33,10 @@ struct HostsWriter {
         do throws(SystemError) {
             var status = stat()
             _ = try SystemError.check("stat", stat(path, &status))
-            let temporary = "\(path).\(getpid()).new"
-            let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW
-            let file = OwnedDescriptor(owning: try SystemError.check("open", open(temporary, flags, 0o600)))
-            defer { unlink(temporary) }
-            try file.write(bytes)
-            _ = try SystemError.check("fchown", fchown(file.rawValue, status.st_uid, status.st_gid))
-            _ = try SystemError.check("fchmod", fchmod(file.rawValue, status.st_mode & 0o7777))
-            _ = try SystemError.check("fsync", fsync(file.rawValue))
-            _ = try SystemError.check("rename", rename(temporary, path))
+            try WholeFile.write(bytes, to: path) { file throws(SystemError) in
+                _ = try SystemError.check("fchown", fchown(file, status.st_uid, status.st_gid))
+                _ = try SystemError.check("fchmod", fchmod(file, status.st_mode & 0o7777))
+            }
         } catch {
             throw CommandFailure("cannot write \(name): \(error.reason)", hint: Self.hint(error))
         }

@@ -88,7 +88,7 @@ struct InitCommand: AsyncParsableCommand {
         try await Foreground.run(until: signals) {
             let final = asks ? try await Self.ask(open, start, path) : start
             do throws(SystemError) {
-                try NewFile.write(final.document, to: path, replacing: replaces)
+                try WholeFile.write(final.document.utf8, to: path, mode: 0o666, replaces: replaces)
             } catch {
                 throw Self.failure(config, error)
             }
@@ -209,25 +209,6 @@ private struct InputLines {
             }
             guard let chunk = try await chunks.next() else { return nil }
             pending += chunk
-        }
-    }
-}
-
-/// A file that is there whole or not at all.
-enum NewFile {
-    /// Writes `text` to `path`. Unless it replaces what is there, something there is an error (EEXIST).
-    static func write(_ text: String, to path: String, replacing: Bool) throws(SystemError) {
-        let temporary = "\(path).\(getpid()).new"
-        let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC
-        let file = OwnedDescriptor(owning: try SystemError.check("open", open(temporary, flags, 0o666)))
-        defer { unlink(temporary) }
-        try file.write(text.utf8)
-        _ = try SystemError.check("fsync", fsync(file.rawValue))
-        if replacing {
-            _ = try SystemError.check("rename", rename(temporary, path))
-        } else {
-            // Unlike rename(2), link(2) replaces nothing.
-            _ = try SystemError.check("link", link(temporary, path))
         }
     }
 }
