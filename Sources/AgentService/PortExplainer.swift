@@ -1,6 +1,5 @@
 package import AgentAPI
 @preconcurrency internal import Dispatch
-internal import Glibc
 internal import Linux
 package import Ports
 internal import ProcNet
@@ -119,7 +118,7 @@ private struct PortSearch {
 
     /// The processes of each other network namespace.
     private mutating func otherNamespaces() -> [UInt64: [Int32]] {
-        let own = Self.namespace(of: "thread-self")
+        let own = try? NetworkNamespaceNumber.of("thread-self")
         var result: [UInt64: [Int32]] = [:]
         for pid in holders.processes() {
             if isLate {
@@ -127,7 +126,7 @@ private struct PortSearch {
                 break
             }
             // A kernel thread, another user's process or one that has ended can't be read.
-            guard let namespace = Self.namespace(of: "\(pid)"), namespace != own else { continue }
+            guard let namespace = try? NetworkNamespaceNumber.of("\(pid)"), namespace != own else { continue }
             if result[namespace] == nil, result.count == limits.namespaces {
                 missing = ["there are more than \(limits.namespaces) network namespaces"]
                 continue
@@ -167,15 +166,5 @@ private struct PortSearch {
 
     private mutating func tellLate() {
         if missing.isEmpty { missing = ["the guest has too many processes to look at in \(limits.time)"] }
-    }
-
-    /// The number in `net:[number]` (namespaces(7)).
-    private static func namespace(of process: String) -> UInt64? {
-        var buffer = [CChar](repeating: 0, count: 64)
-        let length = readlink("/proc/\(process)/ns/net", &buffer, buffer.count)
-        guard length > 0 else { return nil }
-        let text = String(decoding: buffer[..<length].map(UInt8.init(bitPattern:)), as: UTF8.self)
-        guard text.hasPrefix("net:["), text.hasSuffix("]") else { return nil }
-        return UInt64(text.dropFirst("net:[".count).dropLast())
     }
 }

@@ -1,6 +1,6 @@
-internal import Glibc
 internal import Linux
 internal import Ports
+internal import ProcNet
 
 /// Hints from programs at the kernel's own functions for listeners (`ListenProgram`): a connection meets none of them, and
 /// listeners of other network namespaces are left out in the kernel. A listener can be found when its record comes.
@@ -55,14 +55,12 @@ final class BPFSource: HintSource {
         return (events, programs)
     }
 
-    /// What the kernel calls `ns.inum` (namespaces(7)).
     private static func namespaceNumber(_ processRoot: String) throws(HintSourceLost) -> UInt32 {
-        var status = stat()
         do {
-            _ = try SystemError.check("stat", stat("\(processRoot)/thread-self/ns/net", &status))
+            return UInt32(
+                truncatingIfNeeded: try NetworkNamespaceNumber.of("thread-self", in: processRoot))
         } catch {
             throw HintSourceLost(error, doing: "the network namespace")
         }
-        return UInt32(truncatingIfNeeded: status.st_ino)
     }
 }
