@@ -47,7 +47,6 @@ package struct LocalPortProbe: Sendable {
             fields.hex16(after: ":", in: row) == port.rawValue,
             fields.skip(1, in: row), let state = fields.hex8(in: row)
         else { return false }
-        // LISTEN
-        return state != 0x0A
+        return TCPState(rawValue: state) != .listen
     }
 }

@@ -1,3 +1,4 @@
+internal import Linux
 package import Ports
 
 /// Which of the kernel's two tables of TCP sockets a text comes from.
@@ -106,10 +107,10 @@ package struct ProcNetParser: ~Copyable {
             let localPort = fields.hex16(after: ":", in: row),
             fields.skip(1, in: row), let state = fields.hex8(in: row)
         else { return nil }
-        switch state {
-        case 0x0A: break
-        case 0x03, 0x07: return .other
-        default: return .connection
+        switch TCPState(rawValue: state) {
+        case .listen: break
+        case .synReceived, .close: return .other
+        case nil: return .connection
         }
         // tx_queue:rx_queue, tr:tm->when, retrnsmt, uid, timeout
         guard let port = PortNumber(localPort), fields.skip(5, in: row), let inode = fields.decimal(in: row)

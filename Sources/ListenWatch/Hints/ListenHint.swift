@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Linux
 internal import Ports
 
@@ -28,10 +29,10 @@ extension ListenHint {
     ) {
         let record = sample.fields
         let address: IPAddress
-        switch record.loadUnaligned(fromByteOffset: family, as: UInt16.self) {
-        case 2:  // AF_INET
+        switch Int32(record.loadUnaligned(fromByteOffset: family, as: UInt16.self)) {
+        case AF_INET:
             address = IPAddress(v4At: UnsafeRawBufferPointer(rebasing: record[v4...]))
-        case 10:  // AF_INET6
+        case AF_INET6:
             address = IPAddress(v6At: UnsafeRawBufferPointer(rebasing: record[v6...]))
         default: return nil
         }

@@ -68,7 +68,8 @@ struct SocketStateFormat {
         // Host byte order already (ntohs in the tracepoint).
         let number = record.loadUnaligned(fromByteOffset: port.offset, as: UInt16.self)
         return ListenHint(
-            state == 10 ? .opened : .closed, in: sample, port: PortNumber(number), family: family.offset,
+            state == Int32(TCPState.listen.rawValue) ? .opened : .closed, in: sample,
+            port: PortNumber(number), family: family.offset,
             v4: v4.offset, v6: v6.offset)
     }
 }
