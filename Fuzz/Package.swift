@@ -54,7 +54,8 @@ let package = Package(
             ],
             swiftSettings: rules),
         .target(
-            name: "Router", dependencies: ["CLinux", "Linux"], sources: ["RouterMember.swift"],
+            name: "Router", dependencies: ["CLinux", "Linux"],
+            sources: ["RouterGreeting.swift", "RouterMember.swift", "RouterMessage.swift"],
             swiftSettings: rules),
         .target(
             name: "rum", dependencies: ["Linux", "Ports", "RumConfig"],

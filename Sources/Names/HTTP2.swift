@@ -15,7 +15,7 @@ package enum HTTP2 {
     /// Of SETTINGS.
     private static let acknowledges = 0x1
     /// Of HEADERS, CONTINUATION and DATA.
-    private static let endsHeaders = 0x4
+    static let endsHeaders = 0x4
     static let endsStream = 0x1
     private static let isPadded = 0x8
     private static let hasPriority = 0x20

@@ -46,7 +46,9 @@ package enum ServiceName {
     /// A machine's part of a host's name.
     package static func machine(_ name: String) -> String { name.lowercased() }
 
-    /// `http://5173.dev.localhost:7000/`; without the port where it is the scheme's own. nil for a machine's page.
+    /// `http://5173.dev.localhost:7000/`; without the port where it is the scheme's own.
+    ///
+    /// - Parameter service: a guest port or a label; nil for the machine's page.
     package static func url(
         of service: String?, machine: String, router port: UInt16, scheme: String = "http"
     ) -> String {

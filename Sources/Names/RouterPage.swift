@@ -118,7 +118,8 @@ package struct RouterPage: Hashable, Sendable {
         let type = Array(Self.contentType.utf8)
         let fields = [0x08, 3] + Array("\(status)".utf8) + [0x0f, 31 - 15, UInt8(type.count)] + type
         let text = Array(html.utf8.prefix(65_535))
-        var bytes = HTTP2.emptySettings + HTTP2.frame(.headers, flags: 0x4, stream: stream, fields)
+        let headers = HTTP2.frame(.headers, flags: HTTP2.endsHeaders, stream: stream, fields)
+        var bytes = HTTP2.emptySettings + headers
         for start in Swift.stride(from: 0, to: text.count, by: 16_384) {
             let end = min(text.count, start + 16_384)
             let flags = end == text.count ? HTTP2.endsStream : 0

@@ -38,31 +38,3 @@ final class RouterMember: Sendable {
         return count == 0 || count < 0 && errno != EAGAIN && errno != EINTR
     }
 }
-
-/// What the process with the router's ports says to another one: a byte, for clients with a descriptor (SCM_RIGHTS).
-enum RouterMessage: UInt8 {
-    /// A client for the receiver's machine, untouched.
-    case client = 99
-    /// The same, after `HTTP2.emptySettings` were said to it.
-    case greetedClient = 103
-    /// The router's ports follow, with commas between them and a line end behind them; none while it has none.
-    case ports = 112
-    /// Another process forwards a machine of that name.
-    case nameTaken = 116
-}
-
-/// What a process says to the one with the router's ports, once: a version and its machine's name, in a line.
-enum RouterGreeting {
-    static let version = "1"
-    /// Bytes of the line.
-    static let limit = 256
-
-    static func line(machine: String) -> [UInt8] { Array("\(version) \(machine)\n".utf8) }
-
-    /// The machine's name in a line without its end; nil for another version, or when it is no such line.
-    static func machine(in line: some Sequence<UInt8>) -> String? {
-        let words = String(decoding: Array(line), as: UTF8.self).split(separator: " ")
-        guard words.count == 2, words[0] == version else { return nil }
-        return String(words[1])
-    }
-}
