@@ -1,5 +1,3 @@
-internal import CLinux
-internal import Glibc
 internal import Linux
 internal import Ports
 
@@ -222,14 +220,5 @@ struct WatchSources {
         case .tracepoint: return try TracepointSource(tracefs: options.tracefs, onlineCPUs: onlineCPUs)
         case .poll: throw HintSourceLost(description: "a timer is no source of them")
         }
-    }
-}
-
-/// Scheduling of the watcher's thread.
-enum WatchThread {
-    /// Asks to run before ordinary processes and to be woken on time. Without the privilege it stays ordinary.
-    static func prefer() {
-        setpriority(Int32(PRIO_PROCESS.rawValue), 0, -10)
-        _ = clinux_set_timer_slack(1)
     }
 }
