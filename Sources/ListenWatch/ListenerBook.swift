@@ -10,7 +10,9 @@ struct ListenerBook {
         /// The descriptor through which `socket.process` was confirmed.
         var holder: SocketHolder?
         /// How often the scanner may still look for the holder; some sockets, such as the kernel's own, have none.
-        var scansLeft = 3
+        var scansLeft = Self.mostScans
+
+        fileprivate static let mostScans = 3
     }
 
     private(set) var entries: [ListeningSocket.Key: Entry] = [:]
@@ -71,7 +73,7 @@ struct ListenerBook {
     mutating func attribute(_ key: ListeningSocket.Key, inode: UInt64, to holder: SocketHolder?) -> Bool {
         guard var entry = entries[key], entry.inode == inode, entry.holder != holder else { return false }
         entry.holder = holder
-        entry.scansLeft = 3
+        entry.scansLeft = Entry.mostScans
         entry.socket.process = holder?.process
         entries[key] = entry
         return true

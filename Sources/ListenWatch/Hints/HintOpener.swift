@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Linux
 internal import Ports
 internal import Synchronization
@@ -46,8 +45,7 @@ final class HintOpener: Sendable {
         guard isIdle else { return }
         do {
             try DedicatedThread.start(name: "hints-open") { [self] in
-                // The watcher's own priority is for hints that have come.
-                setpriority(Int32(PRIO_PROCESS.rawValue), 0, 0)
+                WatchThread.standBack()
                 let source = Result { () throws(HintSourceLost) in
                     OpenedHints(try options.openHints(level, options))
                 }

@@ -60,8 +60,7 @@ final class ProcessScanner: Sendable {
     func stop() { state.withLock { $0.isStopped = true } }
 
     private func run() {
-        // Not the watcher's, which is for hints that have come.
-        setpriority(Int32(PRIO_PROCESS.rawValue), 0, 0)
+        WatchThread.standBack()
         while let wanted = nextTask() {
             var rest = wanted
             let start = Duration.nanoseconds(SystemClock.threadCPU)
@@ -69,7 +68,7 @@ final class ProcessScanner: Sendable {
             Self.pause(after: Duration.nanoseconds(SystemClock.threadCPU) - start)
             guard !rest.isEmpty, !isStopped else { continue }
             // For good: this thread ends with its work.
-            setpriority(Int32(PRIO_PROCESS.rawValue), 0, 10)
+            WatchThread.standBack(niceness: 10)
             let searched = Set(Self.likely(wanted))
             let others = holders.processes().filter { !searched.contains($0) }
             tell(
