@@ -11,12 +11,24 @@ package enum DiagReply {
         case done
     }
 
-    /// Appends the listeners of one datagram to `rows`.
-    ///
-    /// Messages with another sequence number are left over from a question whose answer was abandoned, and are
-    /// passed over. - Throws: `.failed` with the errno of an ERROR or DONE message; `.cutMessage`.
+    /// Appends the listeners of one datagram to `rows`; see `walk`.
     package static func decode(
         _ datagram: UnsafeRawBufferPointer, sequence: UInt32, into rows: inout [ObservedListener]
+    ) throws(SockDiagError) -> Progress {
+        try walk(datagram, sequence: sequence) { payload throws(SockDiagError) in
+            if let row = try row(payload) { rows.append(row) }
+        }
+    }
+
+    /// Hands the payload of each socket in one datagram of a dump to `take`.
+    ///
+    /// Messages with another sequence number are left over from a question whose answer was abandoned, and are
+    /// passed over.
+    ///
+    /// - Throws: `.failed` with the errno of an ERROR or DONE message; `.cutMessage`; what `take` throws.
+    static func walk(
+        _ datagram: UnsafeRawBufferPointer, sequence: UInt32,
+        _ take: (UnsafeRawBufferPointer) throws(SockDiagError) -> Void
     ) throws(SockDiagError) -> Progress {
         var messages = NetlinkMessages(datagram)
         while let message = try messages.next() {
@@ -27,7 +39,7 @@ package enum DiagReply {
             }
             switch Int32(message.type) {
             case TCPDIAG_GETSOCK, Int32(SOCK_DIAG_BY_FAMILY):
-                if let row = try row(message.payload) { rows.append(row) }
+                try take(message.payload)
             default:
                 continue
             }

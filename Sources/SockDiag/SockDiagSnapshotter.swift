@@ -47,6 +47,20 @@ package final class SockDiagSnapshotter {
         }
     }
 
+    /// The same with their accept queues.
+    func queuedListeners(in range: PortRange) throws(SockDiagError) -> [QueuedListener] {
+        try ask(.listeners(range)) { (next, sequence) throws(SockDiagError) in
+            var rows: [QueuedListener] = []
+            var progress = DiagReply.Progress.more
+            while progress == .more {
+                progress = try DiagReply.walk(next(), sequence: sequence) { payload throws(SockDiagError) in
+                    if let row = try QueuedListener(payload) { rows.append(row) }
+                }
+            }
+            return rows
+        }
+    }
+
     /// Who would take a connection to `address` and `port` arriving on an interface (1 is lo, 0 leaves out sockets
     /// bound to a device).
     ///
