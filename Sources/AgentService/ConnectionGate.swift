@@ -99,7 +99,7 @@ final class ConnectionGate: Sendable {
         }
     }
 
-    /// A call has come, with these tokens in its metadata.
+    /// A call has come, with this token in its metadata, if any.
     func called(on channel: any Channel, showing shown: String?) {
         if let token {
             guard let shown, let other = MachineToken(text: shown), token.matches(other) else { return }

@@ -38,7 +38,7 @@ package final class ForwardRoutes: Sendable {
         self.make = make
     }
 
-    /// Every forward that there should be, static ones first, then by host port; with the host port that it has, nil while
+    /// Every forward that there should be, static ones first, then by port of the guest; with the host port that it has, nil while
     /// it has none.
     package var wanted: [(forward: WantedForward, host: PortNumber?)] {
         state.withLock { state in state.wanted.map { ($0, state.open[$0.key]) } }
