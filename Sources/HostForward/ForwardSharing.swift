@@ -23,7 +23,7 @@ final class ForwardSharing: Sendable {
         try? await agent.shareForwards { send in
             var last: [ForwardedPort]?
             for await _ in changes.stream {
-                let list = await forwards().filter { $0.state == .open || $0.state == .held }.map {
+                let list = await forwards().filter(\.state.isOpen).map {
                     ForwardedPort(
                         guest: $0.forward.guestPort, host: $0.forward.hostPort, bind: $0.forward.bind)
                 }

@@ -51,10 +51,9 @@ package final class HostListener: BoundForward {
             do throws(SystemError) {
                 sockets.append((address, try HostSocket(address, port: forward.hostPort, wasOurs: wasOurs)))
             } catch {
-                missing = forward.failure(address, error)
-                guard forward.bind.addresses.count > 1, error.isMissingFamily else {
-                    throw forward.failure(address, error)
-                }
+                let failure = forward.failure(address, error)
+                guard forward.bind.addresses.count > 1, error.isMissingFamily else { throw failure }
+                missing = failure
             }
         }
         if sockets.isEmpty, let missing { throw missing }

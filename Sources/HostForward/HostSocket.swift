@@ -58,6 +58,7 @@ final class HostSocket {
     private static func open(_ target: SocketAddress) throws(SystemError) -> OwnedDescriptor {
         let socket = try StreamSocket.open(for: target)
         if case .tcp(let address, _, _) = target, address.isV6 { try StreamSocket.onlyV6(socket.rawValue) }
+        // Before listen(2): accepted sockets inherit it.
         StreamSocket.resetUnlessEnded(socket.rawValue)
         return socket
     }
@@ -65,7 +66,6 @@ final class HostSocket {
     /// Has it listen. The kernel cuts the backlog to net.core.somaxconn, so the host's owner decides (listen(2)).
     func listen() throws(SystemError) {
         guard let fd = descriptor?.rawValue else { return }
-        StreamSocket.resetUnlessEnded(fd)
         _ = try SystemError.check("listen", Glibc.listen(fd, Int32.max))
     }
 

@@ -47,7 +47,7 @@ package protocol BoundForward: Sendable {
 }
 
 /// An address and a port of this host.
-package struct HostAddress: Hashable, Sendable {
+package struct HostAddress: Hashable, Sendable, CustomStringConvertible {
     package var address: IPAddress
     package var port: PortNumber
 
@@ -55,6 +55,8 @@ package struct HostAddress: Hashable, Sendable {
         self.address = address
         self.port = port
     }
+
+    package var description: String { BindAddress(address).with(port) }
 }
 
 /// Why a host port could not be opened.
@@ -74,7 +76,7 @@ package struct BindFailure: Error, Hashable, Sendable, CustomStringConvertible {
     /// The port is a privileged one, and this process may not bind it.
     package var lacksPrivilege: Bool { error.isPermission && address.port.isPrivileged }
 
-    package var description: String { "\(BindAddress(address.address).with(address.port)): \(error)" }
+    package var description: String { "\(address): \(error)" }
 }
 
 /// A process of this host that holds a port.

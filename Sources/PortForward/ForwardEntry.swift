@@ -31,7 +31,7 @@ struct ForwardEntry {
         var holder: PortHolder?
 
         var reason: String {
-            let place = "\(BindAddress(failure.address.address).with(failure.address.port))"
+            let place = failure.address
             if failure.isBusy { return "\(place) is held by \(holder?.description ?? "another process")" }
             let text = "\(place): \(failure.error.reason)"
             guard failure.lacksPrivilege else { return text }

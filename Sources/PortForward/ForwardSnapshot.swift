@@ -9,6 +9,9 @@ package struct ForwardSnapshot: Hashable, Sendable, Identifiable {
         case blocked
         /// Not open, since its rule asks and the user has not answered.
         case asking
+
+        /// Whether it has its host port, be there a listener in the guest or not.
+        package var isOpen: Bool { self == .open || self == .held }
     }
 
     /// New for every opening; a port that closes and opens again has another one.

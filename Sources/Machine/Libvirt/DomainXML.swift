@@ -88,20 +88,19 @@ package struct DomainXML: Hashable, Sendable {
     }
 
     private static func filesystem(_ mount: Mount) -> XMLElement {
-        var element = XMLElement("filesystem", ["type": "mount", "accessmode": "passthrough"])
-        if mount.isVirtiofs {
-            element.children.append(XMLElement("driver", ["type": "virtiofs"]))
-        } else {
-            // `squash`: an owner that QEMU may not give to a file is no error. `remap`: file systems below the folder
-            // may use the same inode numbers.
-            element = XMLElement(
-                "filesystem", ["type": "mount", "accessmode": "squash", "multidevs": "remap"])
-        }
-        element.children += [
+        var children = [
             XMLElement("source", ["dir": mount.path]), XMLElement("target", ["dir": mount.tag]),
         ]
-        if mount.isReadOnly { element.children.append(XMLElement("readonly")) }
-        return element
+        if mount.isReadOnly { children.append(XMLElement("readonly")) }
+        if mount.isVirtiofs {
+            let driver = XMLElement("driver", ["type": "virtiofs"])
+            return XMLElement(
+                "filesystem", ["type": "mount", "accessmode": "passthrough"], children: [driver] + children)
+        }
+        // `squash`: an owner that QEMU may not give to a file is no error. `remap`: file systems below the folder may use
+        // the same inode numbers.
+        return XMLElement(
+            "filesystem", ["type": "mount", "accessmode": "squash", "multidevs": "remap"], children: children)
     }
 
     private var os: XMLElement {

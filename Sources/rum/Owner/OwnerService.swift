@@ -243,7 +243,7 @@ final class OwnerService: Sendable {
 
 extension ForwardSnapshot {
     fileprivate func isOpen(_ port: PortNumber) -> Bool {
-        (state == .open || state == .held) && forward.hostPort == port
+        state.isOpen && forward.hostPort == port
     }
 }
 
