@@ -1,4 +1,3 @@
-internal import FoundationEssentials
 internal import Glibc
 internal import Linux
 internal import RumConfig
@@ -17,8 +16,7 @@ package struct ForwardFiles: Hashable, Sendable {
 
     /// Those of this user, sorted by name. One that was killed is among them until the next of its name has ended.
     package static func all(environment: [String: String]) -> [ForwardFiles] {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: parent(environment))) ?? []
-        return names.sorted().filter(MachineName.isValid).map {
+        MachineFiles.names(in: parent(environment)).sorted().filter(MachineName.isValid).map {
             ForwardFiles(name: $0, environment: environment)
         }.filter { MachineFiles.exists($0.controlSocket) && (try? $0.checkOwner()) != nil }
     }

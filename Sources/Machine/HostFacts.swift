@@ -1,4 +1,3 @@
-internal import FoundationEssentials
 internal import Glibc
 internal import Linux
 
@@ -33,8 +32,7 @@ package struct HostFacts: Hashable, Sendable {
 
     /// The flag of this host's CPU. Reads /proc/cpuinfo.
     package static func probeVirtualizationFlag() -> String? {
-        let bytes = FileManager.default.contents(atPath: "/proc/cpuinfo") ?? Data()
-        return virtualizationFlag(inCPUInfo: String(decoding: bytes, as: UTF8.self))
+        virtualizationFlag(inCPUInfo: (try? SmallFile.text(of: "/proc/cpuinfo")) ?? "")
     }
 
     /// Opens /dev/vhost-vsock, which also loads its module where it can be loaded; nil when that worked.

@@ -20,8 +20,7 @@ package struct MachineFiles: Hashable, Sendable {
 
     /// The same with folders of machines that are being made.
     static func folders(environment: [String: String]) -> [String] {
-        let folder = MachineFiles(machine: "", environment: environment).directory
-        return (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        names(in: MachineFiles(machine: "", environment: environment).directory)
     }
 
     /// `machine` names the folder under `$RUM_HOME/machines`, or `${XDG_DATA_HOME:-~/.local/share}/rum/machines`;
@@ -180,6 +179,11 @@ extension MachineFiles {
         // A file system somewhere in a network may count more than there can be.
         let (bytes, isTooMuch) = UInt64(info.f_bavail).multipliedReportingOverflow(by: UInt64(info.f_frsize))
         return isTooMuch ? .max : bytes
+    }
+
+    /// The names of what is in a folder, in no order; none when it cannot be read.
+    static func names(in folder: String) -> [String] {
+        (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
     }
 
     /// Whether a regular file is at `path`, or at the end of the links there.

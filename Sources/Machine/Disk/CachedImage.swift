@@ -1,4 +1,3 @@
-internal import FoundationEssentials
 internal import Glibc
 internal import RumConfig
 
@@ -26,8 +25,7 @@ package struct CachedImage: Hashable, Sendable {
 
     /// The files in the folder `directory`, by name.
     package static func all(in directory: String) -> [CachedImage] {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
-        return names.sorted().compactMap { name in
+        MachineFiles.names(in: directory).sorted().compactMap { name in
             let path = "\(directory)/\(name)"
             var status = stat()
             guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }

@@ -1,4 +1,4 @@
-internal import FoundationEssentials
+internal import Linux
 
 /// One download with curl.
 struct ImageDownload: Sendable {
@@ -27,7 +27,7 @@ struct ImageDownload: Sendable {
     func write(to part: String) async throws(MachineError) {
         let headers = part + ".headers"
         try MachineFiles.remove(headers)
-        let start = Self.size(of: part)
+        let start = Int(MachineFiles.size(of: part))
         let progress = progress
         let url = url
         let shown = Self.shown(url)
@@ -47,7 +47,8 @@ struct ImageDownload: Sendable {
             }
             group.addTask {
                 while (try? await Task.sleep(for: MachineLimits.progressInterval)) != nil {
-                    let fraction = Self.fraction(of: headers, size: Self.size(of: part), start: start)
+                    let fraction = Self.fraction(
+                        of: headers, size: Int(MachineFiles.size(of: part)), start: start)
                     // The sentence stays the same, so that it is one line however long it takes.
                     progress(MachineStep("Downloading \(shown)", fraction: fraction))
                 }
@@ -100,11 +101,6 @@ struct ImageDownload: Sendable {
         }
     }
 
-    private static func size(of path: String) -> Int {
-        let attributes = try? FileManager.default.attributesOfItem(atPath: path)
-        return (attributes?[.size] as? UInt64).flatMap(Int.init(exactly:)) ?? 0
-    }
-
     /// How much is there of a download with these headers, of which there are `size` bytes and were `start` before it; nil when
     /// they do not tell. They may say any number.
     static func fraction(of headers: String, size: Int, start: Int) -> Double? {
@@ -116,8 +112,8 @@ struct ImageDownload: Sendable {
 
     /// The Content-Length of the last response in a file of headers; redirects come before it.
     static func contentLength(_ path: String) -> Int? {
-        guard let bytes = FileManager.default.contents(atPath: path) else { return nil }
-        let lines = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline)
+        guard let text = try? SmallFile.text(of: path) else { return nil }
+        let lines = text.split(whereSeparator: \.isNewline)
         let prefix = "content-length:"
         return lines.last { $0.lowercased().hasPrefix(prefix) }
             .flatMap { Int($0.dropFirst(prefix.count).filter { !$0.isWhitespace }) }

@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 internal import Glibc
+internal import Linux
 
 /// Finds virtiofsd as libvirt does: by the descriptions of vhost-user programs (QEMU, docs/interop/vhost-user.json).
 enum VirtiofsProgram {
@@ -13,10 +14,9 @@ enum VirtiofsProgram {
     /// Whether one of the folders describes a program of this kind that is there.
     static func isInstalled(folders: [String] = folders) -> Bool {
         for folder in folders {
-            let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-            for name in names where name.hasSuffix(".json") {
-                guard let bytes = FileManager.default.contents(atPath: "\(folder)/\(name)"),
-                    let description = try? JSONDecoder().decode(Description.self, from: bytes)
+            for name in MachineFiles.names(in: folder) where name.hasSuffix(".json") {
+                guard let text = try? SmallFile.text(of: "\(folder)/\(name)"),
+                    let description = try? JSONDecoder().decode(Description.self, from: Data(text.utf8))
                 else { continue }
                 if description.type == "fs", access(description.binary, X_OK) == 0 { return true }
             }
