@@ -188,7 +188,7 @@ let package = Package(
             swiftSettings: rules),
         .testTarget(
             name: "SockDiagTests",
-            dependencies: ["Linux", "LiveKernel", "Ports", "ProcNet", "SockDiag"],
+            dependencies: ["Linux", "LiveKernel", "Ports", "ProcNet", "SockDiag", "TestSupport"],
             swiftSettings: rules),
         .testTarget(
             name: "ListenWatchTests",

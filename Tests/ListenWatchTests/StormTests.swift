@@ -3,6 +3,7 @@ import Linux
 import LiveKernel
 import Ports
 import SockDiag
+import TestSupport
 import Testing
 
 @testable import ListenWatch
@@ -36,7 +37,7 @@ struct StormTests {
         var survivors: [TestListener] = []
         for seed in 0..<4 as Range<UInt64> {
             survivors += try await watching.namespace.run {
-                var random = StormGenerator(state: seed &* 77 &+ 1)
+                var random = SeededGenerator(seed: seed)
                 var kept: [TestListener] = []
                 for _ in 0..<5000 {
                     let socket = try TestListener(.loopbackV4)
@@ -92,17 +93,5 @@ struct StormTests {
         #expect(await watching.shows(Set(sockets.map(\.key))))
         sockets = []
         #expect(await watching.shows([]))
-    }
-}
-
-/// xorshift64: the storm needs a seed, not quality.
-private struct StormGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state ^= state << 13
-        state ^= state >> 7
-        state ^= state << 17
-        return state
     }
 }

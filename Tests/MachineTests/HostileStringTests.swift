@@ -20,7 +20,7 @@ private enum Hostile {
 
     /// Every piece alone, and mixtures that are the same in every run.
     static let samples: [String] = {
-        var generator = Seeded(state: 0x5eed)
+        var generator = SeededGenerator(seed: 0x5eed)
         return pieces
             + (0..<300).map { _ in
                 (0..<Int.random(in: 2...12, using: &generator)).map { _ in
@@ -28,17 +28,6 @@ private enum Hostile {
                 }.joined()
             }
     }()
-
-    private struct Seeded: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state ^= state << 13
-            state ^= state >> 7
-            state ^= state << 17
-            return state
-        }
-    }
 }
 
 @Suite("Hostile text in what other programs read")

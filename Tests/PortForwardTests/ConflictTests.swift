@@ -138,7 +138,7 @@ struct ConflictTests {
 
     @Test("Tables at random leave what is wanted open, on ports of its own", arguments: 1...50)
     func random(seed: UInt64) async {
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(seed: seed)
         let reconciler = make(.next, fixed: [StaticPort(host: port(5004), guest: port(80))])
         await reconciler.start()
         for _ in 0..<8 {

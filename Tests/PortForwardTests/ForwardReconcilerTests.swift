@@ -348,7 +348,7 @@ struct ForwardReconcilerTests {
 
     @Test("Whatever happens in whatever order, actual becomes wanted", arguments: 0..<60)
     func property(_ seed: Int) async {
-        var random = SplitMix(state: UInt64(seed))
+        var random = SeededGenerator(seed: UInt64(seed))
         let reconciler = make()
         await reconciler.start()
         await reconciler.agentConnected(instanceID: "0", bootID: "0")
@@ -394,18 +394,5 @@ struct ForwardReconcilerTests {
         #expect(open == last.union([8080]))
         await reconciler.stop()
         #expect(binder.openPorts == [])
-    }
-}
-
-/// A small generator whose sequences depend on the seed alone.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

@@ -39,7 +39,7 @@ struct RandomRulesTests {
     }()
 
     /// Who listens: some without a name, some with a command line too.
-    private static func table(_ random: inout SplitMix) -> ListenTable {
+    private static func table(_ random: inout SeededGenerator) -> ListenTable {
         let listeners = ports.filter { _ in Bool.random(using: &random) }.map { number in
             let name = ["node", "python3", nil].randomElement(using: &random) ?? nil
             let command = ["vite", "next dev", nil].randomElement(using: &random) ?? nil
@@ -100,7 +100,7 @@ struct RandomRulesTests {
     /// Plays what the seed stands for, and returns what was told.
     @discardableResult
     private func play(_ seed: Int) async -> [ForwardEvent] {
-        var random = SplitMix(state: UInt64(seed))
+        var random = SeededGenerator(seed: UInt64(seed))
         let (binder, clock, log) = (RecordingBinder(), ManualClock(), EventLog())
         let reconciler = ForwardReconciler(policy: Self.policy, binder: binder, clock: clock.clock) {
             log.append($0)

@@ -104,7 +104,7 @@ struct RulePolicyTests {
 
     /// Rules and tables over few ports and names, so that they meet.
     private struct Sample {
-        var random: SplitMix
+        var random: SeededGenerator
         let names = ["node", "nginx", "sh"]
         let addresses: [IPAddress] = [.anyV4, .anyV6, .loopbackV4, .loopbackV6]
 
@@ -192,7 +192,7 @@ struct RulePolicyTests {
 
     @Test("Each port becomes what the first matching rule says, and nothing else does", arguments: 1...300)
     func properties(seed: UInt64) throws {
-        var sample = Sample(random: SplitMix(state: seed))
+        var sample = Sample(random: SeededGenerator(seed: seed))
         let (policy, table) = (try sample.policy(), sample.table())
         let wanted = policy.wanted(in: table)
         #expect(wanted.prefix(policy.staticPorts.count).allSatisfy { $0.key.kind == .static })

@@ -1,4 +1,5 @@
 import RumConfig
+import TestSupport
 import Testing
 
 /// A document with one thing wrong, and the whole line that the user must see about it.
@@ -369,7 +370,7 @@ struct ConfigProblemTests {
 
     @Test("No mutilated file crashes the parser, and every refusal has a message")
     func mutations() {
-        var generator = SeededGenerator(state: 0x5eed)
+        var generator = SeededGenerator(seed: 0x5eed)
         let original = Array(fullSample.utf8)
         for end in stride(from: 0, to: original.count, by: 3) {
             _ = problems(String(decoding: original[..<end], as: UTF8.self))
@@ -389,17 +390,5 @@ struct ConfigProblemTests {
             let found = problems(String(decoding: bytes, as: UTF8.self))
             #expect(found.allSatisfy { !$0.isEmpty })
         }
-    }
-}
-
-/// A fixed sequence (xorshift64), so that a failure can be repeated.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state ^= state << 13
-        state ^= state >> 7
-        state ^= state << 17
-        return state
     }
 }

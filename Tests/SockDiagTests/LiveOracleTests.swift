@@ -4,6 +4,7 @@ import Ports
 import ProcNet
 import SockDiag
 import Synchronization
+import TestSupport
 import Testing
 
 /// Listeners of every kind opened and closed at random on the running kernel. The test keeps its own books, so
@@ -141,19 +142,4 @@ private final class Flag: Sendable {
 
     var isSet: Bool { value.withLock { $0 } }
     func set() { value.withLock { $0 = true } }
-}
-
-/// A small generator whose sequence a seed repeats (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ mixed >> 30) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ mixed >> 27) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ mixed >> 31
-    }
 }
