@@ -1,7 +1,9 @@
+import AgentAPI
 import AgentChannel
 import AgentService
 import AgentSession
 import GRPCCore
+import GRPCProtobuf
 import Glibc
 import Linux
 import Ports
@@ -167,4 +169,17 @@ final class Recorder<Value: Sendable>: Sendable {
 extension TestFolder {
     /// Where an agent of this folder answers gRPC.
     var rpcAddress: SocketAddress { .unix(path: "\(path)/2222.sock") }
+}
+
+extension RPCRouter {
+    /// For an agent that a test makes up method by method.
+    mutating func answerPing(_ answer: @escaping @Sendable () throws -> Rum_V1_PingResponse) {
+        registerHandler(
+            forMethod: Rum_V1_RumAgent.Method.Ping.descriptor,
+            deserializer: ProtobufDeserializer<Rum_V1_PingRequest>(),
+            serializer: ProtobufSerializer<Rum_V1_PingResponse>()
+        ) { _, _ in
+            StreamingServerResponse(single: ServerResponse(message: try answer()))
+        }
+    }
 }

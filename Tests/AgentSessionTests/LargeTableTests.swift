@@ -75,13 +75,7 @@ struct LargeTableTests {
 /// Its table is larger than the host takes.
 private struct OversizedAgent: RegistrableRPCService {
     func registerMethods<Transport: ServerTransport>(with router: inout RPCRouter<Transport>) {
-        router.registerHandler(
-            forMethod: Rum_V1_RumAgent.Method.Ping.descriptor,
-            deserializer: ProtobufDeserializer<Rum_V1_PingRequest>(),
-            serializer: ProtobufSerializer<Rum_V1_PingResponse>()
-        ) { _, _ in
-            StreamingServerResponse(single: ServerResponse(message: .with { $0.version = "0.1" }))
-        }
+        router.answerPing { .with { $0.version = "0.1" } }
         router.registerHandler(
             forMethod: Rum_V1_RumAgent.Method.WatchListeningPorts.descriptor,
             deserializer: ProtobufDeserializer<Rum_V1_ListeningPortsRequest>(),

@@ -58,13 +58,7 @@ private struct OlderAgent: RegistrableRPCService {
     let tables: ScriptedTables
 
     func registerMethods<Transport: ServerTransport>(with router: inout RPCRouter<Transport>) {
-        router.registerHandler(
-            forMethod: Rum_V1_RumAgent.Method.Ping.descriptor,
-            deserializer: ProtobufDeserializer<Rum_V1_PingRequest>(),
-            serializer: ProtobufSerializer<Rum_V1_PingResponse>()
-        ) { _, _ in
-            StreamingServerResponse(single: ServerResponse(message: .with { $0.version = "0.0.1" }))
-        }
+        router.answerPing { .with { $0.version = "0.0.1" } }
         router.registerHandler(
             forMethod: Rum_V1_RumAgent.Method.ListeningPorts.descriptor,
             deserializer: ProtobufDeserializer<Rum_V1_ListeningPortsRequest>(),
@@ -81,15 +75,11 @@ private struct NewerAgent: RegistrableRPCService {
     private static let unknownField: [UInt8] = [0xC0, 0x3E, 0x07]
 
     func registerMethods<Transport: ServerTransport>(with router: inout RPCRouter<Transport>) {
-        router.registerHandler(
-            forMethod: Rum_V1_RumAgent.Method.Ping.descriptor,
-            deserializer: ProtobufDeserializer<Rum_V1_PingRequest>(),
-            serializer: ProtobufSerializer<Rum_V1_PingResponse>()
-        ) { _, _ in
+        router.answerPing {
             var answer = try Rum_V1_PingResponse(serializedBytes: Self.unknownField)
             answer.version = "99.0.0"
             (answer.mode, answer.push) = ("bpf", "telepathy")
-            return StreamingServerResponse(single: ServerResponse(message: answer))
+            return answer
         }
         router.registerHandler(
             forMethod: Rum_V1_RumAgent.Method.WatchListeningPorts.descriptor,
