@@ -93,8 +93,8 @@ struct KernelTypesTests {
         defer { fclose(file) }
         var whole = [UInt8](repeating: 0, count: 256 << 10)
         let count = fread(&whole, 1, whole.count, file)
-        var random = SystemRandomNumberGenerator()
-        for _ in 0..<40 {
+        for seed in 0..<40 as Range<UInt64> {
+            var random = SeededGenerator(seed: seed)
             // So much of it as is read in a moment; the strings are then beyond the end, or taken from the types.
             var bytes = Array(whole[..<Int.random(in: 24...count, using: &random)])
             for _ in 0..<8 {

@@ -1,4 +1,5 @@
 import Glibc
+import Linux
 import Ports
 import ProcNet
 import TestSupport
@@ -32,8 +33,13 @@ struct ProcNetReaderTests {
         }
     }
 
-    @Test("The machine's own table can be read")
+    @Test("The machine's own table has a port on which this process listens")
     func live() throws {
-        _ = try ProcNetReader().listeners()
+        let listener = try StreamSocket.listen(on: .tcp(.loopbackV4, port: 0))
+        guard case .tcp(let address, let number, _) = try StreamSocket.localAddress(listener.rawValue) else {
+            preconditionFailure("a TCP listener has such an address")
+        }
+        let found = try ProcNetReader().listeners().map(\.socket)
+        #expect(found.contains { $0.address == address && $0.port.rawValue == number })
     }
 }
