@@ -18,8 +18,7 @@ extension String {
         return unicodeScalars.reduce(into: "") { result, scalar in
             if scalar.isPrintable { return result.unicodeScalars.append(scalar) }
             for unit in String(scalar).utf16 {
-                let digits = String(unit, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+                result += "\\u" + unit.hexadecimal(digits: 4)
             }
         }
     }

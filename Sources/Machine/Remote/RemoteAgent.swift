@@ -23,7 +23,7 @@ package struct RemoteAgent: Sendable {
             let isPlain =
                 byte < 0x80 && (character.isLetter || character.isNumber || "@-_".contains(character))
             if isPlain || character == "." && index > 0 { return String(character) }
-            return "%" + (byte < 0x10 ? "0" : "") + String(byte, radix: 16)
+            return "%" + byte.hexadecimal(digits: 2)
         }.joined()
     }
 

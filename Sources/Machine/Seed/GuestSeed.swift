@@ -216,8 +216,7 @@ package struct GuestSeed: Hashable, Sendable {
             switch scalar {
             case "\"", "\\": result += "\\\(scalar)"
             case _ where !scalar.isPrintable:
-                let digits = String(scalar.value, radix: 16)
-                result += "\\U" + String(repeating: "0", count: 8 - digits.count) + digits
+                result += "\\U" + scalar.value.hexadecimal(digits: 8)
             default: result.unicodeScalars.append(scalar)
             }
         }
