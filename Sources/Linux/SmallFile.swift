@@ -9,7 +9,12 @@ package enum SmallFile {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// The same of a file that somebody else may have put there: a regular one (else EINVAL) of at most `limit` bytes
+    /// The first line without its end, as in an entry of /proc or /sys that holds one value.
+    package static func firstLine(of path: String) throws(SystemError) -> String {
+        String(try text(of: path).prefix { $0 != "\n" })
+    }
+
+    /// The text of a file that somebody else may have put there: a regular one (else EINVAL) of at most `limit` bytes
     /// (else EFBIG).
     package static func text(of path: String, limit: Int) throws(SystemError) -> String {
         String(decoding: try bytes(of: path, limit: limit), as: UTF8.self)

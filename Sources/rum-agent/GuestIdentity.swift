@@ -12,8 +12,5 @@ enum GuestIdentity {
     /// New at every call.
     static func newInstanceID() -> String { String(MachineToken.random().text.prefix(32)) }
 
-    private static func firstLine(of path: String) -> String {
-        let text = (try? SmallFile.text(of: path)) ?? ""
-        return String(text.prefix { $0 != "\n" })
-    }
+    private static func firstLine(of path: String) -> String { (try? SmallFile.firstLine(of: path)) ?? "" }
 }

@@ -27,8 +27,6 @@ enum HintPermission {
 
     /// What `kernel.perf_event_paranoid` is now.
     static var paranoid: Int? {
-        (try? SmallFile.text(of: "/proc/sys/kernel/perf_event_paranoid")).flatMap {
-            Int($0.prefix { $0 != "\n" })
-        }
+        (try? SmallFile.firstLine(of: "/proc/sys/kernel/perf_event_paranoid")).flatMap { Int($0) }
     }
 }

@@ -33,9 +33,8 @@ package struct TraceFS: Sendable {
     }
 
     private static func read(_ directory: String) -> (id: UInt64, format: String)? {
-        guard let id = try? SmallFile.text(of: "\(directory)/id"),
-            let format = try? SmallFile.text(of: "\(directory)/format"),
-            let number = UInt64(id.prefix { $0 != "\n" })
+        guard let id = try? SmallFile.firstLine(of: "\(directory)/id"), let number = UInt64(id),
+            let format = try? SmallFile.text(of: "\(directory)/format")
         else { return nil }
         return (number, format)
     }

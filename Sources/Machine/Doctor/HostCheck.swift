@@ -35,7 +35,8 @@ package struct HostCheck: Sendable {
             HostJudgement.memory(
                 wanted: UInt64(config.resources.memoryMB) << 20, available: Self.availableMemory))
         let firstFree =
-            Self.number(in: "/proc/sys/net/ipv4/ip_unprivileged_port_start").flatMap(UInt16.init) ?? 1024
+            (try? SmallFile.firstLine(of: "/proc/sys/net/ipv4/ip_unprivileged_port_start"))
+            .flatMap { UInt16($0) } ?? 1024
         if let ports = HostJudgement.ports(config.ports, firstFree: firstFree, isRoot: user.isRoot) {
             findings.append(ports)
         }
@@ -221,9 +222,5 @@ package struct HostCheck: Sendable {
         let text = (try? SmallFile.text(of: "/proc/meminfo")) ?? ""
         let line = text.split(separator: "\n").first { $0.hasPrefix("MemAvailable:") }
         return line?.split(separator: " ").dropFirst().first.flatMap { UInt64($0) }.map { $0 << 10 }
-    }
-
-    private static func number(in path: String) -> Int? {
-        (try? SmallFile.text(of: path)).flatMap { Int($0.prefix { $0.isNumber }) }
     }
 }
