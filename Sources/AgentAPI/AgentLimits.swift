@@ -33,7 +33,7 @@ package enum AgentLimits {
     package static let mostPorts = 65535
     /// Processes that are described in one table; and bytes of one of them.
     package static let mostDescribed = 4096
-    package static let longestDescription = 1024
+    static let longestDescription = 1024
 
     /// Forwards that a host tells of; and how soon after a list the next one goes.
     package static let mostForwards = 4096

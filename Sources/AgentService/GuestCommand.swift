@@ -1,5 +1,5 @@
-package import AgentAPI
-package import GRPCCore
+internal import AgentAPI
+internal import GRPCCore
 internal import Glibc
 internal import Linux
 internal import Subprocess
@@ -12,9 +12,9 @@ internal import SystemPackage
 /// any number. What the command writes goes back as it comes, and its end is the last output. Three tasks share the
 /// work: one reads the caller's inputs, one feeds standard input to the command at the command's pace, one runs the
 /// command. So a signal passes input that the command has not read yet.
-package enum GuestCommand {
+enum GuestCommand {
     /// What this agent tells as `exec_version`.
-    package static let version: UInt32 = 1
+    static let version: UInt32 = 1
 
     /// Runs the command that the first input names, relays its streams and reports how it ended.
     ///
@@ -22,7 +22,7 @@ package enum GuestCommand {
     /// SIGTERM, or SIGHUP on a terminal, and SIGKILL two seconds later.
     ///
     /// - Parameter switcher: the path of a program that begins with `UserSwitch.runIfAsked()`.
-    package static func run(
+    static func run(
         input: RPCAsyncSequence<Rum_V1_ExecInput, any Error>, output: RPCWriter<Rum_V1_ExecOutput>,
         switcher: String
     ) async throws {

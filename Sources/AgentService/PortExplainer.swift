@@ -1,7 +1,7 @@
-package import AgentAPI
+internal import AgentAPI
 @preconcurrency internal import Dispatch
 internal import Linux
-package import Ports
+internal import Ports
 internal import ProcNet
 internal import SockDiag
 
@@ -9,23 +9,23 @@ internal import SockDiag
 ///
 /// The work reads much of /proc, so it is bounded in time, and one question is worked on at a time, on a thread of its
 /// own.
-package final class PortExplainer: Sendable {
-    package struct Limits: Sendable {
+final class PortExplainer: Sendable {
+    struct Limits: Sendable {
         /// For one question. What was not looked at by then is told as missing.
-        package var time = Duration.seconds(2)
-        package var namespaces = 256
-        package var listeners = 256
+        var time = Duration.seconds(2)
+        var namespaces = 256
+        var listeners = 256
 
-        package init() {}
+        init() {}
     }
 
     private let limits: Limits
     private let queue = DispatchQueue(label: "explain-port")
 
-    package init(limits: Limits = Limits()) { self.limits = limits }
+    init(limits: Limits = Limits()) { self.limits = limits }
 
     /// Answers on a thread of its own.
-    package func explanation(of port: PortNumber) async -> PortExplanation {
+    func explanation(of port: PortNumber) async -> PortExplanation {
         await withCheckedContinuation { continuation in
             queue.async { [self] in continuation.resume(returning: explain(port)) }
         }
@@ -33,7 +33,7 @@ package final class PortExplainer: Sendable {
 
     /// Answers for the network namespace of the calling thread and all others; takes as long as it takes, up to the
     /// limit.
-    package func explain(_ port: PortNumber) -> PortExplanation {
+    func explain(_ port: PortNumber) -> PortExplanation {
         var search = PortSearch(port: port, limits: limits)
         search.run()
         return search.explanation

@@ -1,16 +1,16 @@
 internal import AgentAPI
-package import AgentChannel
-package import GRPCCore
+internal import AgentChannel
+internal import GRPCCore
 
 /// Refuses every call that does not carry the machine's token.
-package struct TokenCheck: ServerInterceptor {
+struct TokenCheck: ServerInterceptor {
     private let token: MachineToken
 
-    package init(token: MachineToken) {
+    init(token: MachineToken) {
         self.token = token
     }
 
-    package func intercept<Input: Sendable, Output: Sendable>(
+    func intercept<Input: Sendable, Output: Sendable>(
         request: StreamingServerRequest<Input>, context: ServerContext,
         next:
             @Sendable (StreamingServerRequest<Input>, ServerContext) async throws -> StreamingServerResponse<

@@ -1,4 +1,4 @@
-package import ArgumentParser
+internal import ArgumentParser
 
 /// Options of the commands that may also stand before the command's name: `rum -c FILE up` is `rum up -c FILE`.
 package struct LeadingOptions: Sendable {
@@ -14,7 +14,7 @@ package struct LeadingOptions: Sendable {
 
     /// `arguments` with what stands before the name of a command of `root` moved behind it, and behind the names of its
     /// own commands. Anything else stays as it is, for the parser to complain about.
-    package func behindCommand(_ arguments: [String], of root: any ParsableCommand.Type) -> [String] {
+    func behindCommand(_ arguments: [String], of root: any ParsableCommand.Type) -> [String] {
         var rest = arguments[...]
         var command = root
         var (names, moved): ([String], [String]) = ([], [])

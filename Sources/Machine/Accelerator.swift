@@ -1,22 +1,22 @@
-package import RumConfig
+internal import RumConfig
 
 /// How a machine's instructions are executed, and why so.
-package struct Accelerator: Hashable, Sendable {
+struct Accelerator: Hashable, Sendable {
     /// The domain type in libvirt's terms.
-    package enum Kind: String, Hashable, Sendable {
+    enum Kind: String, Hashable, Sendable {
         case kvm
         /// Software emulation, TCG.
         case qemu
     }
 
-    package let kind: Kind
+    let kind: Kind
     /// One sentence for the user.
-    package let reason: String
+    let reason: String
     /// Whether a failed start may be tried again with software emulation.
-    package let mayFallBack: Bool
+    let mayFallBack: Bool
 
     /// KVM if and only if libvirt offers it and the CPU has vmx or svm; `wanted` other than auto decides alone.
-    package static func choose(wanted: MachineConfig.DomainType, facts: HostFacts) -> Accelerator {
+    static func choose(wanted: MachineConfig.DomainType, facts: HostFacts) -> Accelerator {
         switch wanted {
         case .kvm: return Accelerator(kind: .kvm, reason: "KVM, as domain_type asks", mayFallBack: false)
         case .qemu:
@@ -35,7 +35,7 @@ package struct Accelerator: Hashable, Sendable {
     }
 
     /// What follows a start that failed with KVM for `failure`.
-    package static func fallback(after failure: String) -> Accelerator {
+    static func fallback(after failure: String) -> Accelerator {
         emulation(because: "starting with KVM failed (\(failure))")
     }
 

@@ -1,23 +1,23 @@
 internal import Glibc
 internal import Linux
-package import RumConfig
+internal import RumConfig
 
 /// How the host reaches the agent in the guest, and why so.
-package struct ChannelChoice: Hashable, Sendable {
-    package enum Kind: String, Hashable, Sendable {
+struct ChannelChoice: Hashable, Sendable {
+    enum Kind: String, Hashable, Sendable {
         case vsock
         /// Through the user network's port forwards on the host's loopback address, with the machine's token.
         case tcp
     }
 
-    package let kind: Kind
+    let kind: Kind
     /// One sentence for the user.
-    package let reason: String
+    let reason: String
     /// Whether a start that failed for want of vsock may be tried again with tcp.
-    package let mayFallBack: Bool
+    let mayFallBack: Bool
 
     /// vsock where /dev/vhost-vsock can be opened; `wanted` other than auto decides alone.
-    package static func choose(wanted: MachineConfig.Channel, facts: HostFacts) -> ChannelChoice {
+    static func choose(wanted: MachineConfig.Channel, facts: HostFacts) -> ChannelChoice {
         switch wanted {
         case .vsock: return ChannelChoice(kind: .vsock, reason: "vsock, as channel asks", mayFallBack: false)
         case .tcp: return ChannelChoice(kind: .tcp, reason: "tcp, as channel asks", mayFallBack: false)
@@ -42,7 +42,7 @@ package struct ChannelChoice: Hashable, Sendable {
     }
 
     /// What follows a start that failed for want of vsock.
-    package static func fallback(after failure: String) -> ChannelChoice {
+    static func fallback(after failure: String) -> ChannelChoice {
         tcp(because: "starting with vsock failed (\(failure))")
     }
 

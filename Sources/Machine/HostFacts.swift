@@ -2,41 +2,32 @@ internal import Glibc
 internal import Linux
 
 /// What was found out about the host, for the decisions on accelerator and channel.
-package struct HostFacts: Hashable, Sendable {
+struct HostFacts: Hashable, Sendable {
     /// Why libvirt offers no KVM domains; nil when it does.
-    package var kvmRefusal: String?
+    var kvmRefusal: String?
     /// `vmx` or `svm` when /proc/cpuinfo lists it, else nil.
     ///
     /// /dev/kvm may exist, and libvirt may offer kvm, on a host whose hypervisor does not really let guests run
     /// guests; the CPU flag is the signal that is right.
-    package var virtualizationFlag: String?
+    var virtualizationFlag: String?
     /// The errno of opening /dev/vhost-vsock; nil when it opens.
-    package var vhostVsockError: Int32?
+    var vhostVsockError: Int32?
     /// Whether the daemon, not this user, opens the devices (`qemu:///system`).
-    package var isSystemDaemon: Bool
-
-    package init(
-        kvmRefusal: String?, virtualizationFlag: String?, vhostVsockError: Int32?, isSystemDaemon: Bool
-    ) {
-        self.kvmRefusal = kvmRefusal
-        self.virtualizationFlag = virtualizationFlag
-        self.vhostVsockError = vhostVsockError
-        self.isSystemDaemon = isSystemDaemon
-    }
+    var isSystemDaemon: Bool
 
     /// The first of `vmx` and `svm` among the CPU flags of `cpuinfo`, a text in the form of /proc/cpuinfo.
-    package static func virtualizationFlag(inCPUInfo cpuinfo: String) -> String? {
+    static func virtualizationFlag(inCPUInfo cpuinfo: String) -> String? {
         let line = cpuinfo.split(separator: "\n").first { $0.hasPrefix("flags") }
         return line?.split(separator: " ").first { $0 == "vmx" || $0 == "svm" }.map(String.init)
     }
 
     /// The flag of this host's CPU. Reads /proc/cpuinfo.
-    package static func probeVirtualizationFlag() -> String? {
+    static func probeVirtualizationFlag() -> String? {
         virtualizationFlag(inCPUInfo: (try? SmallFile.text(of: "/proc/cpuinfo")) ?? "")
     }
 
     /// Opens /dev/vhost-vsock, which also loads its module where it can be loaded; nil when that worked.
-    package static func probeVhostVsock(path: String = "/dev/vhost-vsock") -> Int32? {
+    static func probeVhostVsock(path: String = "/dev/vhost-vsock") -> Int32? {
         let descriptor = open(path, O_RDWR | O_CLOEXEC)
         guard descriptor >= 0 else { return errno }
         _ = OwnedDescriptor(owning: descriptor)

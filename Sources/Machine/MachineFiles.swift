@@ -1,4 +1,4 @@
-package import AgentChannel
+internal import AgentChannel
 internal import FoundationEssentials
 internal import Glibc
 internal import Linux
@@ -112,7 +112,7 @@ package struct MachineFiles: Hashable, Sendable {
     }
 
     /// The secret shared with the guest's agent.
-    package func readToken() throws(MachineError) -> MachineToken {
+    func readToken() throws(MachineError) -> MachineToken {
         let text = try Self.read(token)
         if let token = MachineToken(text: text) { return token }
         throw MachineError(.files, "\(token) holds no token", hint: "Run `rum destroy`, then `rum up`.")

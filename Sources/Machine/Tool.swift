@@ -4,10 +4,10 @@ internal import Subprocess
 internal import SystemPackage
 
 /// A program of the host that the machine's files are made with.
-package struct Tool: Hashable, Sendable {
-    package let name: String
+struct Tool: Hashable, Sendable {
+    let name: String
     /// The Debian package that has it.
-    package let package: String
+    let package: String
 
     static let qemuImg = Tool(name: "qemu-img", package: "qemu-utils")
     static let curl = Tool(name: "curl", package: "curl")

@@ -67,7 +67,7 @@ package struct VirtualMachine: Sendable {
 
     /// Where libvirt by default keeps what the machine's QEMU prints (libvirt.org/kbase, debug logs). The user's daemon has
     /// it in the cache of whoever started it (qemu_conf.c), which a command of libvirt does when none runs.
-    package var qemuLog: String {
+    var qemuLog: String {
         let folder =
             libvirtURI.contains(":///session")
             ? MachineFiles.userCache(environment: environment) + "/libvirt/qemu/log" : "/var/log/libvirt/qemu"
@@ -163,7 +163,7 @@ package struct VirtualMachine: Sendable {
     }
 
     /// What accelerator and channel are chosen from. Connects to libvirt.
-    package func hostFacts() async throws(MachineError) -> HostFacts {
+    func hostFacts() async throws(MachineError) -> HostFacts {
         HostFacts(
             kvmRefusal: try await hypervisor.kvmRefusal(machine: config.advanced.machine),
             virtualizationFlag: HostFacts.probeVirtualizationFlag(),

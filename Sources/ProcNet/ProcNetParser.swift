@@ -17,13 +17,13 @@ package enum ProcNetFamily: String, Sendable, CaseIterable {
 /// state that only a connection has ends the listeners, and what follows need not be read.
 package struct ProcNetParser: ~Copyable {
     /// The longest row accepted, in bytes; the kernel pads to at most 179.
-    package static let longestRow = 1024
+    static let longestRow = 1024
 
     private let family: ProcNetFamily
     private let range: PortRange
     private let readsConnections: Bool
     /// No further text can hold a listener; what is fed from now on is ignored.
-    package private(set) var isPastListeners = false
+    private(set) var isPastListeners = false
     private var lineNumber = 0
     /// The start of a row whose end has not been fed yet.
     private var partial: [UInt8] = []

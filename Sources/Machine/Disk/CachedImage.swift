@@ -8,10 +8,10 @@ package struct CachedImage: Hashable, Sendable {
     /// Whether a machine stands on it: then the cache has only a second name of the machine's file.
     package let isInUse: Bool
     /// Seconds since the epoch.
-    package let modified: Int
+    let modified: Int
 
     /// A whole image, and not the part of one, or a lock.
-    package var isImage: Bool {
+    var isImage: Bool {
         ![".part", ".lock", ".headers", ".unpacked"].contains { path.hasSuffix($0) }
     }
 

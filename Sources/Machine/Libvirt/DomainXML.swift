@@ -1,58 +1,58 @@
 /// What libvirt is told about a machine; `document` is a pure function of it.
 ///
 /// Format: https://libvirt.org/formatdomain.html.
-package struct DomainXML: Hashable, Sendable {
-    package var name: String
+struct DomainXML: Hashable, Sendable {
+    var name: String
     /// Kept for the life of the machine, so that libvirt updates its definition instead of refusing the name.
-    package var uuid: String
-    package var accelerator: Accelerator.Kind
+    var uuid: String
+    var accelerator: Accelerator.Kind
     /// The QEMU machine type, such as `q35`.
-    package var machine: String
-    package var cpus: Int
-    package var memoryMB: Int
-    package var kernel: Kernel?
+    var machine: String
+    var cpus: Int
+    var memoryMB: Int
+    var kernel: Kernel?
     /// The path of the root disk, a qcow2 file; nil when the initrd is the whole system.
-    package var disk: String?
+    var disk: String?
     /// The image that `disk` is a layer on.
-    package var base: Base?
+    var base: Base?
     /// The path of the NoCloud image.
-    package var seed: String
+    var seed: String
     /// Where the serial console is recorded.
-    package var consoleLog: String
+    var consoleLog: String
     /// Whether the guest gets a vsock device, with a CID that libvirt chooses at every start.
-    package var hasVsock: Bool
+    var hasVsock: Bool
     /// Whether UEFI starts the disk; libvirt finds the firmware.
-    package var isEFI = false
+    var isEFI = false
     /// The folders of the host that the guest sees.
-    package var mounts: [Mount] = []
+    var mounts: [Mount] = []
 
     /// A folder of the host.
-    package struct Mount: Hashable, Sendable {
+    struct Mount: Hashable, Sendable {
         /// Whether virtiofsd serves it, and not QEMU.
-        package var isVirtiofs: Bool
-        package var path: String
+        var isVirtiofs: Bool
+        var path: String
         /// What the guest knows it by.
-        package var tag: String
+        var tag: String
         /// Refused by the host, whatever the guest does.
-        package var isReadOnly: Bool
+        var isReadOnly: Bool
     }
 
     /// A base image, which is only read.
-    package struct Base: Hashable, Sendable {
-        package var path: String
+    struct Base: Hashable, Sendable {
+        var path: String
         /// `qcow2` or `raw`.
-        package var format: String
+        var format: String
     }
 
     /// A kernel that is booted without boot loader.
-    package struct Kernel: Hashable, Sendable {
-        package var path: String
-        package var initrd: String?
-        package var commandLine: String
+    struct Kernel: Hashable, Sendable {
+        var path: String
+        var initrd: String?
+        var commandLine: String
     }
 
     /// The whole document, ending in a new line.
-    package var document: String { domain.document() }
+    var document: String { domain.document() }
 
     private var domain: XMLElement {
         XMLElement(

@@ -4,42 +4,42 @@ internal import Linux
 ///
 /// cloud-init only makes the user and runs `install` from the seed. Everything that may change between two boots
 /// is a file beside it, so that a new agent or script needs no new instance id.
-package struct GuestSeed: Hashable, Sendable {
+struct GuestSeed: Hashable, Sendable {
     /// New for every fresh disk; cloud-init then repeats its first-boot work.
-    package var instanceID: String
-    package var hostname: String
-    package var user: String
-    package var authorizedKeys: [String]
+    var instanceID: String
+    var hostname: String
+    var user: String
+    var authorizedKeys: [String]
     /// The key of the guest's sshd; nil leaves it to cloud-init to make some.
     var hostKey: SSHKeys.Host?
     /// What the agent listens on, such as `vsock`.
-    package var listen: [String]
+    var listen: [String]
     /// What it listens on in a guest that has no vsock after all; nil: on the same.
-    package var listenWithoutVsock: [String]?
+    var listenWithoutVsock: [String]?
     /// The agent's token in its written form.
-    package var token: String
+    var token: String
     /// The SHA-256 of the agent's bundle; the guest installs the bundle when it has another one.
-    package var bundleDigest: String
+    var bundleDigest: String
     /// Run as root until it succeeded once.
-    package var systemScript: String?
+    var systemScript: String?
     /// Run as root at every boot.
-    package var bootScript: String?
+    var bootScript: String?
     /// The user ID that `user` gets where it is free; nil leaves it to the guest.
-    package var userID: UInt32?
+    var userID: UInt32?
     /// The folders of the host that are mounted at every boot.
-    package var mounts: [Mount] = []
+    var mounts: [Mount] = []
 
-    package struct Mount: Hashable, Sendable {
+    struct Mount: Hashable, Sendable {
         /// The guest's type of file system: `virtiofs` or `9p`.
-        package var type: String
+        var type: String
         /// What the device is known by.
-        package var tag: String
-        package var isReadOnly: Bool
-        package var path: String
+        var tag: String
+        var isReadOnly: Bool
+        var path: String
     }
 
     /// The files of the seed but the bundle itself, which is `rum-agent.tar.gz`.
-    package var files: [String: String] {
+    var files: [String: String] {
         var files = [
             "meta-data": metaData,
             "user-data": userData,
@@ -224,7 +224,7 @@ package struct GuestSeed: Hashable, Sendable {
     }
 
     /// A host name made of a machine's name: letters, digits and hyphens only (RFC 1123, 2.1).
-    package static func hostname(for machine: String) -> String {
+    static func hostname(for machine: String) -> String {
         let name = String(machine.map { $0.isLetter || $0.isNumber ? $0 : "-" })
         return name.hasSuffix("-") ? name + "0" : name
     }

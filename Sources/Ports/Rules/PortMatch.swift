@@ -31,7 +31,7 @@ package struct PortMatch: Hashable, Sendable {
 
     package init() {}
 
-    package var lowestPort: PortNumber? { ports.map(\.lower).min() }
+    var lowestPort: PortNumber? { ports.map(\.lower).min() }
 
     package func contains(_ port: PortNumber) -> Bool {
         ports.isEmpty || ports.contains { $0.contains(port) }
