@@ -171,49 +171,64 @@ extension RouterThread {
 extension RouterThread {
     /// Takes clients until the leader has gone; returns how long to wait before the next try to take part.
     private func follow(_ poller: Poller) throws(SystemError) -> Duration {
-        let leader: OwnedDescriptor
-        do throws(SystemError) {
-            leader = try StreamSocket.connect(to: .unix(path: socketPath))
-        } catch {
-            // It is about to serve, or ends.
-            guard [ENOENT, ECONNREFUSED, EAGAIN].contains(error.code) else { throw error }
-            return Self.pause
-        }
-        guard PeerUser.isMineOrRoot(leader.rawValue) else {
-            throw SystemError(code: EPERM, operation: "connect")
-        }
-        let line = RouterGreeting.line(machine: router.machine)
-        guard send(leader.rawValue, line, line.count, Int32(MSG_NOSIGNAL)) == line.count else {
-            return Self.pause
-        }
+        guard let leader = try join() else { return Self.pause }
         let (client, greeted) = (target(isGreeted: false), target(isGreeted: true))
         var ports: [UInt8]?
         while !mustEnd {
             try poller.watch([leader.rawValue])
             _ = poller.wait(until: nil, onlyTime: false)
-            reading: while true {
-                var (byte, passed) = (UInt8(0), Int32(-1))
-                let count = clinux_receive_descriptor(leader.rawValue, &byte, &passed)
-                let socket = passed >= 0 ? OwnedDescriptor(owning: passed) : nil
-                if count < 0, errno == EAGAIN || errno == EINTR { break reading }
-                guard count == 1 else { return .zero }
-                if let text = ports {
-                    ports = byte == UInt8(ascii: "\n") ? nil : text + [byte]
-                    if ports == nil { take(ports: text) }
-                    continue
-                }
-                switch RouterMessage(rawValue: byte) {
-                case .client: adopt(socket, client)
-                case .greetedClient: adopt(socket, greeted)
-                case .ports: ports = []
-                case .nameTaken:
-                    news(.nameTaken)
-                    return Self.namePause
-                case nil: throw SystemError(code: EPROTO, operation: "router.sock")
-                }
-            }
+            if let pause = try hear(leader, &ports, client: client, greeted: greeted) { return pause }
         }
         return .zero
+    }
+
+    /// Connects to the leader and says who this is; nil when it is about to serve, or ends.
+    private func join() throws(SystemError) -> OwnedDescriptor? {
+        let leader: OwnedDescriptor
+        do throws(SystemError) {
+            leader = try StreamSocket.connect(to: .unix(path: socketPath))
+        } catch {
+            guard [ENOENT, ECONNREFUSED, EAGAIN].contains(error.code) else { throw error }
+            return nil
+        }
+        guard PeerUser.isMineOrRoot(leader.rawValue) else {
+            throw SystemError(code: EPERM, operation: "connect")
+        }
+        let line = RouterGreeting.line(machine: router.machine)
+        guard send(leader.rawValue, line, line.count, Int32(MSG_NOSIGNAL)) == line.count else { return nil }
+        return leader
+    }
+
+    /// Takes all that the leader has sent; how long to wait before the next try to take part once it sends no more, else nil.
+    ///
+    /// - Parameters:
+    ///   - ports: what has come so far of a list of ports; nil outside of one.
+    ///   - client, greeted: where the clients go that it hands over.
+    private func hear(
+        _ leader: borrowing OwnedDescriptor, _ ports: inout [UInt8]?, client: RelayTarget,
+        greeted: RelayTarget
+    ) throws(SystemError) -> Duration? {
+        while true {
+            var (byte, passed) = (UInt8(0), Int32(-1))
+            let count = clinux_receive_descriptor(leader.rawValue, &byte, &passed)
+            let socket = passed >= 0 ? OwnedDescriptor(owning: passed) : nil
+            if count < 0, errno == EAGAIN || errno == EINTR { return nil }
+            guard count == 1 else { return .zero }
+            if let text = ports {
+                ports = byte == UInt8(ascii: "\n") ? nil : text + [byte]
+                if ports == nil { take(ports: text) }
+                continue
+            }
+            switch RouterMessage(rawValue: byte) {
+            case .client: adopt(socket, client)
+            case .greetedClient: adopt(socket, greeted)
+            case .ports: ports = []
+            case .nameTaken:
+                news(.nameTaken)
+                return Self.namePause
+            case nil: throw SystemError(code: EPROTO, operation: "router.sock")
+            }
+        }
     }
 
     private func take(ports text: [UInt8]) {
