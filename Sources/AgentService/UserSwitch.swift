@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Linux
 
 /// Becomes a user of the guest, and then the command that this user runs: a process of its own between the agent and the
 /// command, which is the agent's program again with the word `become`.
@@ -27,12 +28,12 @@ package enum UserSwitch {
         let groups = rest[2].split(separator: ",").compactMap { gid_t($0) }
         // The group before the user, who may not change it any more.
         guard setgroups(groups.count, groups) == 0, setgid(gid) == 0, setuid(uid) == 0 else {
-            return fail("cannot become the user \(uid): \(String(cString: strerror(errno)))")
+            return fail("cannot become the user \(uid): \(SystemError.text(for: errno))")
         }
         let command = Array(rest[3...])
         var pointers: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) } + [nil]
         execv(command[0], &pointers)
-        fail("cannot run \(command[0]): \(String(cString: strerror(errno)))")
+        fail("cannot run \(command[0]): \(SystemError.text(for: errno))")
     }
 
     /// The shell's code for a command that was found and could not be started.

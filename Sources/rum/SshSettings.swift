@@ -94,7 +94,7 @@ enum SshProgram {
         pthread_sigmask(SIG_SETMASK, &none, nil)
         var words: [UnsafeMutablePointer<CChar>?] = ([name] + arguments).map { strdup($0) } + [nil]
         execvp(name, &words)
-        let reason = String(cString: strerror(errno))
+        let reason = SystemError.text(for: errno)
         throw CommandFailure(
             "\(name) cannot be started: \(reason)",
             hint: "install it, on Debian with: apt install openssh-client; `rum shell` needs none",
