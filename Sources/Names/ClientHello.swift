@@ -11,8 +11,8 @@ enum ClientHello {
         guard let end = end(of: message) else { return .incomplete }
         guard message[0] == messageType else { return .foreign }
         guard message.count >= end else { return .incomplete }
-        var body = ByteFields(message[4..<end])
-        do throws(ByteFields.Short) {
+        var body = ByteReader(message[4..<end])
+        do throws(ByteReader.Short) {
             return .request(ClientRequest(form: .tls, host: try serverName(in: &body)))
         } catch {
             return .foreign
@@ -40,7 +40,7 @@ enum ClientHello {
         return message
     }
 
-    private static func serverName(in body: inout ByteFields) throws(ByteFields.Short) -> String? {
+    private static func serverName(in body: inout ByteReader) throws(ByteReader.Short) -> String? {
         // Version and random.
         _ = try body.take(2 + 32)
         // Session, cipher suites, compression methods.
@@ -49,13 +49,13 @@ enum ClientHello {
         _ = try body.takeVector(lengthBytes: 1)
         // Older clients may end here.
         guard !body.isEmpty else { return nil }
-        var extensions = ByteFields(try body.takeVector(lengthBytes: 2))
+        var extensions = ByteReader(try body.takeVector(lengthBytes: 2))
         while !extensions.isEmpty {
             let type = try extensions.number(bytes: 2)
             let content = try extensions.takeVector(lengthBytes: 2)
             guard type == serverNameExtension else { continue }
-            var outer = ByteFields(content)
-            var names = ByteFields(try outer.takeVector(lengthBytes: 2))
+            var outer = ByteReader(content)
+            var names = ByteReader(try outer.takeVector(lengthBytes: 2))
             while !names.isEmpty {
                 let type = try names.number(bytes: 1)
                 let name = try names.takeVector(lengthBytes: 2)

@@ -45,7 +45,7 @@ package enum HTTP2 {
         var place = preface.count
         var isFirst = true
         while place + headerSize <= bytes.count {
-            var header = ByteFields(bytes[place..<(place + headerSize)])
+            var header = ByteReader(bytes[place..<(place + headerSize)])
             guard let length = try? header.number(bytes: 3), let type = try? header.number(bytes: 1),
                 let flags = try? header.number(bytes: 1), let stream = try? header.number(bytes: 4)
             else { return .foreign }
@@ -82,8 +82,8 @@ package enum HTTP2 {
         case .settings:
             if flags & acknowledges != 0, found.acknowledgement == nil { found.acknowledgement = place }
         case .headers where !found.hasBlock:
-            var fields = ByteFields(payload)
-            do throws(ByteFields.Short) {
+            var fields = ByteReader(payload)
+            do throws(ByteReader.Short) {
                 let padding = flags & isPadded != 0 ? try fields.number(bytes: 1) : 0
                 if flags & hasPriority != 0 { _ = try fields.take(5) }
                 found.block += try fields.take(fields.count - padding)

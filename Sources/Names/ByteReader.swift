@@ -1,5 +1,5 @@
 /// Takes big-endian numbers and pieces off the front of bytes.
-struct ByteFields {
+struct ByteReader {
     /// They end too early.
     struct Short: Error {}
 
