@@ -16,14 +16,8 @@ final class OutputQueue: Sendable {
         case output, errors
     }
 
-    private struct Item {
-        var order: UInt64
-        var bytes: [UInt8]
-        var ticket: WriteTicket?
-    }
-
     private struct LaneState {
-        var posted: [Item] = []
+        var posted: [OutputItem] = []
         /// Bytes posted and not yet written.
         var waiting = 0
         /// Why nobody can read it any more.
@@ -151,7 +145,7 @@ final class OutputQueue: Sendable {
     ) {
         state.lastOrder += 1
         state.lanes[number].waiting += bytes.count
-        state.lanes[number].posted.append(Item(order: state.lastOrder, bytes: bytes, ticket: ticket))
+        state.lanes[number].posted.append(OutputItem(order: state.lastOrder, bytes: bytes, ticket: ticket))
     }
 
     @Sendable private static func gapText(_ count: Int) -> String {
@@ -187,7 +181,7 @@ final class OutputQueue: Sendable {
             // Nothing can be said.
             return giveUpAll(error)
         }
-        var taken = Lane.allCases.map { _ in ItemRun() }
+        var taken = Lane.allCases.map { _ in OutputRun() }
         var watched = descriptors.map(Self.hasReader)
         while true {
             let handlers = take(&taken)
@@ -206,7 +200,7 @@ final class OutputQueue: Sendable {
 
     /// Takes over what was posted, ends gaps of lanes that have nothing left, and returns the handlers of those that
     /// want to do so themselves.
-    private func take(_ taken: inout [ItemRun]) -> [@Sendable () -> Void] {
+    private func take(_ taken: inout [OutputRun]) -> [@Sendable () -> Void] {
         state.withLock { state in
             var handlers: [@Sendable () -> Void] = []
             for number in taken.indices {
@@ -235,7 +229,7 @@ final class OutputQueue: Sendable {
 
     /// Sleeps until something is posted, a lane that has something to write can take it, or the reader of a watched
     /// lane goes; returns those lanes.
-    private func wait(_ waker: Waker, _ taken: [ItemRun], _ watched: [Bool]) -> [Int] {
+    private func wait(_ waker: Waker, _ taken: [OutputRun], _ watched: [Bool]) -> [Int] {
         let lanes = taken.indices.filter { !taken[$0].isEmpty || watched[$0] }
         var entries = [pollfd(fd: waker.descriptor, events: Int16(POLLIN), revents: 0)]
         entries += lanes.map {
@@ -249,7 +243,7 @@ final class OutputQueue: Sendable {
 
     /// Writes one piece: whole lines up to the size of a write, none of which is younger than `limit`, but at least
     /// the start of one.
-    private func write(_ items: inout ItemRun, _ number: Int, before limit: UInt64) {
+    private func write(_ items: inout OutputRun, _ number: Int, before limit: UInt64) {
         let piece = items.piece(before: limit)
         var written = 0
         if !piece.isEmpty {
@@ -278,55 +272,5 @@ final class OutputQueue: Sendable {
 
     private func giveUpAll(_ error: SystemError) {
         for lane in Lane.allCases { giveUp(lane.rawValue, [], error) }
-    }
-
-    /// Items that the writer has taken over, in order.
-    private struct ItemRun {
-        private var items: [Item] = []
-        /// The first item that is not done, and how much of it is written.
-        private var first = 0
-        private var offset = 0
-
-        var isEmpty: Bool { first == items.count }
-        /// Of the first item; the highest number when there is none.
-        var order: UInt64 { isEmpty ? .max : items[first].order }
-
-        mutating func append(_ more: [Item]) {
-            if isEmpty {
-                items.removeAll(keepingCapacity: true)
-                first = 0
-            }
-            items += more
-        }
-
-        func piece(before limit: UInt64) -> ArraySlice<UInt8> {
-            let start = items[first].bytes[offset...].prefix(OutputLimits.writeSize)
-            var piece = start
-            for item in items[(first + 1)...] {
-                guard item.order < limit, piece.count + item.bytes.count <= OutputLimits.writeSize else {
-                    break
-                }
-                piece += item.bytes
-            }
-            return piece
-        }
-
-        /// Takes bytes away that are written; returns the tickets of the items that are done.
-        mutating func remove(_ count: Int) -> [WriteTicket] {
-            var tickets: [WriteTicket] = []
-            offset += count
-            while !isEmpty, offset >= items[first].bytes.count {
-                offset -= items[first].bytes.count
-                if let ticket = items[first].ticket { tickets.append(ticket) }
-                items[first].bytes = []
-                first += 1
-            }
-            return tickets
-        }
-
-        mutating func removeAll() -> [WriteTicket] {
-            defer { self = ItemRun() }
-            return items[first...].compactMap(\.ticket)
-        }
     }
 }
