@@ -99,19 +99,20 @@ final class UpSession: Sendable {
         let follower = OwnerFollower(link: link, output: output, progress: progress, questions: questions)
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let questions {
-                group.addTask { [link] in
-                    await questions.run { consent, port in
-                        do throws(CommandFailure) {
-                            let answer = try await link.answer(.answering(consent, about: port))
-                            return answer?.hint == nil ? nil : answer?.sentence
-                        } catch {
-                            return error.message
-                        }
-                    }
-                }
+                group.addTask { await questions.run(self.pass) }
             }
             try await follower.run(until: .end)
             group.cancelAll()
+        }
+    }
+
+    /// Passes an answer on to the process that forwards; what is to be said about it, or nil.
+    private func pass(_ consent: PortConsent, about port: UInt16) async -> String? {
+        do throws(CommandFailure) {
+            let answer = try await link.answer(.answering(consent, about: port))
+            return answer?.hint == nil ? nil : answer?.sentence
+        } catch {
+            return error.message
         }
     }
 
