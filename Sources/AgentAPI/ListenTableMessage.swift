@@ -103,6 +103,7 @@ extension PortRange {
         self.init(lower, upper)
     }
 
+    /// The request for the part of the table in this range; with the command lines and containers of its processes if asked.
     package func request(describingProcesses: Bool = false) -> Rum_V1_ListeningPortsRequest {
         var message = Rum_V1_ListeningPortsRequest()
         message.min = UInt32(lower.rawValue)

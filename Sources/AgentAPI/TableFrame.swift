@@ -3,8 +3,10 @@ package import Ports
 /// Tables on a connection of their own: each is the length of a `ListeningPortsResponse`, 4 bytes, big-endian, then the
 /// message (docs/forward-protocol.md).
 package enum TableFrame {
+    /// Bytes of the length.
     package static let headerSize = 4
 
+    /// Why what came is no frame. The connection is of no more use: where the next frame begins is unknown.
     package enum Problem: Error, Hashable, Sendable {
         /// Longer than `AgentLimits.largestMessage`, or with more rows than there can be.
         case tooLarge

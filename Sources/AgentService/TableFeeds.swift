@@ -46,8 +46,11 @@ package final class TableFeeds: TableSender {
     /// How many connections there are.
     package var count: Int { state.withLock { $0.feeds.count } }
 
+    /// Whether one more is served at this moment.
     package var hasRoom: Bool { count < limit }
 
+    /// Takes a connection over, on which status 0 and then the tables go out soon; closes it where there is no room, or after
+    /// `close`.
     package func add(_ reader: consuming OwnedDescriptor, range: PortRange) {
         StreamSocket.keepAlive(reader.rawValue)
         let feed = TableFeed(reader, range)

@@ -42,6 +42,7 @@ package final class TerminalLines: Sendable {
         waker.wake()
     }
 
+    /// Ends the thread that reads, and with it the lines. Does not wait for it.
     package func end() {
         state.withLock { $0.isOver = true }
         waker.wake()

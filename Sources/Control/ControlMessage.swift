@@ -65,6 +65,7 @@ package struct ControlEnd: Codable, Hashable, Sendable {
     }
 }
 
+/// Why a request can't be answered, for people. The connection ends behind it.
 package struct ControlRefusal: Codable, Hashable, Sendable {
     package var message: String
     package var hint: String

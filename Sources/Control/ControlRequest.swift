@@ -53,6 +53,7 @@ package struct ControlHTTPCheck: Codable, Hashable, Sendable {
         path.hasPrefix("/") && path.utf8.allSatisfy { (0x21...0x7e).contains($0) }
     }
 
+    /// Whether an answer with this status is the one that is waited for.
     package func accepts(_ status: Int) -> Bool { self.status.map { $0 == status } ?? (status < 500) }
 }
 

@@ -155,6 +155,9 @@ package enum StreamSocket {
     /// The bytes that can be received at once.
     package static func readableBytes(_ fd: Int32) -> Int { max(0, Int(clinux_readable_bytes(fd))) }
 
+    /// setsockopt(2) with a value of the type that the option has in C.
+    ///
+    /// - Parameter operation: what an error names, such as `SO_RCVTIMEO`.
     package static func setOption<Value: BitwiseCopyable>(
         _ fd: Int32, _ level: Int32, _ name: Int32, _ value: Value, _ operation: String
     ) throws(SystemError) {

@@ -33,6 +33,7 @@ package struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
 
     package var description: String { "\(operation): \(reason)" }
 
+    /// The C library's text for an errno; from any thread.
     package static func text(for code: Int32) -> String {
         var buffer = [CChar](repeating: 0, count: 128)
         guard strerror_r(code, &buffer, buffer.count) == 0 else { return "errno \(code)" }

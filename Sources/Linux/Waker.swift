@@ -13,6 +13,7 @@ package final class Waker: Sendable {
     /// Readable from `wake` until `clear`; valid while this object lives.
     package var descriptor: Int32 { event.rawValue }
 
+    /// Makes `descriptor` readable; never waits, and several calls before a `clear` are one.
     package func wake() { eventfd_write(event.rawValue, 1) }
 
     /// Takes back the readiness of `descriptor`.

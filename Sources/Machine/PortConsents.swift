@@ -37,6 +37,7 @@ extension VirtualMachine {
         try await changeConsents { $0[port] = answer }
     }
 
+    /// Forgets all answers.
     package func forgetConsents() async throws(MachineError) { try await changeConsents { $0 = [:] } }
 
     private func changeConsents(

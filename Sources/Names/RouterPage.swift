@@ -32,6 +32,7 @@ package struct RouterPage: Hashable, Sendable {
             self.scheme = scheme
         }
 
+        /// Where a browser finds it by name.
         package func url(machine: String, router port: UInt16) -> String {
             ServiceName.url(of: name, machine: machine, router: port, scheme: scheme)
         }
@@ -49,6 +50,7 @@ package struct RouterPage: Hashable, Sendable {
 
     // MARK: What there is not
 
+    /// For a name or port of a machine that nothing is forwarded as; lists what is. `asked` is the client's word, escaped here.
     package static func noService(
         _ asked: String, of machine: String, _ services: [Service], router port: UInt16
     ) -> RouterPage {
@@ -58,6 +60,7 @@ package struct RouterPage: Hashable, Sendable {
             body: reason + list(of: services, machine: machine, router: port))
     }
 
+    /// For a name that no machine has; lists the machines. `asked` is the client's word, escaped here.
     package static func noMachine(_ asked: String, _ names: [String], router port: UInt16) -> RouterPage {
         let reason =
             "<p>No machine of that name is forwarded: <b>\(escaped(asked)).localhost</b>. `rum list` shows all.</p>"

@@ -2,8 +2,11 @@ internal import Linux
 
 /// The rules for a machine's name, and how it is derived from the file's.
 package enum MachineName {
-    package static let rule = "1 to 40 letters, digits, '-', '_' and '.', the first a letter or digit"
+    /// In words, for errors.
+    package static let rule =
+        "1 to \(ConfigLimits.machineName) letters, digits, '-', '_' and '.', the first a letter or digit"
 
+    /// Whether it keeps to the rule; the letters and digits are those of ASCII.
     package static func isValid(_ name: String) -> Bool {
         guard let first = name.utf8.first, name.utf8.count <= ConfigLimits.machineName,
             first.isASCIIAlphanumeric

@@ -33,6 +33,7 @@ package final class CPUChanges {
         }
     }
 
+    /// What has come since the last question.
     package struct News: Hashable, Sendable {
         /// The CPUs that went on or off, or both.
         package var cpus: Set<Int32> = []

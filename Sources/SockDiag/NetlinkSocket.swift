@@ -4,6 +4,9 @@ package import Linux
 
 /// Carries netlink messages to the kernel and back. The second implementation replays recorded answers.
 package protocol NetlinkTransport: AnyObject {
+    /// Sends one message, whole; the kernel has answered once this returns.
+    ///
+    /// - Throws: the errno of sendto(2).
     func send(_ message: [UInt8]) throws(SystemError)
     /// Takes one datagram and returns its length in `buffer`; never waits.
     ///

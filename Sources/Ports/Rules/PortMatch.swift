@@ -31,8 +31,10 @@ package struct PortMatch: Hashable, Sendable {
 
     package init() {}
 
+    /// nil where every port is asked for.
     var lowestPort: PortNumber? { ports.map(\.lower).min() }
 
+    /// Whether a port is in one of the ranges; any port is where there are none.
     package func contains(_ port: PortNumber) -> Bool {
         ports.isEmpty || ports.contains { $0.contains(port) }
     }
@@ -45,6 +47,7 @@ package struct PortMatch: Hashable, Sendable {
     /// Whether it asks for more of a process than its name.
     package var needsDetails: Bool { command != nil || container != nil }
 
+    /// Whether a listener is what is asked for.
     package enum Verdict: Hashable, Sendable {
         case matches, differs
         /// The guest has not told yet what it depends on.
