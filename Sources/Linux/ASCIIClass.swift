@@ -9,5 +9,10 @@ extension UInt8 {
         isASCIILowercase || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(self)
     }
 
+    /// In either case.
+    package var isASCIIHexDigit: Bool {
+        isASCIIDigit || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(self | 0x20)
+    }
+
     package var isASCIIAlphanumeric: Bool { isASCIILetter || isASCIIDigit }
 }

@@ -84,7 +84,7 @@ struct ConfigParser {
             base = reader.value("base", in: section, expected: expected, paths.imageSource)
         }
         let digest = reader.value("sha256", in: section, expected: "64 hexadecimal digits") { text in
-            text.utf8.count == 64 && text.allSatisfy { $0.isASCII && $0.isHexDigit } ? text.lowercased() : nil
+            text.utf8.count == 64 && text.utf8.allSatisfy(\.isASCIIHexDigit) ? text.lowercased() : nil
         }
         return base.map { MachineConfig.Image(base: $0, sha256: digest) }
     }

@@ -41,7 +41,7 @@ struct GitWorktree {
         if head.hasPrefix(prefix) {
             return head == prefix + ".invalid" ? nil : String(head.dropFirst(prefix.count))
         }
-        return head.utf8.count >= 40 && head.allSatisfy(\.isHexDigit) ? String(head.prefix(8)) : nil
+        return head.utf8.count >= 40 && head.utf8.allSatisfy(\.isASCIIHexDigit) ? String(head.prefix(8)) : nil
     }
 
     private static func line(_ text: Substring) -> String {

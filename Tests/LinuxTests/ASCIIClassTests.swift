@@ -10,6 +10,7 @@ struct ASCIIClassTests {
             #expect(byte.isASCIIDigit == "0123456789".contains(character))
             #expect(byte.isASCIILowercase == (byte < 0x80 && character.isLowercase))
             #expect(byte.isASCIILetter == (byte < 0x80 && character.isLetter))
+            #expect(byte.isASCIIHexDigit == (byte < 0x80 && character.isHexDigit))
             #expect(byte.isASCIIAlphanumeric == (byte < 0x80 && (character.isLetter || character.isNumber)))
         }
     }

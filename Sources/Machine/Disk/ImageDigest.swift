@@ -1,3 +1,5 @@
+internal import Linux
+
 /// A checksum of an image, and the algorithm that its length tells.
 struct ImageDigest: Hashable, Sendable {
     /// Lower-case hexadecimal digits.
@@ -6,7 +8,7 @@ struct ImageDigest: Hashable, Sendable {
 
     /// nil unless it is a SHA-256 or a SHA-512.
     init?(_ text: some StringProtocol) {
-        guard text.allSatisfy({ $0.isASCII && $0.isHexDigit }) else { return nil }
+        guard text.utf8.allSatisfy(\.isASCIIHexDigit) else { return nil }
         switch text.utf8.count {
         case 64: tool = .sha256sum
         case 128: tool = .sha512sum
