@@ -12,7 +12,8 @@ package enum AgentThread {
     package static func run(_ body: @escaping @Sendable () async -> Never) -> Never {
         NIOSingletons.groupLoopCountSuggestion = 1
         let loop = MultiThreadedEventLoopGroup.singleton.next()
-        Task(executorPreference: LoopExecutor(loop)) { await body() }
+        // Else it has this thread's, and libdispatch gives root's threads for such work a nice value of -2, which commands inherit.
+        Task(executorPreference: LoopExecutor(loop), priority: .medium) { await body() }
         while true { pause() }
     }
 }
