@@ -35,7 +35,7 @@ package struct AgentServer: Sendable {
         config.http2.maxConcurrentStreams = AgentLimits.callsPerConnection
         config.channelDebuggingCallbacks.onAcceptHTTP2Stream = { [gate] call in
             call.eventLoop.makeCompletedFuture {
-                guard let connection = call.parent, !gate.isProven(connection) else { return }
+                guard let connection = call.parent else { return }
                 try call.pipeline.syncOperations.addHandler(
                     CallHandler(gate, connection: connection), position: .first)
             }

@@ -114,10 +114,6 @@ final class ConnectionGate: Sendable {
         deadline?.cancel()
     }
 
-    func isProven(_ channel: any Channel) -> Bool {
-        state.withLock { $0.connections[Key(channel)]?.stage == .proven }
-    }
-
     /// Closes the listeners and every connection, and those that are still to come.
     func close() {
         let channels = state.withLock { state in

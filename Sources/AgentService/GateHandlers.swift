@@ -47,9 +47,14 @@ final class FirstBytesHandler: ChannelInboundHandler {
 }
 
 /// Shows the gate the token of a call, before gRPC sees the call.
+///
+/// gRPC Swift (2.4.3) ends the process when a call's time limit is below zero, whoever sends it (`Timeout.init(amount:unit:)`): such
+/// a limit is taken off.
 final class CallHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTP2Frame.FramePayload
     typealias InboundOut = HTTP2Frame.FramePayload
+
+    private static let timeLimit = "grpc-timeout"
 
     private let gate: ConnectionGate
     private let connection: any Channel
@@ -60,12 +65,15 @@ final class CallHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard case .headers(let frame) = unwrapInboundIn(data) else {
+        guard case .headers(var frame) = unwrapInboundIn(data) else {
             context.fireChannelRead(data)
             return
         }
         gate.called(on: connection, showing: frame.headers[AgentMetadata.tokenKey].first)
-        context.fireChannelRead(data)
+        if frame.headers[Self.timeLimit].contains(where: { $0.hasPrefix("-") }) {
+            frame.headers.remove(name: Self.timeLimit)
+        }
+        context.fireChannelRead(wrapInboundOut(.headers(frame)))
         context.pipeline.syncOperations.removeHandler(self, promise: nil)
     }
 }

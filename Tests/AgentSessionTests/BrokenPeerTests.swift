@@ -34,6 +34,30 @@ struct BrokenPeerTests {
         }
     }
 
+    @Test("A time limit below zero, or of no sense, ends nothing")
+    func timeLimit() async {
+        await #expect(processExitsWith: .success) {
+            let token = MachineToken.random()
+            let service = RumAgentService(
+                tables: ScriptedTables(), hostname: "guest", instanceID: "one", bootID: "boot")
+            let server = AgentServer(service: service, token: token)
+            try await withServer(server) { directory in
+                for timeout in ["-1S", "-9999999H", "+1S", "S", "0n", "99999999H", "1"] {
+                    for shown in [nil, token.text] {
+                        let peer = try await Strangers.connect(to: directory.rpcAddress)
+                        let bytes = RawCall.ping(token: shown, timeout: timeout)
+                        #expect(send(peer.rawValue, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
+                        // The settings and their acknowledgement are 42 bytes; what follows answers the call.
+                        try await eventually("the call is answered") {
+                            StreamSocket.readableBytes(peer.rawValue) > 60
+                        }
+                    }
+                }
+                try await withAgent(in: directory, showing: token) { #expect($0.info.hostname == "guest") }
+            }
+        }
+    }
+
     @Test(
         "Of a connection that is closed for what its peer says nothing is left",
         arguments: [false, true]

@@ -7,9 +7,10 @@ enum RawCall {
         Array("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".utf8) + frame(type: 4, flags: 0, stream: 0, [])
 
     /// The preface and one call of `Ping`.
-    static func ping(token: String?) -> [UInt8] {
+    static func ping(token: String?, timeout: String? = nil) -> [UInt8] {
         let emptyMessage: [UInt8] = [0, 0, 0, 0, 0]
-        return preface + headers(token: token) + frame(type: 0, flags: 1, stream: 1, emptyMessage)
+        return preface + headers(token: token, timeout: timeout)
+            + frame(type: 0, flags: 1, stream: 1, emptyMessage)
     }
 
     /// The preface and a call with so many frames that say nothing.
@@ -18,12 +19,13 @@ enum RawCall {
         return preface + headers(token: token) + frames
     }
 
-    private static func headers(token: String?) -> [UInt8] {
+    private static func headers(token: String?, timeout: String? = nil) -> [UInt8] {
         var fields = [
             (":method", "POST"), (":scheme", "http"), (":path", "/rum.v1.RumAgent/Ping"), (":authority", "x"),
             ("te", "trailers"), ("content-type", "application/grpc"),
         ]
         if let token { fields.append((AgentMetadata.tokenKey, token)) }
+        if let timeout { fields.append(("grpc-timeout", timeout)) }
         // Each a literal that is not indexed, with a new name, both without Huffman coding.
         let block = fields.flatMap { name, value -> [UInt8] in
             [0, UInt8(name.utf8.count)] + Array(name.utf8) + [UInt8(value.utf8.count)] + Array(value.utf8)
