@@ -60,14 +60,15 @@ struct LargeTableTests {
             }
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await follower.run(waiting: { problems.add($0) }, { _ in }) }
-                try await eventually(within: .seconds(60)) { !problems.all.isEmpty }
+                // On a busy machine a heartbeat may give up first, while 32 MiB are made and read.
+                try await eventually(within: .seconds(60)) { problems.all.last?.problem == .tableTooLarge }
                 // It would connect again within a tenth of this.
                 try await Task.sleep(for: .seconds(2))
                 group.cancelAll()
             }
         }
-        #expect(problems.all.map(\.problem) == [.tableTooLarge])
-        #expect(dials.all.count == 1)
+        #expect(problems.all.map(\.problem).filter { $0 != .noAnswerInTime } == [.tableTooLarge])
+        #expect(dials.all.count == problems.all.count)
         #expect("\(AgentProblem.tableTooLarge)".contains("32 MiB"))
     }
 }
