@@ -30,7 +30,8 @@ struct StartAttempt {
         // Made here, so that this user can read what the daemon writes.
         try MachineFiles.write([], to: machine.files.consoleLog, mode: 0o600)
         try MachineError.checkInterruption()
-        try await machine.hypervisor.define(domainXML(accelerator, channel, driver).document)
+        try await machine.hypervisor.define(
+            domainXML(accelerator, channel, driver).document, hint: definitionHint)
         let verb = isSaved ? "Restoring" : "Starting"
         if let driver { progress(MachineStep("Mounting the host's folders with \(driver.reason)")) }
         progress(MachineStep("\(verb) \(config.name) with \(accelerator.reason)"))
@@ -69,6 +70,14 @@ struct StartAttempt {
             return "Look at virtiofsd's log beside QEMU's (\(machine.qemuLog)), or leave out [[mounts]]."
         }
         return "Look at QEMU's log: \(machine.qemuLog)"
+    }
+
+    /// What libvirt says of a type of machine that does not exist, or lacks what rum needs, names something else: "No PCI
+    /// buses available".
+    private var definitionHint: String? {
+        let (type, standard) = (config.advanced.machine, MachineConfig.Advanced().machine)
+        return type == standard
+            ? nil : "Correct advanced.machine, which is \"\(type)\"; the default is \"\(standard)\"."
     }
 
     private func tag(_ index: Int) -> String { "rum\(index)" }

@@ -192,6 +192,17 @@ struct RealLibvirtTests {
         }
     }
 
+    @Test("A type of machine that does not exist is named, whatever libvirt complains of")
+    func machineType() async throws {
+        var config = machine.config
+        config.advanced.machine = "nope"
+        let odd = VirtualMachine(
+            config: config, agentBundle: machine.agentBundle, environment: machine.environment)
+        let error = await #expect(throws: MachineError.self) { _ = try await odd.up { _ in } }
+        #expect(error?.hint.contains("Correct advanced.machine, which is \"nope\"") == true)
+        #expect(!MachineFiles.exists(machine.files.directory))
+    }
+
     @Test("A changed configuration is told once, with when it takes effect")
     func changes() async throws {
         try await withMachine {

@@ -136,12 +136,13 @@ actor Hypervisor {
         }
     }
 
-    /// Creates the domain of `document`, or replaces the definition of the one with its name and UUID.
-    func define(_ document: String) throws(MachineError) {
+    /// Creates the domain of `document`, or replaces the definition of the one with its name and UUID. `hint` tells what to do
+    /// where libvirt's words do not.
+    func define(_ document: String, hint: String? = nil) throws(MachineError) {
         guard let domain = virDomainDefineXMLFlags(try openConnection(), document, 0) else {
             let error = LibvirtError.last("define the machine")
             throw error.machineError(
-                .startFailed, hint: error.meansNoFirmware ? LibvirtError.firmwareHint : nil)
+                .startFailed, hint: error.meansNoFirmware ? LibvirtError.firmwareHint : hint)
         }
         virDomainFree(domain)
     }
