@@ -200,6 +200,10 @@ struct RealLibvirtTests {
             config: config, agentBundle: machine.agentBundle, environment: machine.environment)
         let error = await #expect(throws: MachineError.self) { _ = try await odd.up { _ in } }
         #expect(error?.hint.contains("Correct advanced.machine, which is \"nope\"") == true)
+        let offer = await #expect(throws: MachineError.self) {
+            _ = try await odd.hypervisor.emulation(machine: "nope")
+        }
+        #expect(offer?.hint.contains("Correct advanced.machine") == true)
         #expect(!MachineFiles.exists(machine.files.directory))
     }
 

@@ -1,5 +1,6 @@
 internal import CLibvirt
 internal import Glibc
+internal import RumConfig
 
 /// A connection to libvirt. Every call of its C API is made here, on a queue of its own: most of them block.
 ///
@@ -71,8 +72,12 @@ actor Hypervisor {
     func emulation(machine: String) throws(MachineError) -> EmulationOffer {
         let connection = try openConnection()
         guard let text = virConnectGetDomainCapabilities(connection, nil, "x86_64", machine, "qemu", 0) else {
-            throw LibvirtError.last("find QEMU").machineError(
-                .noLibvirt, hint: "apt install qemu-system-x86 libvirt-daemon-driver-qemu")
+            let error = LibvirtError.last("find QEMU")
+            throw error.machineError(
+                .noLibvirt,
+                hint: error.meansNoMachineType
+                    ? "Correct advanced.machine; the default is \"\(MachineConfig.Advanced().machine)\"."
+                    : "apt install qemu-system-x86 libvirt-daemon-driver-qemu")
         }
         defer { free(text) }
         return EmulationOffer(String(cString: text))

@@ -56,6 +56,9 @@ struct LibvirtError: Error, Hashable, Sendable {
     /// Whether a start failed for want of KVM on this host, in the words of libvirt and QEMU.
     var meansNoKVM: Bool { says(Self.kvmComplaints) }
 
+    /// Whether QEMU has no machines of the type that was asked for.
+    var meansNoMachineType: Bool { says(["is not supported by emulator"]) }
+
     /// Whether a start failed for want of virtiofs on this host.
     var meansNoVirtiofs: Bool { says(Self.virtiofsComplaints) }
 
