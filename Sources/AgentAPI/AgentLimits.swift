@@ -2,10 +2,10 @@
 package enum AgentLimits {
     // MARK: The host's session
 
-    /// For the first answer on a new connection. Short, since what was sent to a guest that had no network yet is as
-    /// good as lost, and the next attempt must not wait for it.
+    /// For the first answer on a new connection that is tried again. Short, since what was sent to a guest that had no network
+    /// yet is as good as lost, and the next attempt must not wait for it.
     package static let firstAnswer = Duration.milliseconds(1500)
-    /// The same for a command that tries once, such as `rum exec`.
+    /// The same for one that is tried once, such as that of `rum exec`.
     package static let onlyAnswer = Duration.seconds(5)
     /// For the answer to a heartbeat.
     package static let answer = Duration.seconds(2)

@@ -30,7 +30,7 @@ package struct AgentConnection: Sendable {
     ///   - dial: opens a socket to the agent's RPC port, within a time limit of its own.
     /// - Throws: what `dial` or `body` throws, and `RPCError`; `AgentProblem` reads them all.
     package static func with<Result: Sendable>(
-        token: MachineToken?, firstAnswerWithin timeout: Duration = AgentLimits.firstAnswer,
+        token: MachineToken?, firstAnswerWithin timeout: Duration = AgentLimits.onlyAnswer,
         dial: @Sendable () async throws -> OwnedDescriptor,
         _ body: @Sendable (AgentConnection) async throws -> Result
     ) async throws -> Result {
@@ -65,11 +65,9 @@ package struct AgentConnection: Sendable {
     /// The same with the agent that `dialer` reaches.
     package static func with<Result: Sendable>(
         _ dialer: AgentDialer, token: MachineToken?,
-        firstAnswerWithin timeout: Duration = AgentLimits.firstAnswer,
         _ body: @Sendable (AgentConnection) async throws -> Result
     ) async throws -> Result {
-        try await with(
-            token: token, firstAnswerWithin: timeout, dial: { try await dialer.dial(.rpc) }, body)
+        try await with(token: token, dial: { try await dialer.dial(.rpc) }, body)
     }
 
     /// Has a call that only listens, as to a command in the guest, hear of a connection that the guest has lost.

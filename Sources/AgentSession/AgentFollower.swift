@@ -99,7 +99,9 @@ package struct AgentFollower: Sendable {
     private func follow(
         _ connected: Connected, _ report: @escaping @Sendable (AgentEvent) async -> Void
     ) async throws {
-        try await AgentConnection.with(token: token, dial: dial) { connection in
+        try await AgentConnection.with(
+            token: token, firstAnswerWithin: AgentLimits.firstAnswer, dial: dial
+        ) { connection in
             let clock = ClockEstimate(connection.clock)
             let announce = { @Sendable (delivery: TableDelivery) in
                 guard connected.set() else { return }

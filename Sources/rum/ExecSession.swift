@@ -93,9 +93,7 @@ struct ExecSession {
     private func call(_ request: ExecRequest, on running: RunningMachine) async throws -> Rum_V1_ExecExit {
         let user = request.isRoot ? "root" : machine.guestUser
         let dialer = AgentDialer(address: running.address)
-        return try await AgentConnection.with(
-            dialer, token: running.token, firstAnswerWithin: AgentLimits.onlyAnswer
-        ) { agent in
+        return try await AgentConnection.with(dialer, token: running.token) { agent in
             let start = try Self.start(request, as: user, by: agent.info)
             // Until the agent has answered, Ctrl-C ends this program as it ends any; from here on it is the command's.
             let signals = TerminationSignals.stream()

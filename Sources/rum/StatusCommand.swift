@@ -45,9 +45,7 @@ struct StatusCommand: AsyncParsableCommand {
     private static func agent(of running: RunningMachine) async -> StatusDocument.Agent {
         let dialer = AgentDialer(address: running.address, timeout: answerTimeout)
         do {
-            let info = try await AgentConnection.with(
-                dialer, token: running.token, firstAnswerWithin: AgentLimits.onlyAnswer
-            ) { $0.info }
+            let info = try await AgentConnection.with(dialer, token: running.token) { $0.info }
             return StatusDocument.Agent(info, address: running.address)
         } catch {
             return StatusDocument.Agent(problem: "\(AgentProblem(error))", address: running.address)

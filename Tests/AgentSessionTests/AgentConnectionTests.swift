@@ -22,6 +22,15 @@ struct AgentConnectionTests {
         #expect(offset.hostMinusGuest.magnitude <= offset.uncertainty)
     }
 
+    @Test("Who connects once waits for an agent that needs longer than one that is asked again may take")
+    func slowAnswer() async throws {
+        let version = try await withServer(SlowAgent()) { directory in
+            let dialer = AgentDialer(address: .unix(directory: directory.path))
+            return try await AgentConnection.with(dialer, token: nil) { $0.info.version }
+        }
+        #expect(version == "slow")
+    }
+
     @Test("ListeningPorts answers with the part of the table in the range")
     func unary() async throws {
         let table = try await withAgent(ScriptedTables([4999, 5001, 6001])) {
@@ -234,5 +243,15 @@ struct AgentConnectionTests {
 
     private static func start(_ arguments: String...) -> Rum_V1_ExecInput {
         .with { $0.start = .with { $0.arguments = arguments } }
+    }
+}
+
+/// Takes longer for its first answer than `AgentLimits.firstAnswer`, as on a guest that boots.
+private struct SlowAgent: RegistrableRPCService {
+    func registerMethods<Transport: ServerTransport>(with router: inout RPCRouter<Transport>) {
+        router.answerPing {
+            try await Task.sleep(for: AgentLimits.firstAnswer + .milliseconds(300))
+            return .with { $0.version = "slow" }
+        }
     }
 }

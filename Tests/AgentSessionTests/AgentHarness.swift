@@ -173,13 +173,13 @@ extension TestFolder {
 
 extension RPCRouter {
     /// For an agent that a test makes up method by method.
-    mutating func answerPing(_ answer: @escaping @Sendable () throws -> Rum_V1_PingResponse) {
+    mutating func answerPing(_ answer: @escaping @Sendable () async throws -> Rum_V1_PingResponse) {
         registerHandler(
             forMethod: Rum_V1_RumAgent.Method.Ping.descriptor,
             deserializer: ProtobufDeserializer<Rum_V1_PingRequest>(),
             serializer: ProtobufSerializer<Rum_V1_PingResponse>()
         ) { _, _ in
-            StreamingServerResponse(single: ServerResponse(message: try answer()))
+            StreamingServerResponse(single: ServerResponse(message: try await answer()))
         }
     }
 }

@@ -32,8 +32,7 @@ final class GuestQuestions: Sendable {
         _ body: @escaping @Sendable (AgentConnection) async throws -> Answer
     ) async -> Answer? {
         let dialer = AgentDialer(address: address, timeout: Self.timeout)
-        return try? await AgentConnection.with(
-            dialer, token: token, firstAnswerWithin: AgentLimits.onlyAnswer, body)
+        return try? await AgentConnection.with(dialer, token: token, body)
     }
 
     /// As `ask`, and no longer than until then.
