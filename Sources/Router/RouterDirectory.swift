@@ -12,6 +12,8 @@ final class RouterDirectory: Sendable {
         /// By the machine's part of a host's name.
         var members: [String: RouterMember] = [:]
         var ports: [UInt16] = []
+        /// Before this time, in nanoseconds of CLOCK_MONOTONIC, machines may be forwarded that are not known here.
+        var knowsAllAt: UInt64 = 0
     }
 
     /// Where a client wants to go.
@@ -60,7 +62,15 @@ final class RouterDirectory: Sendable {
         }
     }
 
-    func removeAll() { state.withLock { $0 = State() } }
+    /// From now on clients are led to others, who join within `time`.
+    func begin(joining time: Duration) {
+        state.withLock { $0.knowsAllAt = SystemClock.monotonic &+ time.wholeNanoseconds }
+    }
+
+    /// Leads nobody to others from now on: they join another process.
+    func end() { state.withLock { $0 = State(knowsAllAt: .max) } }
+
+    private var knowsAll: Bool { state.withLock { SystemClock.monotonic >= $0.knowsAllAt } }
 
     // MARK: Where they go
 
@@ -99,6 +109,8 @@ final class RouterDirectory: Sendable {
             // One that was handed over and is for a third is nobody's: it would go round in circles.
             if !isHandedOver, member.handOver(arrival.socket, isGreeted: isGreeted) { return .handedOver }
             return answer(.busy, request, arrival)
+        // It is there, for all this process knows, so a page must not say that it is not.
+        case .unknown where !knowsAll: return .reset
         case .unknown: return answer(.noMachine(name.labels, machines, router: port), request, arrival)
         }
     }

@@ -12,9 +12,13 @@ final class RouterThread {
     /// Between two tries to bind the ports, and to take part where something is wrong.
     private static let retry = Duration.seconds(1)
     /// Until the one who has just become the leader serves the socket.
-    private static let pause = Duration.milliseconds(20)
+    private static let pause = Duration.milliseconds(2)
     /// Until it is tried again to take part with a name that is taken.
     private static let namePause = Duration.seconds(5)
+    /// Within it the others join the one who has just become the leader.
+    private static let joining = Duration.milliseconds(100)
+    /// How long clients that were accepted last are still led to others.
+    private static let lastTurn = Duration.milliseconds(20)
     private static let mostMembers = 1024
 
     private let router: NameRouter
@@ -90,10 +94,12 @@ extension RouterThread {
         var listeners: [HostListener] = []
         var joiners: [Joiner] = []
         var pause = AcceptPause { self.news(.closedToOthers($0)) }
+        directory.begin(joining: Self.joining)
         defer {
             for listener in listeners { listener.close() }
+            serveLast(of: listeners)
             ServiceSocket.remove(.unix(path: socketPath))
-            directory.removeAll()
+            directory.end()
         }
         while !mustEnd {
             if listeners.isEmpty { listeners = bind() }
@@ -107,6 +113,14 @@ extension RouterThread {
             joiners = joiners.filter { greet($0) }
             accept(from: door, &joiners, &pause)
         }
+    }
+
+    /// Waits for clients who were accepted before the ports were closed, most of which have said by then where they want to go.
+    private func serveLast(of listeners: [HostListener]) {
+        guard !directory.members.isEmpty else { return }
+        let end = ContinuousClock.now + Self.lastTurn
+        // The event loops have been given them, and may not have begun yet.
+        repeat { usleep(1000) } while listeners.contains { $0.counters.active > 0 } && .now < end
     }
 
     /// All ports of the router, or none.
