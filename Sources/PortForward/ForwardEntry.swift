@@ -28,6 +28,8 @@ struct ForwardEntry {
         var isAnnounced = false
         /// The user has been told that it is blocked, for this reason or another one.
         var wasTold = false
+        /// The user was asked about it before, and has not been told of it since.
+        var wasAsked = false
         var holder: PortHolder?
 
         var reason: String {

@@ -33,6 +33,10 @@ extension ForwardReconciler {
             var opening = forward
             opening.listener?.listenedAt = nil
             open(opening)
+            if case .blocked(var blocked)? = entries[forward.key]?.state {
+                blocked.wasAsked = true
+                entries[forward.key]?.state = .blocked(blocked)
+            }
         } else {
             close(entry, reason: "its rule asks first", unopenedReason: "its rule asks first")
             settle(forward.key, now)

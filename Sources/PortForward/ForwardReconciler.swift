@@ -255,13 +255,19 @@ package actor ForwardReconciler {
         case .blocked(let blocked):
             blockedCount -= 1
             if blockedCount == 0 { retries = RetryQueue() }
-            guard blocked.wasTold else { return }
-            send(.closed, entry.wanted, reason: unopenedReason, failure: blocked.failure)
-        case .asking:
-            var closed = event(.closed, entry.wanted, reason: unopenedReason)
-            closed.wasAsked = true
-            emit(closed)
+            if blocked.wasTold {
+                send(.closed, entry.wanted, reason: unopenedReason, failure: blocked.failure)
+            } else if blocked.wasAsked {
+                sendUnasked(entry, unopenedReason)
+            }
+        case .asking: sendUnasked(entry, unopenedReason)
         }
+    }
+
+    private func sendUnasked(_ entry: ForwardEntry, _ reason: String) {
+        var closed = event(.closed, entry.wanted, reason: reason)
+        closed.wasAsked = true
+        emit(closed)
     }
 
     /// Takes an entry away that was asked about, without a word.

@@ -1,3 +1,4 @@
+import Glibc
 import Linux
 import PortForward
 import Ports
@@ -180,6 +181,23 @@ struct AskTests {
         clock.advance(.milliseconds(500))
         await reconciler.apply(table([5001]))
         #expect(log.take() == ["opened:5001"] && binder.openPorts == [5001])
+    }
+
+    @Test("One that was answered about, is blocked and goes before that is told is told to be closed")
+    func allowedAndBlocked() async {
+        let reconciler = make()
+        binder.fail(5001, with: EADDRINUSE)
+        await reconciler.apply(table([5001]))
+        await reconciler.answer(.allow, about: port(5001))
+        #expect(await states(reconciler) == [.blocked])
+        await reconciler.apply(table([]))
+        #expect(log.all.last?.wasAsked == true)
+        #expect(log.take() == ["asked:5001", "closed:5001"])
+        await reconciler.apply(table([5001]))
+        await reconciler.announceBlocked()
+        await reconciler.apply(table([]))
+        #expect(log.all.last?.wasAsked == false)
+        #expect(log.take() == ["blocked:5001", "closed:5001"])
     }
 
     @Test("Who has missed events is told the questions that stand")
