@@ -45,6 +45,23 @@ struct OpenQuestionsTests {
         #expect(questions.take("y", at: later + .seconds(2)) == .nothing)
     }
 
+    @Test("One stands until its own forward is answered about or ends")
+    func stands() {
+        let questions = Holder()
+        _ = questions.take(event("asked", 5001), at: start)
+        var other = event("closed", 5001)
+        other.hostPort = 6001
+        for unrelated in [event("limited", 5001), event("refused", 5001), event("closed", 5002), other] {
+            #expect(!questions.take(unrelated, at: start))
+            #expect(questions.waiting.count == 1, "\(unrelated.event)")
+        }
+        for end in ["closed", "opened", "blocked"] {
+            _ = questions.take(event(end, 5001), at: start)
+            #expect(questions.waiting == [], "\(end)")
+            _ = questions.take(event("asked", 5001), at: start)
+        }
+    }
+
     @Test("An IPv6 address stands in brackets, as everywhere")
     func brackets() {
         let questions = Holder()

@@ -10,6 +10,7 @@ struct OpenQuestions {
 
     struct Question: Hashable {
         let guestPort: UInt16
+        let hostPort: UInt16?
         let text: String
     }
 
@@ -28,9 +29,12 @@ struct OpenQuestions {
     mutating func take(_ event: EventDocument, at now: ContinuousClock.Instant) -> Bool {
         guard let port = event.guestPort, event.kind == "auto" else { return false }
         let before = waiting.first
-        waiting.removeAll { $0.guestPort == port && event.event != "asked" }
+        // Another forward of the port may end while it is asked about, and a bound may be told.
+        let isOver = ["opened", "blocked"].contains(event.event)
+        let ended = event.event == "closed" ? event.hostPort : nil
+        waiting.removeAll { $0.guestPort == port && (isOver || ended != nil && $0.hostPort == ended) }
         if event.event == "asked", !waiting.contains(where: { $0.guestPort == port }) {
-            waiting.append(Question(guestPort: port, text: Self.text(event)))
+            waiting.append(Question(guestPort: port, hostPort: event.hostPort, text: Self.text(event)))
         }
         return changed(from: before, now)
     }
