@@ -76,6 +76,24 @@ struct NamedForwardTests {
         withExtendedLifetime((agent, listener)) {}
     }
 
+    @Test("Who listens behind a static forward is shown also where others were asked about a moment before")
+    func fresh() async throws {
+        let guest = try await Guest()
+        let agent = try await guest.startAgent()
+        let rum = try guest.startForward(["--name", "box", "--port", "5350:5351"], environment: environment)
+        try await isServed()
+        let listeners = try await guest.listen(ports: 5351..<5354)
+        try await eventually("the first is shown") {
+            try await run("ports", "box").lines.contains { $0.contains("0.0.0.0:5351") }
+        }
+        for (host, port) in [(5362, 5352), (5363, 5353)] {
+            #expect(try await run("ports", "add", "\(host):\(port)", "box").status == 0)
+            let shown = try await run("ports", "box")
+            #expect(shown.lines.contains { $0.contains("0.0.0.0:\(port)") }, "\(shown)")
+        }
+        withExtendedLifetime((agent, rum, listeners)) {}
+    }
+
     @Test("The live view gives the terminal back while Ctrl-Z has stopped it, and at its end")
     func stopped() async throws {
         let guest = try await Guest()

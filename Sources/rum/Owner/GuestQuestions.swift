@@ -17,7 +17,14 @@ final class GuestQuestions: Sendable {
     private let place: Mutex<AgentAddress>
     let token: MachineToken?
     var address: AgentAddress { place.withLock { $0 } }
-    private let last = Mutex<(time: ContinuousClock.Instant, listeners: [PortNumber: ListeningSocket])?>(nil)
+    private let last = Mutex<Kept?>(nil)
+
+    /// Who listened on some ports.
+    private struct Kept {
+        let time: ContinuousClock.Instant
+        let ports: Set<PortNumber>
+        let listeners: [PortNumber: ListeningSocket]
+    }
 
     init(address: AgentAddress, token: MachineToken?) {
         place = Mutex(address)
@@ -55,7 +62,9 @@ final class GuestQuestions: Sendable {
     func listeners(on ports: Set<PortNumber>) async -> [PortNumber: ListeningSocket]? {
         if ports.isEmpty { return [:] }
         let kept = last.withLock { $0 }
-        if let kept, kept.time.duration(to: .now) < Self.freshness { return kept.listeners }
+        if let kept, kept.time.duration(to: .now) < Self.freshness, kept.ports.isSuperset(of: ports) {
+            return kept.listeners
+        }
         let found = await ask(until: .now + Self.timeout) { agent in
             var listeners: [PortNumber: ListeningSocket] = [:]
             for port in ports {
@@ -65,7 +74,7 @@ final class GuestQuestions: Sendable {
             }
             return listeners
         }
-        if let found { last.withLock { $0 = (.now, found) } }
+        if let found { last.withLock { $0 = Kept(time: .now, ports: ports, listeners: found) } }
         return found
     }
 }
