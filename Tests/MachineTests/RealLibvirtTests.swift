@@ -118,7 +118,7 @@ struct RealLibvirtTests {
         }
     }
 
-    @Test("A reset that cannot make the new disk, or start with it, leaves the machine running on its old one")
+    @Test("A reset that cannot make the new disk or start with it leaves the machine running on its old one")
     func failedReset() async throws {
         try await withMachine {
             let first = try await machine.up { _ in }
