@@ -4,7 +4,7 @@ package struct ForwardLimits: Sendable {
     package var grace = Duration.seconds(5)
 
     /// How long a port whose rule depends on its process waits for the guest to tell of that, before the rules that do
-    /// not depend on it decide.
+    /// not depend on it decide; and how long one that is open stays for that.
     package var undecided = Duration.milliseconds(100)
 
     /// Between two tries of a port that somebody holds, while few are held.

@@ -14,7 +14,8 @@ package import Ports
 /// A port that changes too often is left as it is for a while and then made what is wanted by then; see `ChangeLimits`.
 /// Which host port is taken: ForwardReconciler+HostPort.swift; when a blocked one is tried again:
 /// ForwardReconciler+Blocked.swift. The policy can change while it runs: ForwardReconciler+Changes.swift. What is due when:
-/// ForwardReconciler+Time.swift. What there is and what is told: ForwardReconciler+State.swift.
+/// ForwardReconciler+Time.swift. What waits for the guest's word: ForwardReconciler+Undecided.swift. What there is and what
+/// is told: ForwardReconciler+State.swift.
 package actor ForwardReconciler {
     var policy: ForwardPolicy
     let binder: any ForwardBinder
