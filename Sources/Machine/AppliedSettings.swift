@@ -110,7 +110,7 @@ extension AppliedSettings.Change {
         let values = [old, new].contains { $0.hasPrefix("#") } ? "" : " from \(old) to \(new)"
         let effect =
             switch moment {
-            case .now: forwarder.map { "takes effect \($0.nextTime)" } ?? "applied"
+            case .now: (forwarder?.nextTime).map { "takes effect \($0)" } ?? "applied"
             case .start: wasStarted ? "applied" : "takes effect at the next start (`rum down`, `rum up`)"
             case .reset:
                 (key == "provision.system.script"
@@ -126,10 +126,13 @@ package enum PortForwarder: Hashable, Sendable {
     case background
     /// A `rum up` in a terminal.
     case terminal
+    /// A background process that is about to be replaced. Whoever does that calls `VirtualMachine.noteForwards` then.
+    case leaving
 
-    /// When it would read rum.toml again.
-    fileprivate var nextTime: String {
+    /// When it would read rum.toml again; nil where the next one does so in a moment.
+    fileprivate var nextTime: String? {
         switch self {
+        case .leaving: nil
         case .background: "when its ports are forwarded anew (`rum up -d`)"
         case .terminal: "when the other `rum up` is ended and started again"
         }

@@ -79,6 +79,15 @@ extension VirtualMachine {
         return changes.contains { $0.moment == .now }
     }
 
+    /// Notes that ports are forwarded as the configuration says, from now on.
+    package func noteForwards(progress: @escaping MachineProgress) async throws(MachineError) {
+        try await exclusively(progress) { () async throws(MachineError) in
+            guard var record = try MachineRecord.load(files) else { return }
+            record.applied?.apply(AppliedSettings(config), at: [.now])
+            try record.save(files)
+        }
+    }
+
     /// Takes back a creation that failed. Whatever goes wrong here, the first error is the one that matters.
     private func undo(_ record: MachineRecord) async {
         if let uuid = try? await hypervisor.uuid(of: domain), uuid == record.uuid {

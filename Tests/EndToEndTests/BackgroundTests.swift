@@ -193,6 +193,23 @@ struct BackgroundTests {
         try await eventually("its background process ended") { !Client.reaches(5684) && !place.isServed }
     }
 
+    @Test("rum up -d applies changed ports also where it has failed to before")
+    func changedPortsLater() async throws {
+        let place = try Place(host: 5687)
+        let owner = try await place.leaveOwner()
+        defer { kill(owner, SIGKILL) }
+        let text = try readText(place.folder.path + "/rum.toml")
+        _ = try place.folder.file("rum.toml", text.replacingOccurrences(of: "5687", with: "5688"))
+        kill(owner, SIGSTOP)
+        #expect(try await place.run(["up", "-d", "bg"]).status == 1)
+        kill(owner, SIGCONT)
+        let starter = try place.start("up", "-d", "bg")
+        try await starter.waits(for: "Forwarding 127.0.0.1:5688 → guest:80")
+        #expect(!Client.reaches(5687))
+        starter.send(SIGINT)
+        try await eventually("its background process ended") { !Client.reaches(5688) && !place.isServed }
+    }
+
     @Test("A reset without an image, and a destroy by another rum.toml, leave the forwards alone")
     func refused() async throws {
         let place = try Place(host: 5685)

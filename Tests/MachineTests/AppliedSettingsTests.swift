@@ -74,10 +74,11 @@ struct AppliedSettingsTests {
     }
 
     @Test(
-        "What another process forwards by is not told as applied",
+        "What another process forwards by, and goes on with, is not told as applied",
         arguments: [
             (.background, "takes effect when its ports are forwarded anew (`rum up -d`)"),
             (.terminal, "takes effect when the other `rum up` is ended and started again"),
+            (.leaving, "applied"),
         ] as [(PortForwarder, String)])
     func forwarded(forwarder: PortForwarder, expected: String) throws {
         let changes = try settings(Self.base).changes(

@@ -63,11 +63,15 @@ final class UpSession: Sendable {
         }
     }
 
-    /// Who forwards the ports and goes on with that; `rum up -d` replaces a background process if it has to.
+    /// Who forwards the ports; `rum up -d` replaces a background process if it has to.
     private func forwarder() async -> PortForwarder? {
-        guard let hello = try? await link.hello() else { return nil }
-        if hello.isBackground { return isDetached ? nil : .background }
-        return .terminal
+        do {
+            guard let hello = try await link.hello() else { return nil }
+            if !hello.isBackground { return .terminal }
+        } catch {
+            // There is one, which does not answer.
+        }
+        return isDetached ? .leaving : .background
     }
 
     /// Tells, after an interruption, what goes on without this command.
@@ -132,9 +136,14 @@ final class UpSession: Sendable {
                 )
             }
             guard hello.isBackground else { throw link.failure(.otherVersion(hello)) }
-            let reason = isOld ? "is of rum \(hello.rum)" : "has read rum.toml before"
+            let reason = isOld ? "is of rum \(hello.rum)" : "goes by an older rum.toml"
             progress.say("Replacing the background process, which \(reason)")
             try await link.end()
+        }
+        if running.hasNewForwards {
+            try await explained { () async throws(MachineError) in
+                try await machine.noteForwards { [progress] in progress.show($0) }
+            }
         }
         let background = BackgroundOwner(
             machine: machine, agentTimeout: agentTimeout, isFresh: !running.wasRunning,
