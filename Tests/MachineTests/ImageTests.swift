@@ -181,6 +181,10 @@ struct ImageTests {
         let tooSmall = RootDisk(config: small, files: files) { _ in }
         await #expect(throws: MachineError.self) { try await tooSmall.replace(&record) }
         #expect(try bases() == [first])
+        // The record of a start that was killed does not know what the disk stands on.
+        var unaware = MachineRecord(configFile: "rum.toml")
+        await #expect(throws: MachineError.self) { try await tooSmall.replace(&unaware) }
+        #expect(try bases() == [first])
         try await disk.replace(&record)
         #expect(record.base?.path != first)
         #expect(try bases() == [record.base?.path])

@@ -1,4 +1,3 @@
-internal import FoundationEssentials
 internal import RumConfig
 
 /// The disk of a machine: a layer on top of its base image.
@@ -22,20 +21,24 @@ struct RootDisk {
     /// Makes a fresh disk in place of the one there may be, which stays if anything fails.
     func replace(_ record: inout MachineRecord) async throws(MachineError) {
         guard let image = config.image else { return }
+        let instanceID = MachineRecord.newInstanceID()
         do throws(MachineError) {
-            try await replace(&record, image)
+            try await replace(&record, image, instanceID)
         } catch {
-            // Of no use to any disk, and the reason may be that there is too little room.
-            try? removeBases(except: record.base?.path)
+            // Of no use to any disk, and the reason may be that there is too little room. Only this one: a record may not know
+            // what the disk that stays stands on.
+            let base = basePath(instanceID)
+            if record.base?.path != base {
+                for path in [base, base + ".new"] { try? MachineFiles.remove(path) }
+            }
             throw error
         }
         try removeBases(except: record.base?.path)
     }
 
     private func replace(
-        _ record: inout MachineRecord, _ image: MachineConfig.Image
+        _ record: inout MachineRecord, _ image: MachineConfig.Image, _ instanceID: String
     ) async throws(MachineError) {
-        let instanceID = MachineRecord.newInstanceID()
         let cache = ImageCache(
             directory: files.cache + "/images", progress: progress, mirror: mirror)
         let base = try await own(try await cache.resolve(image), for: instanceID)
@@ -51,10 +54,9 @@ struct RootDisk {
         try record.save(files)
     }
 
-    /// Removes what other disks stand on than the one there is: the one before, and a new one that could not be made.
+    /// Removes what other disks stand on than the new one: the one before, and those that killed commands have not made.
     private func removeBases(except path: String?) throws(MachineError) {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: files.directory)) ?? []
-        for name in names where name.hasPrefix(Self.basePrefix) {
+        for name in MachineFiles.names(in: files.directory) where name.hasPrefix(Self.basePrefix) {
             let base = "\(files.directory)/\(name)"
             if base != path { try MachineFiles.remove(base) }
         }
@@ -62,13 +64,17 @@ struct RootDisk {
 
     private static let basePrefix = "base-"
 
+    private func basePath(_ instanceID: String) -> String {
+        "\(files.directory)/\(Self.basePrefix)\(instanceID).img"
+    }
+
     /// Puts a cached image into the machine's folder: what a disk stands on is data, and the cache may be cleared at
     /// any time. It is a second name of the same file where both are on one file system.
     private func own(_ base: ImageCache.Base, for instanceID: String) async throws(MachineError)
         -> ImageCache.Base
     {
         guard base.isCached else { return base }
-        let path = "\(files.directory)/\(Self.basePrefix)\(instanceID).img"
+        let path = basePath(instanceID)
         try await MachineFiles.link(base.path, to: path)
         return ImageCache.Base(path: path, info: base.info, isCached: true)
     }
