@@ -192,6 +192,13 @@ extension MachineFiles {
         return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG
     }
 
+    /// Whether two paths lead to one file.
+    static func areSame(_ one: String, _ other: String) -> Bool {
+        var (first, second) = (stat(), stat())
+        return stat(one, &first) == 0 && stat(other, &second) == 0
+            && (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
+    }
+
     /// The size of the file at `path`; 0 when there is none.
     static func size(of path: String) -> UInt64 {
         var info = stat()

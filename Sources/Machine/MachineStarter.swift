@@ -189,7 +189,9 @@ struct MachineStarter {
     /// and would be of no use any more once the disk below it is written to.
     private func checkSnapshot() async throws(MachineError) {
         guard let domain = try await hypervisor.xml(of: machine.domain),
-            let current = LiveXML.diskFile("vda", of: domain), current != XMLElement.escape(files.disk)
+            let current = LiveXML.diskFile("vda", of: domain), current != XMLElement.escape(files.disk),
+            // The folder may have been named in another way, such as through a link.
+            !MachineFiles.areSame(current, files.disk)
         else { return }
         // Without a base it would be merged into the image that the machine's disk stands on.
         throw MachineError(

@@ -164,6 +164,19 @@ struct RealLibvirtTests {
         }
     }
 
+    @Test("A machine whose folder is named in another way is started from its disk")
+    func otherPath() async throws {
+        try await withMachine {
+            _ = try await machine.up { _ in }
+            _ = try await machine.down(timeout: .milliseconds(300)) { _ in }
+            let environment = machine.environment.merging(["RUM_HOME": folder.path + "/./home/"]) { $1 }
+            let other = VirtualMachine(
+                config: machine.config, agentBundle: machine.agentBundle, environment: environment)
+            #expect(other.files.disk != machine.files.disk)
+            #expect(try await !other.up { _ in }.wasRunning)
+        }
+    }
+
     @Test("A machine that goes on in a snapshot's file is not started from the disk below it")
     func snapshot() async throws {
         try await withMachine {
