@@ -39,6 +39,7 @@ extension ForwardReconciler {
             }
         } else {
             close(entry, reason: "its rule asks first", unopenedReason: "its rule asks first")
+            isNoteDue = true
             settle(forward.key, now)
         }
     }

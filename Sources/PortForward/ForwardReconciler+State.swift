@@ -33,7 +33,8 @@ extension ForwardReconciler {
     func note() {
         isNoteDue = false
         let decided = wantedInOrder.filter { !isWaiting($0.key) }
-        var list = decided.filter { !$0.needsAnswer }
+        // One that has its way may need an answer once the guest has told who listens; until then it stays as it is.
+        var list = decided.filter { !$0.needsAnswer || entries[$0.key]?.isAsking == false }
         let staying = Set(away.keys).union(doubted.keys)
         let ports = staying.isEmpty ? [] : Set(decided.map(\.key.guestPort))
         for key in inOrder(staying) where !ports.contains(key.guestPort) {
