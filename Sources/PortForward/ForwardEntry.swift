@@ -9,9 +9,9 @@ internal import Ports
 ///
 /// Where its rule asks, it is asked about instead until the user has answered, and nothing is bound.
 ///
-/// One that is blocked and not told yet goes without a word. When a retry fails for another reason than the one told,
-/// the user hears of it again. Where `onConflict` says `fail`, there is no retry; where it says `next`, the host port may be
-/// another than the one that is wanted.
+/// One that is blocked and not told yet goes without a word, unless the user was asked about it. When a retry fails for another
+/// reason than the one told, the user hears of it again. Where `onConflict` says `fail`, there is no retry; where it says `next`,
+/// the host port may be another than the one that is wanted.
 struct ForwardEntry {
     enum State {
         case open(any BoundForward, on: PortNumber, latencyMicroseconds: UInt64?)

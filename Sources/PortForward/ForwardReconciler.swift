@@ -117,7 +117,7 @@ package actor ForwardReconciler {
     /// Closes every forward; nothing opens any more.
     package func stop() {
         isStopped = true
-        (wanted, unsettled) = ([:], [])
+        (wanted, wantedInOrder, unsettled) = ([:], [], [])
         binder.note(wanted: [])
         for entry in sortedEntries { close(entry, unopenedReason: "forwarding has ended") }
     }

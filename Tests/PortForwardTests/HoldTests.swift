@@ -124,9 +124,10 @@ struct HoldTests {
         await reconciler.apply(Self.table([:]))
         await reconciler.apply(Self.table([5001: "python3"]))
         #expect(binder.noted == [5001])
-        await reconciler.apply(Self.table([5001: "node"]))
-        await reconciler.apply(Self.table([:]))
+        await reconciler.apply(Self.table([5001: "node", 5200: "node"]))
+        await reconciler.apply(Self.table([5200: "node"]))
         await reconciler.stop()
+        await reconciler.tick()
         #expect(binder.noted == [])
     }
 
