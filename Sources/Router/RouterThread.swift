@@ -11,8 +11,8 @@ internal import Synchronization
 final class RouterThread {
     /// Between two tries to bind the ports, and to take part where something is wrong.
     private static let retry = Duration.seconds(1)
-    /// Until the one who has just become the leader serves the socket.
-    private static let pause = Duration.milliseconds(2)
+    /// Until the one who has just become the leader serves the socket; twice as long each time that it does not, up to `retry`.
+    private static let firstPause = Duration.milliseconds(2)
     /// Until it is tried again to take part with a name that is taken.
     private static let namePause = Duration.seconds(5)
     /// Within it the others join the one who has just become the leader.
@@ -24,6 +24,7 @@ final class RouterThread {
     private let router: NameRouter
     private let tell: (RouterNews) -> Void
     private var told: RouterNews?
+    private var pause = RouterThread.firstPause
 
     private var socketPath: String { router.folder + "/router.sock" }
     private var directory: RouterDirectory { router.directory }
@@ -185,13 +186,18 @@ extension RouterThread {
 extension RouterThread {
     /// Takes clients until the leader has gone; returns how long to wait before the next try to take part.
     private func follow(_ poller: Poller) throws(SystemError) -> Duration {
-        guard let leader = try join() else { return Self.pause }
+        let next = pause
+        pause = min(pause * 2, Self.retry)
+        guard let leader = try join() else { return next }
         let (client, greeted) = (target(isGreeted: false), target(isGreeted: true))
         var ports: [UInt8]?
         while !mustEnd {
             try poller.watch([leader.rawValue])
             _ = poller.wait(until: nil, onlyTime: false)
-            if let pause = try hear(leader, &ports, client: client, greeted: greeted) { return pause }
+            if let time = try hear(leader, &ports, client: client, greeted: greeted) {
+                // One that has taken this process in has ended; another one may not know how to.
+                return pause == Self.firstPause ? time : max(time, next)
+            }
         }
         return .zero
     }
@@ -250,6 +256,7 @@ extension RouterThread {
             UInt16($0)
         }
         if let first = directory.ports.first { news(.open(port: first)) }
+        pause = Self.firstPause
     }
 
     private func target(isGreeted: Bool) -> RelayTarget {

@@ -340,6 +340,31 @@ struct NameRouterTests {
         await dev.engine.shutdown()
     }
 
+    @Test("A leader that takes nobody in is asked now and then, not all the time")
+    func deafLeader() async throws {
+        let (shared, number) = (try TestFolder(), try FreePort.next().rawValue)
+        let dev = try Machine("dev", in: shared, port: number)
+        let lock = OwnedDescriptor(
+            owning: try SystemError.check(
+                "open", Glibc.open(shared.path + "/router.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)))
+        #expect(try lock.lock())
+        let leader = try StreamSocket.listen(on: .unix(path: shared.path + "/router.sock"))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await dev.router.run() }
+            var joins = 0
+            let end = ContinuousClock.now + .milliseconds(500)
+            while .now < end || joins < 4 {
+                let member = accept(leader.rawValue, nil, nil)
+                if member >= 0 { joins += 1 }
+                close(member)
+                try await Task.sleep(for: .microseconds(100))
+            }
+            #expect(joins < 30)
+            group.cancelAll()
+        }
+        await dev.engine.shutdown()
+    }
+
     @Test("What is no process of rum's can't disturb the one with the ports")
     func strangeMembers() async throws {
         let (shared, number) = (try TestFolder(), try FreePort.next().rawValue)
