@@ -62,6 +62,20 @@ struct OpenQuestionsTests {
         }
     }
 
+    @Test("One that comes before the one of another forward of its port has ended stands after that")
+    func successor() {
+        let questions = Holder()
+        _ = questions.take(event("asked", 5001), at: start)
+        var next = event("asked", 5001)
+        next.hostPort = 6001
+        _ = questions.take(next, at: start)
+        _ = questions.take(event("closed", 5001), at: start)
+        #expect(questions.waiting.map(\.hostPort) == [6001])
+        next.event = "opened"
+        _ = questions.take(next, at: start)
+        #expect(questions.waiting == [])
+    }
+
     @Test("An IPv6 address stands in brackets, as everywhere")
     func brackets() {
         let questions = Holder()

@@ -33,7 +33,8 @@ struct OpenQuestions {
         let isOver = ["opened", "blocked"].contains(event.event)
         let ended = event.event == "closed" ? event.hostPort : nil
         waiting.removeAll { $0.guestPort == port && (isOver || ended != nil && $0.hostPort == ended) }
-        if event.event == "asked", !waiting.contains(where: { $0.guestPort == port }) {
+        let isNew = !waiting.contains { $0.guestPort == port && $0.hostPort == event.hostPort }
+        if event.event == "asked", isNew {
             waiting.append(Question(guestPort: port, hostPort: event.hostPort, text: Self.text(event)))
         }
         return changed(from: before, now)
