@@ -5,6 +5,7 @@ import GRPCCore
 import Glibc
 import Linux
 import SwiftProtobuf
+import Synchronization
 import TestSupport
 import Testing
 
@@ -13,7 +14,12 @@ struct CommandRoomTests {
     @Test("More commands than there are descriptors for are refused, and the agent goes on")
     func tooMany() async {
         await #expect(processExitsWith: .success) {
-            let token = MachineToken.random()
+            let (token, folder) = (MachineToken.random(), try TestFolder())
+            // The commands go on until somebody writes there, or until it is clear that nobody will.
+            let gate = folder.path + "/gate"
+            let script = "timeout 40 sh -c 'read line < \(gate)'; exit 0"
+            _ = try SystemError.check("mkfifo", mkfifo(gate, 0o600))
+            let refusals = Refusals()
             try await withAgent(ScriptedTables(), token: token, showing: token) { agent in
                 // The first has the libraries open what they keep.
                 #expect(try await Self.exit(of: "true", agent).code == 0)
@@ -23,7 +29,21 @@ struct CommandRoomTests {
                 limit.rlim_cur = rlim_t(DescriptorLimit.current - DescriptorLimit.free + 160)
                 setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
                 let exits = try await withThrowingTaskGroup(of: Rum_V1_ExecExit.self) { group in
-                    for _ in 0..<60 { group.addTask { try await Self.exit(of: "sleep 2", agent) } }
+                    for _ in 0..<60 {
+                        group.addTask {
+                            let exit = try await Self.exit(of: script, agent)
+                            if exit.code == 126 { refusals.count.add(1, ordering: .relaxed) }
+                            return exit
+                        }
+                    }
+                    try await eventually("some are refused") {
+                        refusals.count.load(ordering: .relaxed) > 10
+                    }
+                    let opened = OwnedDescriptor(
+                        owning: try SystemError.check("open", open(gate, O_RDWR | O_CLOEXEC)))
+                    defer { _ = opened.rawValue }
+                    let lines = [UInt8](repeating: UInt8(ascii: "\n"), count: 60)
+                    try opened.write(lines)
                     return try await group.reduce(into: []) { $0.append($1) }
                 }
                 let refused = exits.filter { $0.code == 126 }
@@ -34,6 +54,7 @@ struct CommandRoomTests {
                 // As those have ended there is room again.
                 #expect(try await Self.exit(of: "true", agent).code == 0)
             }
+            withExtendedLifetime(folder) {}
         }
     }
 
@@ -43,4 +64,8 @@ struct CommandRoomTests {
         } output: { _ in
         }
     }
+}
+
+private final class Refusals: Sendable {
+    let count = Atomic(0)
 }
