@@ -5,8 +5,8 @@ internal import Glibc
 package enum MemoryLockLimit {
     /// Makes a system call, and once more without the bound where the kernel has refused it (EPERM).
     ///
-    /// The bound is the whole process's, and a child that is made meanwhile keeps what it finds. So it is raised only where the
-    /// kernel counts, and for no longer than the call takes.
+    /// The bound is the whole process's, and a child that is made meanwhile keeps what it finds. So it is raised only after such an
+    /// answer, which newer kernels give too where no program may be loaded at all, and for no longer than the call takes.
     ///
     /// - Returns: what the call has returned, with its errno.
     package static func lifted(_ call: () -> Int32) -> Int32 {
