@@ -25,12 +25,16 @@ package actor ForwardReconciler {
 
     /// The newest one, as long as it holds.
     var table: ListenTable?
-    /// The newest table's forwards. They are what `entries` is, but for the keys that wait in `unsettled`.
-    var wanted: [WantedForward.Key: WantedForward] = [:] {
-        didSet { claimed = nil }
+    /// The newest table's forwards, static ones first, then by the guest's port. They are what `entries` is, but for the keys that
+    /// wait in `unsettled`.
+    var wantedInOrder: [WantedForward] = [] {
+        didSet {
+            wanted = Dictionary(wantedInOrder.map { ($0.key, $0) }) { first, _ in first }
+            claimed = nil
+        }
     }
-    /// The same, static ones first, then by the guest's port.
-    var wantedInOrder: [WantedForward] = []
+    /// The same by their keys.
+    private(set) var wanted: [WantedForward.Key: WantedForward] = [:]
     var entries: [WantedForward.Key: ForwardEntry] = [:]
     var unsettled: Set<WantedForward.Key> = []
     /// When forwards were wanted first that another rule may decide about.
@@ -117,7 +121,7 @@ package actor ForwardReconciler {
     /// Closes every forward; nothing opens any more.
     package func stop() {
         isStopped = true
-        (wanted, wantedInOrder, unsettled) = ([:], [], [])
+        (wantedInOrder, unsettled) = ([], [])
         binder.note(wanted: [])
         for entry in sortedEntries { close(entry, unopenedReason: "forwarding has ended") }
     }
@@ -128,7 +132,6 @@ package actor ForwardReconciler {
         guard !isStopped else { return }
         let now = clock.monotonic()
         let list = withoutSurplus(recognised(all), now)
-        wanted = Dictionary(list.map { ($0.key, $0) }) { first, _ in first }
         wantedInOrder = list
         unsettled = []
         if !undecided.isEmpty { undecided = undecided.filter { wanted[$0.key]?.isUndecided == true } }
@@ -279,7 +282,6 @@ package actor ForwardReconciler {
 
     func closeAutomatic() {
         table = nil
-        wanted = wanted.filter { $0.key.kind == .static }
         wantedInOrder = wantedInOrder.filter { $0.key.kind == .static }
         unsettled = unsettled.filter { $0.kind == .static }
         undecided = [:]
