@@ -12,7 +12,8 @@ package struct RunningMachine: Hashable, Sendable {
     package let accelerator: String
     /// How its agent is reached and why, in one sentence.
     package let channel: String
-    /// Whether rum.toml says other things about forwards than the `rum up` before has read.
+    /// Whether rum.toml says other things than a process goes by that forwards already: about forwards, or what to do where
+    /// provisioning fails.
     package var hasNewForwards = false
 }
 
