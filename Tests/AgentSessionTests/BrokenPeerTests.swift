@@ -38,10 +38,7 @@ struct BrokenPeerTests {
     func timeLimit() async {
         await #expect(processExitsWith: .success) {
             let token = MachineToken.random()
-            let service = RumAgentService(
-                tables: ScriptedTables(), hostname: "guest", instanceID: "one", bootID: "boot")
-            let server = AgentServer(service: service, token: token)
-            try await withServer(server) { directory in
+            try await withServer(ScriptedTables(), token: token) { directory in
                 for timeout in ["-1S", "-9999999H", "+1S", "S", "0n", "99999999H", "1"] {
                     for shown in [nil, token.text] {
                         let peer = try await Strangers.connect(to: directory.rpcAddress)

@@ -95,12 +95,15 @@ struct UndecidedTests {
         #expect(log.take() == ["opened:9001", "closed:9001", "opened:9001"])
     }
 
-    @Test("So it does where all that is not known is ignored")
-    func ignoredUntilTold() async throws {
+    @Test(
+        "So it does where all that is not known is ignored or asked about, by name too",
+        arguments: [(.ignore, ["closed:5001"]), (.ask, ["closed:5001", "asked:5001"])]
+            as [(PortRule.Action, [String])])
+    func toldAgainOfTheRest(_ rest: PortRule.Action, end: [String]) async throws {
         let vite = try TextPattern(text: "*vite*")
         let log = log
         let policy = RulePolicyTests.policy([
-            RulePolicyTests.rule { $0.match.command = vite }, RulePolicyTests.rule { $0.action = .ignore },
+            RulePolicyTests.rule { $0.match.command = vite }, RulePolicyTests.rule { $0.action = rest },
         ])
         let reconciler = ForwardReconciler(policy: policy, binder: binder, clock: clock.clock) {
             log.append($0)
@@ -108,39 +111,17 @@ struct UndecidedTests {
         var process = ListeningProcess(pid: 1, name: "sh")
         let bare = table(5001, process)
         process.details = ProcessDetails(command: "sh vite")
-        await reconciler.apply(table(5001, process))
-        await reconciler.apply(bare)
-        await pass(.milliseconds(99), reconciler)
-        await reconciler.apply(table(5001, process))
-        #expect(log.take() == ["opened:5001"] && binder.noted == [5001])
-        await reconciler.apply(bare)
-        await pass(.milliseconds(100), reconciler)
-        #expect(log.take() == ["closed:5001"] && binder.noted == [])
-        #expect(await reconciler.tick() == nil)
-    }
-
-    @Test("So it does where the user is asked about all that is not known, by name too")
-    func askedUntilTold() async throws {
-        let vite = try TextPattern(text: "*vite*")
-        let log = log
-        let policy = RulePolicyTests.policy([
-            RulePolicyTests.rule { $0.match.command = vite }, RulePolicyTests.rule { $0.action = .ask },
-        ])
-        let reconciler = ForwardReconciler(policy: policy, binder: binder, clock: clock.clock) {
-            log.append($0)
-        }
-        var process = ListeningProcess(pid: 1, name: "sh")
-        let bare = table(5001, process)
-        process.details = ProcessDetails(command: "sh vite")
-        await reconciler.apply(table(5001, process))
+        let whole = table(5001, process)
+        await reconciler.apply(whole)
         await reconciler.apply(bare)
         #expect(binder.noted == [5001])
         await pass(.milliseconds(99), reconciler)
-        await reconciler.apply(table(5001, process))
+        await reconciler.apply(whole)
         #expect(log.take() == ["opened:5001"] && binder.noted == [5001])
         await reconciler.apply(bare)
         await pass(.milliseconds(100), reconciler)
-        #expect(log.take() == ["closed:5001", "asked:5001"] && binder.noted == [])
+        #expect(log.take() == end && binder.noted == [])
+        #expect(await reconciler.tick() == nil)
     }
 
     @Test("A guest that does not tell has the other rules after a tenth of a second")
