@@ -6,12 +6,16 @@ internal import GRPCProtobuf
 package struct TableDeserializer: MessageDeserializer {
     package init() {}
 
-    /// - Throws: `RPCError`; `.resourceExhausted` for a table that has too many rows.
+    /// - Throws: `RPCError`; `.resourceExhausted` for a table that has too many rows, `.invalidArgument` for what is no table.
     package func deserialize<Bytes: GRPCContiguousBytes>(
         _ bytes: Bytes
     ) throws -> Rum_V1_ListeningPortsResponse {
-        guard bytes.withUnsafeBytes(TableBounds.areKept) else {
+        do {
+            try bytes.withUnsafeBytes { try TableBounds.check($0) }
+        } catch TableFrame.Problem.tooLarge {
             throw RPCError(code: .resourceExhausted, message: "the table has too many rows")
+        } catch {
+            throw RPCError(code: .invalidArgument, message: "what came is no table", cause: error)
         }
         return try ProtobufDeserializer<Rum_V1_ListeningPortsResponse>().deserialize(bytes)
     }

@@ -22,7 +22,9 @@ struct WireFields {
     /// The next field; nil at the end, and from what is no field on.
     mutating func next() -> (number: UInt64, value: Value)? {
         guard !isAtEnd, !isBroken else { return nil }
-        guard let tag = varint(), tag >> 3 > 0, tag <= UInt32.max, let value = value(ofKind: tag & 7) else {
+        guard let tag = varint(mostBytes: 5), tag >> 3 > 0, tag <= UInt32.max,
+            let value = value(ofKind: tag & 7)
+        else {
             isBroken = true
             return nil
         }
@@ -51,10 +53,11 @@ struct WireFields {
         return .fixed
     }
 
-    /// A number at this place, of ten bytes at the most.
-    mutating func varint() -> UInt64? {
+    /// A number at this place. Ten bytes hold 64 bits. A tag has 32 and at most five bytes, padded ones too, as in other readers of
+    /// protobuf.
+    mutating func varint(mostBytes: UInt64 = 10) -> UInt64? {
         var (value, shift) = (UInt64(0), UInt64(0))
-        while place < bytes.count, shift < 64 {
+        while place < bytes.count, shift < 7 * mostBytes {
             let byte = bytes[place]
             place += 1
             value |= UInt64(byte & 0x7f) << shift

@@ -57,7 +57,7 @@ struct TableFrameTests {
 
     /// A message, and what the generated code makes of it; nil where it makes nothing.
     static func generated(_ bytes: [UInt8]) -> ListenTable? {
-        guard bytes.withUnsafeBytes(TableBounds.areKept) else { return nil }
+        guard (try? bytes.withUnsafeBytes { try TableBounds.check($0) }) != nil else { return nil }
         return (try? Rum_V1_ListeningPortsResponse(serializedBytes: bytes)).map { ListenTable($0) }
     }
 
@@ -117,6 +117,20 @@ struct TableFrameTests {
         #expect(Self.read([0x0b, 0x0c]) == nil)
     }
 
+    @Test("A field's tag may be padded to five bytes and to no more, as the generated code has it")
+    func paddedTags() {
+        for padding in 0...9 {
+            let tag = padding == 0 ? [24] : [24 | 0x80] + [UInt8](repeating: 0x80, count: padding - 1) + [0]
+            let bytes = tag + [7]
+            #expect(Self.read(bytes) == Self.generated(bytes), "\(bytes)")
+            #expect(Self.read(bytes)?.revision == (padding < 5 ? 7 : nil), "\(bytes)")
+        }
+        // Bits that no 32 bits hold.
+        let wide: [UInt8] = [0x98, 0x80, 0x80, 0x80, 0x10, 7]
+        #expect(Self.read(wide) == nil)
+        #expect(Self.generated(wide) == nil)
+    }
+
     static func variety() throws -> [ListenTable] {
         func socket(
             _ number: UInt16, _ address: String, _ process: ListeningProcess? = nil, interface: UInt32 = 0,
@@ -149,6 +163,17 @@ struct TableFrameTests {
             zip([0, 127, UInt64.max], listeners).map {
                 ListenTable(revision: $0, source: source, listeners: $1)
             }
+        }
+    }
+
+    @Test("Rows behind a group are not decoded uncounted, however the tags in the group are padded")
+    func rowsBehindAGroup() throws {
+        let rows = (0...AgentLimits.mostRows).flatMap { _ in [0x12, 0] as [UInt8] }
+        // A field 100 that is a group, in it a number whose tag takes six bytes: the generated code takes this.
+        let group: [UInt8] = [0xa3, 0x06, 0x98, 0x80, 0x80, 0x80, 0x80, 0x00, 1, 0xa4, 0x06]
+        #expect(try Rum_V1_ListeningPortsResponse(serializedBytes: group + [0x12, 0]).listeners.count == 1)
+        #expect(throws: TableFrame.Problem.self) {
+            try (group + rows).withUnsafeBytes { try TableBounds.check($0) }
         }
     }
 
