@@ -119,6 +119,22 @@ struct DevContainerTests {
             result.leftOut == [#"portsAttributes "80", a port below 1024"#, #"appPort "8080:80""#])
     }
 
+    @Test("A port of the system keeps its host port, whatever else asks for it")
+    func lowHostPort() throws {
+        let text = #"{ "forwardPorts": [80], "appPort": ["443:8443", "80:8081", "81:8082", 443] }"#
+        let result = try take(text)
+        #expect(
+            result.config.ports == [
+                .init(host: port(80), guest: port(80)), .init(host: port(443), guest: port(443)),
+            ])
+        #expect(try rules(text) == [Self.rule("8082") { $0.firstHostPort = port(81) }])
+        #expect(
+            result.leftOut == [
+                #"appPort "443:8443", since host port 443 leads to port 443"#,
+                #"appPort "80:8081", since host port 80 leads to port 80"#,
+            ])
+    }
+
     @Test("A port of the system that is named twice is open once")
     func lowPortTwice() throws {
         let config = try take(#"{ "forwardPorts": [80, "80"], "appPort": 80 }"#).config

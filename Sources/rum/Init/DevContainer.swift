@@ -71,7 +71,7 @@ struct DevContainer: Equatable, Sendable {
     }
 
     private mutating func addRemaining(_ ports: [PortNumber]) {
-        for port in ports where port < Self.lowest && !fixedPorts.contains(port) { fixedPorts.append(port) }
+        addFixed(ports)
         let high = ports.filter { $0 >= Self.lowest }
         for port in high { widen(to: PortRange(port, port)) }
         guard !high.isEmpty else { return }
@@ -79,15 +79,26 @@ struct DevContainer: Equatable, Sendable {
         rules.append(Rule(lines: ["port = " + (high.count == 1 ? list : "[\(list)]")]))
     }
 
+    private mutating func addFixed(_ ports: [PortNumber]) {
+        for port in ports where port < Self.lowest && !fixedPorts.contains(port) { fixedPorts.append(port) }
+    }
+
     /// `8080`, `"8080"` or `"8080:80"`, or a list of them.
     private mutating func addAppPorts(_ value: JSONValue?) {
         guard let value else { return }
         var values = [value]
         if case .array(let list) = value { values = list }
+        // All that is fixed comes before the rules, which can't ask for its host ports.
+        addFixed(values.compactMap(\.port))
         for value in values {
             if let port = value.port {
                 addRemaining([port])
             } else if case .string(let text) = value, let pair = Self.pair(text), pair.guest >= Self.lowest {
+                guard !fixedPorts.contains(pair.host) else {
+                    leftOut.append(
+                        "appPort \(value.shown), since host port \(pair.host) leads to port \(pair.host)")
+                    continue
+                }
                 widen(to: PortRange(pair.guest, pair.guest))
                 rules.append(Rule(lines: ["port = \(pair.guest)", "host_port = \(pair.host)"]))
             } else {
