@@ -20,7 +20,7 @@ test: ## Run all tests: unit, live kernel, and a real guest end to end
 	Tests/terminal/run .build/release
 	Tests/examples/run .build/release
 	Tests/soak/run --seconds 40
-	scripts/fuzz --seconds 1
+	scripts/fuzz --runs 3000
 	scripts/demo
 	scripts/check-bundle
 	Tests/stranger/musl .build/release/rum-agent.tar.gz .build/release/rum
