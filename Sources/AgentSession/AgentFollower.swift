@@ -10,8 +10,7 @@ internal import Synchronization
 package struct AgentFollower: Sendable {
     private let dial: @Sendable () async throws -> OwnedDescriptor
     private let token: MachineToken?
-    private let range: PortRange?
-    private let describesProcesses: Bool
+    private let followed: FollowedPorts
     private let alwaysPoll: Bool
     private let feed: (@Sendable (PortRange) async throws -> OwnedDescriptor)?
     private let share: (@Sendable (AgentConnection) async -> Void)?
@@ -36,8 +35,7 @@ package struct AgentFollower: Sendable {
         self.share = share
         self.dial = dial
         self.token = token
-        self.range = range
-        self.describesProcesses = describesProcesses
+        followed = FollowedPorts(.init(range: range, describesProcesses: describesProcesses))
         self.alwaysPoll = alwaysPoll
     }
 
@@ -95,6 +93,24 @@ package struct AgentFollower: Sendable {
     /// that something happened to the guest.
     package func check() { checkRequests.send() }
 
+    /// Whether tables come; else the agent is only watched.
+    package var followsPorts: Bool { followed.ports.range != nil }
+
+    /// Follows other ports from now on, over the same connection.
+    package func follow(_ range: PortRange?, describesProcesses: Bool) {
+        followed.change(to: .init(range: range, describesProcesses: describesProcesses))
+    }
+
+    /// Returns when a table of what is followed by now has been reported, at the latest after `AgentLimits.answer`.
+    package func untilReported() async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { try? await Task.sleep(for: AgentLimits.answer) }
+            group.addTask { [followed] in await followed.untilReported() }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
     /// One connection, from the dial to its end.
     private func follow(
         _ connected: Connected, _ report: @escaping @Sendable (AgentEvent) async -> Void
@@ -110,15 +126,10 @@ package struct AgentFollower: Sendable {
             }
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await heartbeat(connection, clock, report) }
-                if let range {
-                    group.addTask {
-                        try await follow(range, of: connection) { table, delivery in
-                            await announce(delivery)
-                            await report(.table(table, clock.offset))
-                        }
+                group.addTask {
+                    try await followPorts(of: connection, announce) { table in
+                        await report(.table(table, clock.offset))
                     }
-                } else {
-                    await announce(.stream)
                 }
                 if let share {
                     group.addTask {
@@ -145,8 +156,41 @@ package struct AgentFollower: Sendable {
         }
     }
 
+    /// Follows what is to be followed, whatever that is by then, until the connection ends.
+    private func followPorts(
+        of connection: AgentConnection, _ announce: @escaping @Sendable (TableDelivery) async -> Void,
+        _ take: @escaping @Sendable (ListenTable) async -> Void
+    ) async throws {
+        var hasEnded = false
+        while !hasEnded, !Task.isCancelled {
+            let ports = followed.ports
+            if ports.range == nil {
+                await announce(.stream)
+                followed.report(ports)
+            }
+            hasEnded = try await withThrowingTaskGroup(of: Bool.self) { group in
+                group.addTask {
+                    await followed.untilOther(than: ports)
+                    return false
+                }
+                if let range = ports.range {
+                    group.addTask {
+                        try await follow(range, ports.describesProcesses, of: connection) { table, delivery in
+                            await announce(delivery)
+                            await take(table)
+                            followed.report(ports)
+                        }
+                        return true
+                    }
+                }
+                defer { group.cancelAll() }
+                return try await group.next() ?? true
+            }
+        }
+    }
+
     private func follow(
-        _ range: PortRange, of connection: AgentConnection,
+        _ range: PortRange, _ describesProcesses: Bool, of connection: AgentConnection,
         _ take: @escaping @Sendable (ListenTable, TableDelivery) async -> Void
     ) async throws {
         if !alwaysPoll {

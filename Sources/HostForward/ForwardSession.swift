@@ -13,8 +13,6 @@ package final class ForwardSession: Sendable {
     package let routes: ForwardRoutes
     private let follower: AgentFollower
     private let target: ForwardTarget
-    /// Whether tables come; else the agent is only watched.
-    private let followsPorts: Bool
     private let intake = TableIntake()
     private let status = Mutex(AgentStatus.notYetReached)
     private let wasReady = Atomic(false)
@@ -42,7 +40,6 @@ package final class ForwardSession: Sendable {
             sharing.note()
         }
         self.reconciler = reconciler
-        followsPorts = policy.autoPorts != nil
         follower = AgentFollower(
             token: token, range: policy.autoPorts?.range,
             describesProcesses: policy.autoPorts?.needsDetails ?? false, alwaysPoll: alwaysPoll,
@@ -103,6 +100,17 @@ package final class ForwardSession: Sendable {
     /// Tells of ports that could not be opened, which waits until it is known who holds them.
     package func settle() async { await reconciler.announceBlocked() }
 
+    /// Forwards what another policy says from now on; what both say stays open, with its connections.
+    ///
+    /// Returns when that is done, with the ports of a wider range too, unless the agent is away or does not answer in time.
+    package func apply(_ policy: ForwardPolicy) async {
+        await reconciler.apply(policy)
+        let auto = policy.autoPorts
+        follower.follow(auto?.range, describesProcesses: auto?.needsDetails ?? false)
+        if case .connected = agent { await follower.untilReported() }
+        await settle()
+    }
+
     /// Forwards a port from now on, if that can be done at once.
     package func add(_ port: StaticPort) async -> AddOutcome { await reconciler.add(port) }
 
@@ -132,7 +140,7 @@ package final class ForwardSession: Sendable {
             status.withLock { $0 = .connected(info, delivery) }
             await reconciler.agentConnected(
                 instanceID: info.instanceID, bootID: info.bootID, startedAt: start.agent)
-            if !followsPorts { tellReady(ready) }
+            if !follower.followsPorts { tellReady(ready) }
         case .table(let table, let offset):
             // Not yet, when a connection has ended before its tables were paid for.
             guard await intake.wait() else { return }

@@ -20,16 +20,36 @@ package enum HoldBack: Hashable, Sendable {
 }
 
 extension ForwardReconciler {
+    /// Goes by another policy from now on, but for the answers, which stay. A forward that was added at run time stays too, unless the
+    /// policy has its host port.
+    package func apply(_ policy: ForwardPolicy) {
+        let before = self.policy
+        added.removeAll { port in policy.staticPorts.contains { $0.collides(with: port) } }
+        self.policy = policy
+        self.policy.staticPorts += added
+        self.policy.answers = before.answers
+        for port in policy.staticPorts
+        where !before.staticPorts.contains(where: { $0.isSameForward(as: port) }) {
+            giveWay(to: port)
+        }
+        // No other will follow.
+        if policy.autoPorts == nil { table = nil }
+        reconcile(self.policy.wanted(in: table))
+    }
+
     /// Forwards a port from now on, if that can be done at once. An automatic forward of the same host port gives way.
     package func add(_ port: StaticPort) async -> AddOutcome {
-        let rivals = policy.staticPorts.filter { $0.host == port.host && $0.bind.collides(with: port.bind) }
+        let rivals = policy.staticPorts.filter { $0.collides(with: port) }
         if let rival = rivals.first {
             return rival.isSameForward(as: port) ? .wasThere : .taken(rival)
         }
         policy.staticPorts.append(port)
         giveWay(to: port)
         reconcile(policy.wanted(in: table))
-        guard case .blocked(let blocked)? = entries[WantedForward.Key(port)]?.state else { return .opened }
+        guard case .blocked(let blocked)? = entries[WantedForward.Key(port)]?.state else {
+            added.append(port)
+            return .opened
+        }
         // Before anything else can run here, so that nobody hears of it.
         policy.staticPorts.removeAll { $0 == port }
         reconcile(policy.wanted(in: table))
@@ -51,6 +71,7 @@ extension ForwardReconciler {
     package func remove(_ port: StaticPort) -> Bool {
         guard policy.staticPorts.contains(where: { $0.isSameForward(as: port) }) else { return false }
         policy.staticPorts.removeAll { $0.isSameForward(as: port) }
+        added.removeAll { $0.isSameForward(as: port) }
         reconcile(policy.wanted(in: table))
         return true
     }

@@ -18,6 +18,8 @@ package import Ports
 /// is told: ForwardReconciler+State.swift.
 package actor ForwardReconciler {
     var policy: ForwardPolicy
+    /// Those of its static ports that were added at run time.
+    var added: [StaticPort] = []
     let binder: any ForwardBinder
     let limits: ForwardLimits
     let clock: ForwardClock

@@ -20,4 +20,9 @@ package struct StaticPort: Hashable, Sendable {
     package func isSameForward(as other: StaticPort) -> Bool {
         (bind, host, guest) == (other.bind, other.host, other.guest)
     }
+
+    /// Whether both take the same port of the same address.
+    package func collides(with other: StaticPort) -> Bool {
+        host == other.host && bind.collides(with: other.bind)
+    }
 }

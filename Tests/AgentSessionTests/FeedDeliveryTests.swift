@@ -35,6 +35,32 @@ struct FeedDeliveryTests {
         #expect(words.all == ["stream", "5001", "5001 5002"])
     }
 
+    @Test("What is followed changes over the same connection", arguments: Offer.allCases)
+    func changed(_ offer: Offer) async throws {
+        let tables = ScriptedTables([22, 5001])
+        let words = Recorder<String>()
+        let (narrow, wide) = (try #require(PortRange(text: "5000-5999")), PortRange.all)
+        try await Self.withAgent(tables, token: .none, offer) { directory, feeds in
+            let follower = Self.follower(directory, token: nil, narrow)
+            try await following(follower, words) {
+                try await eventually { words.all.last == "5001" }
+                await Self.change(follower, to: wide)
+                #expect(words.all.last == "22 5001")
+                await Self.change(follower, to: narrow)
+                #expect(words.all.last == "5001")
+                // The same again is no change.
+                await Self.change(follower, to: narrow)
+                await Self.change(follower, to: nil)
+                #expect(!follower.followsPorts)
+                try await eventually("nothing is followed") { feeds.count == 0 && tables.readers == 0 }
+                tables.publish([22, 5001, 5002])
+                await Self.change(follower, to: wide, describesProcesses: true)
+                #expect(tables.readers == 1 && feeds.count == 0)
+            }
+        }
+        #expect(words.all == ["stream", "5001", "22 5001", "5001", "22 5001 5002"])
+    }
+
     /// Why there is no feed.
     enum Without: CaseIterable {
         case version1, version2, isPolled, describesProcesses
@@ -213,6 +239,13 @@ struct FeedDeliveryTests {
             try await body(directory, feeds)
         }
         await engine.shutdown()
+    }
+
+    private static func change(
+        _ follower: AgentFollower, to range: PortRange?, describesProcesses: Bool = false
+    ) async {
+        follower.follow(range, describesProcesses: describesProcesses)
+        await follower.untilReported()
     }
 
     private static func follower(_ directory: TestFolder, token: MachineToken?, _ range: PortRange)

@@ -59,6 +59,15 @@ struct OwnerServiceTests {
         }
     }
 
+    /// Answers the first connection that the listener has got.
+    private static func answerFirst(_ listener: TestListener) throws {
+        let number = accept(listener.descriptor.rawValue, nil, nil)
+        let peer = OwnedDescriptor(owning: try SystemError.check("accept", number))
+        let words = Array("you are served".utf8)
+        _ = try SystemError.check(
+            "send", send(peer.rawValue, words, words.count, Int32(MSG_NOSIGNAL)))
+    }
+
     private func answer(_ place: Place, _ request: ControlRequest) async throws -> ControlAnswer {
         guard case .answer(let answer) = try await place.client.answer(request, within: .seconds(40)) else {
             throw NeverHappened(what: "an answer")
@@ -122,6 +131,39 @@ struct OwnerServiceTests {
                 try await answer(place, .why(port: 5702)).reason == "agent_lost"
             }
             following.cancel()
+        }
+    }
+
+    @Test("Another policy opens its ports before it is said to be applied, and connections go on")
+    func otherPolicy() async throws {
+        try await serving { place in
+            let agent = try await place.guest.startAgent()
+            let inside = try await place.guest.listen(port: 5702)
+            let outside = try await place.guest.listen(port: 5802)
+            let fixed = try await place.guest.listen(.loopbackV4, port: 15680)
+            try await eventually("both are open") {
+                let isFixed = try await answer(place, .wait(port: 5680, seconds: 0)).isDone
+                let isAutomatic = try await answer(place, .wait(port: 5702, seconds: 0)).isDone
+                return isFixed && isAutomatic
+            }
+            // The first that either listener gets.
+            let first = try Client(port: 5680)
+            let second = try Client(port: 5702)
+            #expect(!Client.reaches(5802))
+            var policy = await place.session.policy
+            policy.autoPorts?.range = try #require(PortRange(text: "5700-5899"))
+            await place.session.apply(policy)
+            #expect(Client.reaches(5802))
+            #expect(try await report(place).autoRange == "5700-5899")
+            try Self.answerFirst(fixed)
+            try Self.answerFirst(inside)
+            #expect(try first.readToEnd() == "you are served")
+            #expect(try second.readToEnd() == "you are served")
+            policy.staticPorts = []
+            policy.autoPorts = nil
+            await place.session.apply(policy)
+            #expect(!Client.reaches(5680) && !Client.reaches(5702) && !Client.reaches(5802))
+            withExtendedLifetime((agent, outside)) {}
         }
     }
 

@@ -44,6 +44,84 @@ struct RuntimeChangeTests {
         #expect(await !reconciler.remove(Self.forward(8080, 81)))
     }
 
+    @Test("Another policy closes and opens what differs, and leaves all else as it is")
+    func otherPolicy() async {
+        let reconciler = await make()
+        #expect(await reconciler.add(Self.forward(9000, 90)) == .opened)
+        #expect(await reconciler.add(Self.forward(9001, 91)) == .opened)
+        #expect(log.take() == ["opened:9000", "opened:9001"])
+        let before = await reconciler.forwards.filter { [5001, 9001].contains($0.forward.hostPort.rawValue) }
+        // 8080 leads elsewhere, one of the added host ports is taken, the range is wider.
+        var other = ForwardPolicy(
+            staticPorts: [Self.forward(8080, 81), Self.forward(9000, 80)],
+            autoPorts: PortRange(text: "4000-9999").map { .init(range: $0) })
+        await reconciler.apply(other)
+        #expect(log.take() == ["closed:8080", "closed:9000", "opened:8080", "opened:9000"])
+        await reconciler.apply(table([4001, 5001]))
+        #expect(log.take() == ["opened:4001"])
+        let after = await reconciler.forwards.filter { [5001, 9001].contains($0.forward.hostPort.rawValue) }
+        #expect(after.map(\.id) == before.map(\.id) && after.count == 2)
+        // The other added one is still no part of a policy.
+        other.staticPorts = []
+        await reconciler.apply(other)
+        #expect(log.take() == ["closed:9000", "closed:8080"] && binder.openPorts == [4001, 5001, 9001])
+        #expect(await reconciler.remove(Self.forward(9001, 91)))
+        await reconciler.apply(other)
+        #expect(binder.openPorts == [4001, 5001])
+    }
+
+    @Test("Without automatic ports they close, and with them again only the next table opens any")
+    func automaticOff() async {
+        let reconciler = await make()
+        await reconciler.agentConnected(instanceID: "a", bootID: "1")
+        await reconciler.apply(ForwardPolicy(staticPorts: ForwardReconcilerTests.policy.staticPorts))
+        #expect(log.take() == ["closed:5001"])
+        await reconciler.apply(ForwardReconcilerTests.policy)
+        #expect(log.take() == [])
+        await reconciler.apply(table([5002]))
+        #expect(log.take() == ["opened:5002"])
+    }
+
+    @Test(
+        "An automatic forward on another host port than its own gives way to a static one of another policy")
+    func givesWay() async {
+        var next = PortRule()
+        next.onConflict = .next
+        var policy = ForwardReconcilerTests.policy
+        policy.autoPorts?.rules = [next]
+        let log = log
+        let reconciler = ForwardReconciler(policy: policy, binder: binder, clock: clock.clock) {
+            log.append($0)
+        }
+        await reconciler.start()
+        await reconciler.apply(table([5001]))
+        #expect(log.take() == ["opened:8080", "opened:5001"])
+        policy.staticPorts.append(Self.forward(5001, 80))
+        await reconciler.apply(policy)
+        await reconciler.apply(table([5001]))
+        #expect(log.take() == ["closed:5001", "opened:5001", "opened:5002"])
+    }
+
+    @Test("Answers stay when the policy changes")
+    func answersStay() async {
+        var ask = PortRule()
+        ask.action = .ask
+        var policy = ForwardReconcilerTests.policy
+        policy.autoPorts?.rules = [ask]
+        let log = log
+        let reconciler = ForwardReconciler(policy: policy, binder: binder, clock: clock.clock) {
+            log.append($0)
+        }
+        await reconciler.start()
+        await reconciler.apply(table([5001]))
+        await reconciler.answer(.allow, about: port(5001))
+        #expect(binder.openPorts == [5001, 8080])
+        _ = log.take()
+        policy.staticPorts = []
+        await reconciler.apply(policy)
+        #expect(log.take() == ["closed:8080"] && binder.openPorts == [5001])
+    }
+
     @Test("A forward that every user of the host may use is known by its ports, as any other")
     func everyUsers() async {
         let reconciler = await make()
