@@ -18,6 +18,8 @@ package enum ControlRequest: Hashable, Sendable {
     case allow(port: UInt16)
     case deny(port: UInt16)
     case forget(port: UInt16?)
+    /// One `answer`: forwards from now on what this rum.toml says, given by its absolute path.
+    case reload(file: String)
     /// Ends the owner. One `answer` at once; the connection ends when the owner has.
     case stop
 }
@@ -59,11 +61,11 @@ package struct ControlHTTPCheck: Codable, Hashable, Sendable {
 
 extension ControlRequest: Codable {
     private enum Name: String, Codable {
-        case status, events, wait, ready, why, add, remove, allow, deny, forget, stop
+        case status, events, wait, ready, why, add, remove, allow, deny, forget, reload, stop
     }
 
     private enum CodingKeys: String, CodingKey {
-        case request, port, seconds, forward, http
+        case request, port, seconds, forward, http, file
     }
 
     package init(from decoder: any Decoder) throws {
@@ -85,6 +87,7 @@ extension ControlRequest: Codable {
         case .allow: self = .allow(port: try port())
         case .deny: self = .deny(port: try port())
         case .forget: self = .forget(port: try values.decodeIfPresent(UInt16.self, forKey: .port))
+        case .reload: self = .reload(file: try values.decode(String.self, forKey: .file))
         case .stop: self = .stop
         }
     }
@@ -122,6 +125,9 @@ extension ControlRequest: Codable {
         case .forget(let port):
             try name(.forget)
             try values.encodeIfPresent(port, forKey: .port)
+        case .reload(let file):
+            try name(.reload)
+            try values.encode(file, forKey: .file)
         case .stop: try name(.stop)
         }
     }

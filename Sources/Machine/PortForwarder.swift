@@ -1,15 +1,16 @@
 /// Another process that forwards a machine's ports, as rum.toml was when it began.
 package enum PortForwarder: Hashable, Sendable {
+    /// It goes by the present rum.toml in a moment, or is replaced. Whoever sees to that calls `VirtualMachine.noteForwards` then.
+    case changing
+    /// A background process of another version of rum, which can only be replaced.
     case background
-    /// A `rum up` in a terminal.
+    /// A `rum up` of another version in a terminal.
     case terminal
-    /// A background process that is about to be replaced. Whoever does that calls `VirtualMachine.noteForwards` then.
-    case leaving
 
-    /// When it would read rum.toml again; nil where the next one does so in a moment.
+    /// When ports would be forwarded by the present rum.toml; nil where that is in a moment.
     var nextTime: String? {
         switch self {
-        case .leaving: nil
+        case .changing: nil
         case .background: "when its ports are forwarded anew (`rum up -d`)"
         case .terminal: "when the other `rum up` is ended and started again"
         }

@@ -183,7 +183,8 @@ package struct VirtualMachine: Sendable {
             files.lock, waiting: { progress(MachineStep("Waiting for another command on \(name)")) }, body)
     }
 
-    var configFile: String {
+    /// The path of its rum.toml, absolute where the file exists.
+    package var configFile: String {
         guard let path = realpath(config.file, nil) else { return config.file }
         defer { free(path) }
         return String(cString: path)

@@ -33,6 +33,7 @@ struct ControlMessageTests {
         (.deny(port: 5001), #"{"port":5001,"request":"deny"}"#),
         (.forget(port: 5001), #"{"port":5001,"request":"forget"}"#),
         (.forget(port: nil), #"{"request":"forget"}"#),
+        (.reload(file: "/srv/rum.toml"), #"{"file":"/srv/rum.toml","request":"reload"}"#),
         (.stop, #"{"request":"stop"}"#),
     ]
 

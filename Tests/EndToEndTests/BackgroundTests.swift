@@ -166,35 +166,31 @@ struct BackgroundTests {
         #expect(up.lines.last == "rum: bg keeps running; `rum down` stops it", "\(up.lines)")
     }
 
-    @Test("Changed ports are not told as applied while another process forwards, and rum up -d applies them")
-    func changedPorts() async throws {
+    @Test(
+        "Changed ports are forwarded at once by the process that forwards, and told as applied once",
+        arguments: [false, true])
+    func changedPorts(isDetached: Bool) async throws {
         let place = try Place(host: 5683)
         let owner = try await place.leaveOwner()
         defer { kill(owner, SIGKILL) }
+        let added = try await place.run(["ports", "add", "5689:22", "bg"])
+        #expect(added.status == 0, "\(added.lines)")
         let text = try readText(place.folder.path + "/rum.toml")
         _ = try place.folder.file("rum.toml", text.replacingOccurrences(of: "5683", with: "5684"))
-
-        for _ in 1...2 {
-            let attached = try place.start("up", "bg")
-            try await attached.waits(for: "background process (pid \(owner))")
-            attached.send(SIGINT)
-            try await eventually("it ended") { attached.status != nil }
-            #expect(
-                attached.lines.contains(
-                    "rum: ports has changed: takes effect when its ports are forwarded anew (`rum up -d`)"),
-                "\(attached.lines)")
+        for isFirst in [true, false] {
+            let up = try place.start(["up", "bg"] + (isDetached ? ["-d"] : []))
+            try await up.waits(for: "Forwarding 127.0.0.1:5684 → guest:80")
+            #expect(Client.reaches(5684) && Client.reaches(5689) && !Client.reaches(5683))
+            #expect(up.lines.contains("rum: ports has changed: applied") == isFirst, "\(up.lines)")
+            up.send(SIGINT)
+            try await eventually("it ended") { up.status != nil }
         }
-
-        let starter = try place.start("up", "-d", "bg")
-        try await starter.waits(for: "Forwarding 127.0.0.1:5684 → guest:80")
-        #expect(Client.reaches(5684) && !Client.reaches(5683))
-        #expect(starter.lines.contains("rum: ports has changed: applied"), "\(starter.lines)")
-        starter.send(SIGINT)
-        try await eventually("its background process ended") { !Client.reaches(5684) && !place.isServed }
+        #expect(place.log.contains("The forwards go by \(place.folder.path)/rum.toml as it is now"))
+        #expect(kill(owner, 0) == 0)
     }
 
-    @Test("rum up -d applies changed ports also where it has failed to before")
-    func changedPortsLater() async throws {
+    @Test("A rum.toml that the process that forwards cannot go by changes nothing, and is told until it can")
+    func notReloaded() async throws {
         let place = try Place(host: 5687)
         let owner = try await place.leaveOwner()
         defer { kill(owner, SIGKILL) }
@@ -203,11 +199,13 @@ struct BackgroundTests {
         kill(owner, SIGSTOP)
         #expect(try await place.run(["up", "-d", "bg"]).status == 1)
         kill(owner, SIGCONT)
-        let starter = try place.start("up", "-d", "bg")
-        try await starter.waits(for: "Forwarding 127.0.0.1:5688 → guest:80")
+        #expect(Client.reaches(5687))
+        let up = try place.start("up", "-d", "bg")
+        try await up.waits(for: "Forwarding 127.0.0.1:5688 → guest:80")
         #expect(!Client.reaches(5687))
-        starter.send(SIGINT)
-        try await eventually("its background process ended") { !Client.reaches(5688) && !place.isServed }
+        #expect(up.lines.contains("rum: ports has changed: applied"), "\(up.lines)")
+        up.send(SIGINT)
+        try await eventually("it ended") { up.status != nil }
     }
 
     @Test("A reset without an image, and a destroy by another rum.toml, leave the forwards alone")

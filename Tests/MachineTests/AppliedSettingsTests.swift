@@ -78,7 +78,7 @@ struct AppliedSettingsTests {
         arguments: [
             (.background, "takes effect when its ports are forwarded anew (`rum up -d`)"),
             (.terminal, "takes effect when the other `rum up` is ended and started again"),
-            (.leaving, "applied"),
+            (.changing, "applied"),
         ] as [(PortForwarder, String)])
     func forwarded(forwarder: PortForwarder, expected: String) throws {
         let changes = try settings(Self.base).changes(

@@ -28,6 +28,8 @@ final class Owner: Sendable {
     /// nil where nobody could answer.
     private let questions: TerminalQuestions?
     let libvirtIsLost = Atomic(false)
+    /// As rum.toml is by now.
+    let provision: Mutex<MachineConfig.Provision>
     /// Whether the machine runs, as far as known.
     let machineRuns = Atomic(true)
 
@@ -40,6 +42,7 @@ final class Owner: Sendable {
     ) {
         self.machine = machine
         place = Mutex(running)
+        provision = Mutex(machine.config.provision)
         self.output = output
         self.agentTimeout = agentTimeout
         self.isBackground = isBackground
@@ -56,7 +59,8 @@ final class Owner: Sendable {
             rum: rumVersion, machine: machine.config.name, pid: ProcessInfo.processInfo.processIdentifier,
             isBackground: isBackground)
         let server = try bind(hello)
-        var policy = try await explained { () async throws(MachineError) in try await machine.forwardPolicy()
+        var policy = try await explained { () async throws(MachineError) in
+            try await machine.forwardPolicy(of: machine.config)
         }
         policy.answers = answers()
         let engine = try RelayEngine.forHost(output)
@@ -71,10 +75,11 @@ final class Owner: Sendable {
         let names = try NameRouter.make(for: machine.config.name, session, engine, say: voice.say)
         let guest = GuestQuestions(address: running.address, token: running.token)
         let service = OwnerService(
-            hello: hello, session: session, guest: guest, subscribers: voice.subscribers, names: names
-        ) { [machine] answer, port async throws(MachineError) in
-            try await machine.remember(answer, about: port)
-        }
+            hello: hello, session: session, guest: guest, subscribers: voice.subscribers, names: names,
+            remember: { [machine] answer, port async throws(MachineError) in
+                try await machine.remember(answer, about: port)
+            },
+            reload: { await self.reload($0, session) })
         try await withThrowingTaskGroup(of: Void.self) { group in
             // In a group of its own: it still has to tell how the rest has ended.
             group.addTask { [voice] in
@@ -232,7 +237,7 @@ final class Owner: Sendable {
         // Of a machine that ran already, only a failure is news.
         if end.progress == .failed {
             let cure = "`rum logs \(machine.config.name) --provision` shows all"
-            if scripts.onFailure == .stop {
+            if provision.withLock({ $0.onFailure }) == .stop {
                 throw CommandFailure("provisioning \(end.text)", hint: "the machine runs on; \(cure)")
             }
             voice.say("Provisioning \(end.text); \(cure)")

@@ -18,11 +18,14 @@ final class OwnerService: Sendable {
     private let names: NameRouter?
     private let kind: ForwardsKind
     let remember: Memory
+    /// Forwards what a rum.toml says; nil where none is gone by.
+    private let reload: (@Sendable (_ file: String) async -> ControlAnswer)?
     private let stops = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingOldest(1))
 
     init(
         hello: ControlHello, session: ForwardSession, guest: GuestQuestions, subscribers: Subscribers,
-        names: NameRouter? = nil, kind: ForwardsKind = .machine, remember: @escaping Memory = { _, _ in }
+        names: NameRouter? = nil, kind: ForwardsKind = .machine, remember: @escaping Memory = { _, _ in },
+        reload: (@Sendable (_ file: String) async -> ControlAnswer)? = nil
     ) {
         self.hello = hello
         self.session = session
@@ -31,6 +34,7 @@ final class OwnerService: Sendable {
         self.names = names
         self.kind = kind
         self.remember = remember
+        self.reload = reload
     }
 
     /// Returns when a client asks the owner to end.
@@ -50,6 +54,7 @@ final class OwnerService: Sendable {
         case .deny(let port): peer.send(.answer(await take(.deny, about: port)))
         case .forget(let port?): peer.send(.answer(await take(nil, about: port)))
         case .forget(nil): peer.send(.answer(await forgetAll()))
+        case .reload(let file): peer.send(.answer(await reload?(file) ?? .noConfiguration))
         case .stop:
             peer.send(.answer(ControlAnswer(isDone: true, reason: "ends", sentence: "the forwards end")))
             stops.continuation.yield()
@@ -266,6 +271,12 @@ extension ControlAnswer {
         ControlAnswer(
             isDone: false, reason: "no_port", sentence: "that is no port or no address",
             hint: "ports are 1 to 65535; addresses are IP addresses or localhost")
+    }
+
+    fileprivate static var noConfiguration: ControlAnswer {
+        ControlAnswer(
+            isDone: false, reason: "no_configuration", sentence: "these forwards go by no rum.toml",
+            hint: "end that `rum forward`, and start it anew with other options")
     }
 
     fileprivate static var noPath: ControlAnswer {

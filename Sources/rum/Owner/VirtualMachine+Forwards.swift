@@ -4,8 +4,8 @@ import Ports
 import RumConfig
 
 extension VirtualMachine {
-    /// The forwards that the configuration asks for, with the machine's own address where it names that.
-    func forwardPolicy() async throws(MachineError) -> ForwardPolicy {
+    /// The forwards that a configuration of the machine asks for, with the machine's own address where it names that.
+    func forwardPolicy(of config: MachineConfig) async throws(MachineError) -> ForwardPolicy {
         var policy = ForwardPolicy(staticPorts: config.ports, autoPorts: config.autoPorts)
         guard config.needsOwnAddress else { return policy }
         let own = try await reserveOwnAddress()

@@ -12,7 +12,8 @@ struct UpCommand: AsyncParsableCommand {
             Ctrl-C closes the forwards and leaves the machine running; `rum up` forwards again, `rum down` stops \
             the machine. With -d it returns when the agent is ready, and a background process forwards until the \
             machine stops. Where one forwards already, `rum up` shows what it does until Ctrl-C, which leaves it \
-            running. A changed configuration is told, with when it takes effect.
+            running. A changed configuration is told, with when it takes effect; changed ports are forwarded at once, and \
+            connections through the others go on.
             """)
 
     @OptionGroup var options: MachineOptions

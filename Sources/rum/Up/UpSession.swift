@@ -49,7 +49,11 @@ final class UpSession: Sendable {
         if running.wasRunning { progress.say("\(name) runs with \(running.accelerator)") }
         progress.say("its agent is reached by \(running.channel)")
         if isDetached { return try await detach(running) }
-        if let hello = try await link.hello() { return try await follow(hello) }
+        if let hello = try await link.hello() {
+            if hello.isCurrent { try await reload(running) }
+            return try await follow(hello)
+        }
+        try await note(running)
         let owner = Owner(
             machine, running, output: output, agentTimeout: agentTimeout.duration, isBackground: false,
             isFresh: !running.wasRunning)
@@ -63,15 +67,16 @@ final class UpSession: Sendable {
         }
     }
 
-    /// Who forwards the ports; `rum up -d` replaces a background process if it has to.
+    /// Who forwards the ports already; nil for nobody.
     private func forwarder() async -> PortForwarder? {
         do {
             guard let hello = try await link.hello() else { return nil }
+            if hello.isCurrent { return .changing }
             if !hello.isBackground { return .terminal }
         } catch {
             // There is one, which does not answer.
         }
-        return isDetached ? .leaving : .background
+        return isDetached ? .changing : .background
     }
 
     /// Tells, after an interruption, what goes on without this command.
@@ -82,6 +87,27 @@ final class UpSession: Sendable {
     private func keepSaying(_ text: String?) { goodbye.withLock { $0 = text } }
 
     // MARK: Another process forwards
+
+    /// Has the owner, one of this version, forward what rum.toml says by now, if that is something else.
+    private func reload(_ running: RunningMachine) async throws {
+        guard running.hasNewForwards else { return }
+        guard let answer = try await link.answer(.reload(file: machine.configFile)) else {
+            throw CommandFailure.nothingForwards(name)
+        }
+        guard answer.isDone else {
+            throw CommandFailure(
+                answer.sentence, hint: answer.hint ?? "`rum down` and `rum up` begin anew")
+        }
+        try await note(running)
+    }
+
+    /// Notes that ports are forwarded as rum.toml says, if that is news.
+    private func note(_ running: RunningMachine) async throws {
+        guard running.hasNewForwards else { return }
+        try await explained { () async throws(MachineError) in
+            try await machine.noteForwards { [progress] in progress.show($0) }
+        }
+    }
 
     /// Shows what the owner does, until it ends or the task is cancelled.
     private func follow(_ hello: ControlHello) async throws {
@@ -124,8 +150,8 @@ final class UpSession: Sendable {
     private func detach(_ running: RunningMachine) async throws {
         let follower = OwnerFollower(link: link, output: output, progress: progress)
         if let hello = try await link.hello() {
-            let isOld = hello.rum != rumVersion || hello.version != ControlLimits.version
-            if !isOld, !(running.hasNewForwards && hello.isBackground) {
+            if hello.isCurrent {
+                try await reload(running)
                 keepSaying(
                     "the ports of \(name) stay forwarded (pid \(hello.pid)); `rum down` stops the machine")
                 try await follower.run(until: .ready)
@@ -136,15 +162,10 @@ final class UpSession: Sendable {
                 )
             }
             guard hello.isBackground else { throw link.failure(.otherVersion(hello)) }
-            let reason = isOld ? "is of rum \(hello.rum)" : "goes by an older rum.toml"
-            progress.say("Replacing the background process, which \(reason)")
+            progress.say("Replacing the background process, which is of rum \(hello.rum)")
             try await link.end()
         }
-        if running.hasNewForwards {
-            try await explained { () async throws(MachineError) in
-                try await machine.noteForwards { [progress] in progress.show($0) }
-            }
-        }
+        try await note(running)
         let background = BackgroundOwner(
             machine: machine, agentTimeout: agentTimeout, isFresh: !running.wasRunning,
             verbose: output.verbose)
@@ -177,6 +198,11 @@ final class UpSession: Sendable {
             "The ports of \(name) \(what) (pid \(hello.pid)\(log)); `rum ports` shows them, `rum down` stops all"
         )
     }
+}
+
+extension ControlHello {
+    /// Whether it is of this version of rum.
+    fileprivate var isCurrent: Bool { rum == rumVersion && version == ControlLimits.version }
 }
 
 // MARK: - Programs that are waited for
