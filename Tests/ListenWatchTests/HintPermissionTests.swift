@@ -46,12 +46,27 @@ struct HintPermissionTests {
         #expect(HintPermission.programs(held: nil) == "this kernel forbids it")
     }
 
-    @Test("A watcher without a capability says which, as long as it lacks it")
-    func live() async throws {
-        let watching = try await Watching { $0.prepareThread = KernelControl.dropPerfCapabilities }
+    @Test("Tracefs")
+    func tracefs() {
+        let missing = "mount it at /sys/kernel/tracing, as systemd does, or give the agent CAP_SYS_ADMIN"
+        #expect(HintPermission.tracefs(held: [.perfmon, .bpf]) == missing)
+        #expect(HintPermission.tracefs(held: [.sysAdmin]) == "this kernel or a security module forbids it")
+        #expect(HintPermission.tracefs(held: nil) == "this kernel or a security module forbids it")
+    }
+
+    @Test("A watcher without a capability says which, as long as it lacks it", arguments: [true, false])
+    func live(tracefsIsMounted: Bool) async throws {
+        // Opened here, with the privilege, since a machine may have none.
+        let tracefs = try KernelControl.detachedTracefs()
+        let watching = try await Watching {
+            $0.prepareThread = KernelControl.dropPerfCapabilities
+            $0.tracefs = TraceFS(
+                mounts: tracefsIsMounted ? ["/proc/self/fd/\(tracefs.rawValue)"] : [], mayDetach: true)
+        }
         let degraded = try #require(watching.watcher.source.degraded)
-        #expect(degraded.hasPrefix("no tracepoint events: "))
+        #expect(degraded.hasPrefix("no tracepoint events: \(tracefsIsMounted ? "on CPU" : "tracefs")"))
         #expect(degraded.contains("CAP_"), "\(degraded)")
         #expect(watching.log.contains(degraded))
+        withExtendedLifetime(tracefs) {}
     }
 }

@@ -45,6 +45,7 @@ struct WatchFaultTests {
         #expect(watching.watcher.source.push == .poll)
         #expect(watching.log.contains { $0.contains("perf_event_open") })
         try await opensAndCloses(watching)
+        withExtendedLifetime(tracefs) {}
     }
 
     @Test("perf_event_paranoid = 4 stops only those without the capability")

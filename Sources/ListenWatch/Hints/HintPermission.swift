@@ -25,6 +25,14 @@ enum HintPermission {
         return "give the agent CAP_BPF and CAP_PERFMON, before Linux 5.8 CAP_SYS_ADMIN"
     }
 
+    /// For a tracefs that nobody has mounted, or only where the caller may not read, and that it may not mount itself.
+    static func tracefs(held: Set<Capability>?) -> String {
+        guard let held, !held.contains(.sysAdmin) else {
+            return "this kernel or a security module forbids it"
+        }
+        return "mount it at /sys/kernel/tracing, as systemd does, or give the agent CAP_SYS_ADMIN"
+    }
+
     /// What `kernel.perf_event_paranoid` is now.
     static var paranoid: Int? {
         (try? SmallFile.firstLine(of: "/proc/sys/kernel/perf_event_paranoid")).flatMap { Int($0) }

@@ -22,15 +22,18 @@ package struct TraceFS: Sendable {
         for mount in mounts {
             if let found = Self.read("\(mount)/events/\(name)") { return found }
         }
-        guard mayDetach else { throw HintSourceLost(description: "tracefs is not readable") }
+        guard mayDetach else { throw HintSourceLost(description: Self.unreadable) }
         do {
-            let root = OwnedDescriptor(owning: try SystemError.check("tracefs", clinux_open_tracefs()))
+            let root = OwnedDescriptor(owning: try SystemError.check("fsopen", clinux_open_tracefs()))
             if let found = Self.read("/proc/self/fd/\(root.rawValue)/events/\(name)") { return found }
         } catch {
-            throw HintSourceLost(description: "\(error)")
+            let cure = error.isPermission ? HintPermission.tracefs(held: Capability.effective) : nil
+            throw HintSourceLost(error, doing: Self.unreadable, cure: cure)
         }
         throw HintSourceLost(description: "this kernel has no tracepoint \(name)")
     }
+
+    private static let unreadable = "tracefs is not readable"
 
     private static func read(_ directory: String) -> (id: UInt64, format: String)? {
         guard let id = try? SmallFile.firstLine(of: "\(directory)/id"), let number = UInt64(id),
