@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -91,6 +92,11 @@ int clivekernel_mount(const char *type) {
         mount = (int)syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, 0);
     close(context);
     return mount;
+}
+
+int clivekernel_own_tracefs(void) {
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) return -1;
+    return mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL);
 }
 
 int clivekernel_pin(int cpu) {

@@ -74,6 +74,7 @@ struct LeastPrivilegeTests {
             let guest = try await Guest()
             let directory = guest.directory
             let agent = try await guest.namespace.run {
+                try KernelControl.mountTracefs()
                 try KernelControl.boundCapabilities(to: capabilities)
                 return try Program("rum-agent", ["--listen", "unix:\(directory)"])
             }

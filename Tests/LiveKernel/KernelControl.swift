@@ -30,6 +30,11 @@ package enum KernelControl {
     /// A tracefs mounted nowhere; readable as `/proc/self/fd/N`.
     package static func detachedTracefs() throws(SystemError) -> OwnedDescriptor { try mount("tracefs") }
 
+    /// Gives the calling thread, and programs that it starts, a tracefs where it is looked for: a machine may have none.
+    package static func mountTracefs() throws(SystemError) {
+        _ = try SystemError.check("mount", clivekernel_own_tracefs())
+    }
+
     /// A sysfs mounted nowhere, with the network devices of the calling thread's namespace alone.
     package static func detachedSysfs() throws(SystemError) -> OwnedDescriptor { try mount("sysfs") }
 

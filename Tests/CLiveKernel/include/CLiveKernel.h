@@ -21,6 +21,8 @@ long long clivekernel_cpu_time(int pid);
 int clivekernel_fork_holding(int fd);
 /// Makes a file system of this type that is mounted nowhere, and returns its root directory.
 int clivekernel_mount(const char *type);
+/// Gives the calling thread a mount namespace of its own with a tracefs in its usual place.
+int clivekernel_own_tracefs(void);
 /// Binds the calling thread to one CPU.
 int clivekernel_pin(int cpu);
 /// The calling thread's number (gettid(2)).
