@@ -99,6 +99,10 @@ int clivekernel_own_tracefs(void) {
     return mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL);
 }
 
+int clivekernel_lock_memory(const void *start, size_t size) {
+    return (int)syscall(SYS_mlock, start, size);
+}
+
 int clivekernel_pin(int cpu) {
     cpu_set_t set;
     CPU_ZERO(&set);

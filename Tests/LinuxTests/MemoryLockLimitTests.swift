@@ -22,7 +22,7 @@ struct MemoryLockLimitTests {
             memory != MAP_FAILED
         else { return false }
         defer { munmap(memory, size) }
-        return mlock(memory, size) == 0
+        return KernelControl.lock(memory, size: size)
     }
 
     /// Locks 1 MiB as the kernel loads a program: EPERM above the bound (bpf_charge_memlock, kernel/bpf/syscall.c of 5.10).

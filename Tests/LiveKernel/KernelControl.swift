@@ -53,6 +53,11 @@ package enum KernelControl {
         waitpid(pid, nil, 0)
     }
 
+    /// Whether the calling thread may lock this memory (mlock(2)).
+    package static func lock(_ memory: UnsafeMutableRawPointer, size: Int) -> Bool {
+        clivekernel_lock_memory(memory, size) == 0
+    }
+
     /// The number of a network interface in the calling thread's namespace.
     package static func interfaceIndex(_ name: String) throws(SystemError) -> UInt32 {
         let index = if_nametoindex(name)

@@ -2,6 +2,8 @@
 #ifndef CLIVEKERNEL_H
 #define CLIVEKERNEL_H
 
+#include <stddef.h>
+
 /// unshare(2) of the calling thread's network namespace; brings the new one's loopback interface up.
 int clivekernel_new_network(void);
 /// setns(2) of the calling thread into the network namespace behind `fd`.
@@ -23,6 +25,8 @@ int clivekernel_fork_holding(int fd);
 int clivekernel_mount(const char *type);
 /// Gives the calling thread a mount namespace of its own with a tracefs in its usual place.
 int clivekernel_own_tracefs(void);
+/// mlock(2) itself: the C library's does nothing where a sanitizer stands before it.
+int clivekernel_lock_memory(const void *start, size_t size);
 /// Binds the calling thread to one CPU.
 int clivekernel_pin(int cpu);
 /// The calling thread's number (gettid(2)).
