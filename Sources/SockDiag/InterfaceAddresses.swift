@@ -115,7 +115,8 @@ package final class InterfaceAddresses {
             switch (Int(attribute.type), attribute.payload.count) {
             case (IFA_LOCAL, 4): return IPAddress(v4At: attribute.payload)
             case (IFA_ADDRESS, 4): result = IPAddress(v4At: attribute.payload)
-            case (IFA_LOCAL, 16), (IFA_ADDRESS, 16): result = IPAddress(v6At: attribute.payload)
+            case (IFA_LOCAL, 16): return IPAddress(v6At: attribute.payload)
+            case (IFA_ADDRESS, 16): result = IPAddress(v6At: attribute.payload)
             default: continue
             }
         }

@@ -19,6 +19,20 @@ struct InterfaceAddressesTests {
         }
     }
 
+    @Test("Of a link that has an address at its other end too, the interface's own is the one at this end")
+    func pointToPoint() async throws {
+        let namespace = try await NetworkNamespace()
+        try await namespace.shell("ip link add e0 type veth peer name e1")
+        try await namespace.shell(
+            "ip addr add 10.1.2.3 peer 10.1.2.4 dev e0 && ip addr add fd00::5 peer fd00::6 dev e0 nodad")
+        try await namespace.run {
+            let addresses = try InterfaceAddresses()
+            let index = try KernelControl.interfaceIndex("e0")
+            #expect(try addresses.addresses(ofInterface: index, v6: false) == [.v4(0x0a01_0203)])
+            #expect(try addresses.addresses(ofInterface: index, v6: true) == [.v6(0xfd00 << 48, 5)])
+        }
+    }
+
     @Test("An ERROR is thrown with its errno, not taken for an interface without addresses")
     func error() throws {
         let addresses = try replaying([
