@@ -1,3 +1,4 @@
+internal import Linux
 package import Ports
 
 /// Who an agent is and how well it sees: the answer to `Ping`.
@@ -39,10 +40,12 @@ package struct AgentInfo: Hashable, Sendable {
 
     package init(_ message: Rum_V1_PingResponse) {
         self.init(
-            version: message.version, hostname: message.hostname, instanceID: message.instanceID,
+            version: message.version.cut(to: AgentLimits.longestText),
+            hostname: message.hostname.cut(to: AgentLimits.longestText), instanceID: message.instanceID,
             bootID: message.bootID,
             source: ListenSource(mode: message.mode, push: message.push, degraded: message.degraded),
-            pushReason: message.pushReason.isEmpty ? nil : message.pushReason,
+            pushReason: message.pushReason.isEmpty
+                ? nil : message.pushReason.cut(to: AgentLimits.longestText),
             monotonicTime: message.monotonicNs,
             startedAt: message.agentStartedNs == 0 ? nil : message.agentStartedNs,
             forwardVersion: max(1, message.forwardVersion), execVersion: message.execVersion)
@@ -71,6 +74,6 @@ extension ListenSource {
     package init(mode: String, push: String, degraded: String) {
         self.init(
             mode: ListenMode(rawValue: mode) ?? .procfs, push: PushLevel(rawValue: push) ?? .poll,
-            degraded: degraded.isEmpty ? nil : degraded)
+            degraded: degraded.isEmpty ? nil : degraded.cut(to: AgentLimits.longestText))
     }
 }

@@ -69,7 +69,8 @@ extension PortExplanation {
     package init(_ message: Rum_V1_ExplainPortResponse) {
         self.init(
             listeners: message.listeners.compactMap(Listener.init),
-            incomplete: message.incomplete.isEmpty ? nil : message.incomplete)
+            incomplete: message.incomplete.isEmpty ? nil : message.incomplete.cut(to: AgentLimits.longestText)
+        )
     }
 
     package var message: Rum_V1_ExplainPortResponse {
@@ -89,7 +90,10 @@ extension PortExplanation.Listener {
             queue: knowsQueue ? .init(waiting: message.waiting, limit: message.queueLimit) : nil,
             networkNamespace: message.networkNamespace == 0 ? nil : message.networkNamespace,
             container: message.containerRuntime.isEmpty
-                ? nil : .init(runtime: message.containerRuntime, name: message.container))
+                ? nil
+                : .init(
+                    runtime: message.containerRuntime.cut(to: AgentLimits.longestName),
+                    name: message.container.cut(to: AgentLimits.longestText)))
     }
 
     package var message: Rum_V1_PortListener {

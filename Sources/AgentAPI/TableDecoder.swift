@@ -70,7 +70,7 @@ extension ListenTable.Row {
         guard let address, let number = PortNumber(exactly: Int(port)) else { return }
         listener = ListeningSocket(
             address: address, port: number, ipv6Only: onlyV6, interfaceIndex: interface,
-            process: pid > 0 ? ListeningProcess(pid: pid, name: name) : nil,
+            process: ListeningProcess(pid: pid, sentName: name),
             listenedAt: time == 0 ? nil : time)
     }
 }

@@ -22,6 +22,14 @@ extension StringProtocol {
     }
 }
 
+extension String {
+    /// The text up to so many Unicode scalars, for what may be of any length. A bound of characters is none: one character can have
+    /// any number of combining marks.
+    package func cut(to limit: Int) -> String {
+        utf8.count <= limit ? self : String(unicodeScalars.prefix(limit))
+    }
+}
+
 extension Unicode.Scalar {
     /// Whether a terminal shows it in its place, as something.
     package var isPrintable: Bool {

@@ -23,7 +23,7 @@ extension ForwardEvent {
         }
     }
 
-    /// Characters of a name or a reason; the rest is cut off. The kernel's names of processes have 15, and reasons one
+    /// Unicode scalars of a name or a reason; the rest is cut off. The kernel's names of processes have 15, and reasons one
     /// sentence.
     static let longestText = 1000
 
@@ -52,7 +52,7 @@ struct DroppedDocument: Encodable {
 
 extension String {
     /// For JSON, which escapes what it must: the guest decides about the text, but not about its length.
-    fileprivate var cut: String { String(prefix(ForwardEvent.longestText)) }
+    fileprivate var cut: String { cut(to: ForwardEvent.longestText) }
 }
 
 extension EventDocument {

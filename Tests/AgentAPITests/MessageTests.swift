@@ -1,4 +1,5 @@
 import AgentAPI
+import FoundationEssentials
 import Linux
 import Ports
 import Testing
@@ -39,6 +40,29 @@ struct MessageTests {
         #expect(AgentInfo(Rum_V1_PingResponse()).forwardVersion == 1)
         #expect(AgentInfo(Rum_V1_PingResponse()).startedAt == nil)
         #expect(AgentInfo(Rum_V1_PingResponse()).pushReason == nil)
+    }
+
+    @Test("Text of an agent is cut, whatever it has for a character")
+    func longText() throws {
+        for text in [String(repeating: "x", count: 5000), "e" + String(repeating: "\u{301}", count: 5000)] {
+            var row = Rum_V1_Listener()
+            (row.address, row.port, row.pid, row.process) = (
+                Data(IPAddress.anyV4.networkBytes), 5001, 7, text
+            )
+            let socket = try #require(ListeningSocket(row))
+            #expect(socket.process?.name.unicodeScalars.count == 64)
+            var pong = Rum_V1_PingResponse()
+            (pong.version, pong.degraded, pong.pushReason) = (text, text, text)
+            let info = AgentInfo(pong)
+            for kept in [info.version, info.source.degraded, info.pushReason] {
+                #expect(kept?.unicodeScalars.count == 1000)
+            }
+            var listener = Rum_V1_PortListener()
+            (listener.listener, listener.containerRuntime, listener.container) = (row, text, text)
+            let container = try #require(PortExplanation.Listener(listener)?.container)
+            #expect(container.runtime.unicodeScalars.count == 64)
+            #expect(container.name.unicodeScalars.count == 1000)
+        }
     }
 
     @Test("What is known about a port survives the way through its message")

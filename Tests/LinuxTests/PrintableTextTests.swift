@@ -26,6 +26,14 @@ struct PrintableTextTests {
         #expect(String(repeating: "e\u{301}", count: 1_000_000).printable().unicodeScalars.count == 201)
     }
 
+    @Test("A cut leaves so many scalars at the most, of one character too")
+    func cut() {
+        #expect("größe".cut(to: 5) == "größe")
+        #expect("größer".cut(to: 5) == "größe")
+        #expect(
+            ("e" + String(repeating: "\u{301}", count: 1000)).cut(to: 5) == "e\u{301}\u{301}\u{301}\u{301}")
+    }
+
     @Test("Whatever the bytes, nothing but printable characters comes out")
     func anything() {
         for value in UInt32(0)...0x10ffff {

@@ -4,18 +4,20 @@ Each case ends with the same questions: does rum still answer, with bounded memo
 that it should not have; and did the other machine's forward go on meanwhile?
 """
 import concurrent.futures
+import json
 import os
 import re
 import resource
 import signal
 import socket
+import subprocess
 import threading
 import time
 import unittest
 
 import grpc
 from rum.v1 import agent_pb2 as pb
-from support import Case, eventually
+from support import PROGRAMS, Case, eventually
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 
@@ -108,9 +110,9 @@ class Hostile(Case):
         self.addCleanup(lambda: server.stop(0).wait())
         return agent
 
-    def forward(self, *options):
+    def forward(self, *options, env=None):
         self.rum = self.start("rum", "forward", "--agent", f"unix:{self.folder}/bad", "--auto", RANGE, "--json",
-                              *options)
+                              *options, env=env)
         return self.rum
 
     def judge(self, rum, opened=()):
@@ -280,6 +282,22 @@ class HostileAgent(Hostile):
                 ports=[20001], mode=evil, push=evil, degraded=evil, revision=2).SerializeToString()
         self.run_case(tables, lambda: ping(version=evil, hostname=evil, instance_id=evil, boot_id=evil, mode=evil,
                                            push=evil, degraded=evil))
+
+    def test_names_that_fill_a_message_of_the_control_socket(self):
+        # One character is as long as what is put on it, and JSON makes six bytes of a control character.
+        names = {20001: "e" + "\u0301" * (1 << 20), 20002: "x" * 5_000_000} | {
+            port: "\x01" * 900 for port in range(20100, 21000)}
+        rows = [pb.Listener(address=bytes(4), port=port, pid=port, process=name) for port, name in names.items()]
+        message = pb.ListeningPortsResponse(listeners=rows, revision=1).SerializeToString()
+        self.serve(RawAgent(lambda context: [message], lambda: ping(version="9" * 200_000)))
+        home = {"RUM_HOME": self.folder, "RUM_ROUTER_PORT": "off"}
+        rum = self.forward("--name", "bad", env=home)
+        eventually("opened", lambda: {one["host_port"] for one in rum.events if one["event"] == "opened"} == set(names))
+        shown = subprocess.run([f"{PROGRAMS}/rum", "ports", "bad", "--json"], capture_output=True, text=True,
+                               timeout=30, env=os.environ | home, check=False)
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        self.assertEqual({one["guest_port"] for one in json.loads(shown.stdout)}, set(names))
+        self.judge(rum, names)
 
     def test_errors_that_are_gigantic_and_never_the_same(self):
         turns = iter(range(1 << 30))
