@@ -13,10 +13,18 @@ import Testing
 struct UnreadTests {
     static let ports: Range<UInt16> = 5500..<5900
 
-    /// How many ports of a range the host listens on.
-    static func openPorts(_ ports: Range<UInt16> = Self.ports) -> Int {
+    /// Starts `rum forward` on a host of its own, whose other programs hold none of so many ports.
+    private static func startForward(
+        _ guest: Guest, _ arguments: [String], unread: [Int32] = []
+    ) async throws -> Program {
+        try await NetworkNamespace().run { try guest.startForward(arguments, unread: unread) }
+    }
+
+    /// How many ports of a range the program's host listens on.
+    private static func openPorts(_ ports: Range<UInt16> = Self.ports, of rum: Program) -> Int {
         let range = PortRange(port(ports.lowerBound), port(ports.upperBound - 1))
-        return range.flatMap { try? ProcNetReader().listeners(in: $0) }?.count ?? 0
+        let reader = ProcNetReader(root: "/proc/\(rum.pid)")
+        return range.flatMap { try? reader.listeners(in: $0) }?.count ?? 0
     }
 
     @Test(
@@ -25,14 +33,16 @@ struct UnreadTests {
     func forward(unread: Int32, style: String) async throws {
         let guest = try await Guest()
         // First, so that it has to say that it waits.
-        let rum = try guest.startForward(["--auto", "5500-5899", style], unread: [unread])
+        let rum = try await Self.startForward(guest, ["--auto", "5500-5899", style], unread: [unread])
         try await eventually("rum waits") { rum.descriptors > 8 }
         let agent = try await guest.startAgent()
         var listeners = try await guest.listen(ports: Self.ports)
-        try await eventually("400 ports open, now \(Self.openPorts())") { Self.openPorts() == 400 }
+        try await eventually("400 ports open, now \(Self.openPorts(of: rum))") {
+            Self.openPorts(of: rum) == 400
+        }
         withExtendedLifetime(listeners) {}
         listeners = []
-        try await eventually("no port open, now \(Self.openPorts())") { Self.openPorts() == 0 }
+        try await eventually("no port open, now \(Self.openPorts(of: rum))") { Self.openPorts(of: rum) == 0 }
         rum.send(SIGINT)
         try await eventually("rum ended") { rum.status == 130 }
         _ = agent
@@ -64,7 +74,7 @@ struct UnreadTests {
     func agent(unread: Int32) async throws {
         let guest = try await Guest()
         let agent = try await guest.startAgent(unread: [unread])
-        let rum = try guest.startForward(["--auto", "5500-5899"])
+        let rum = try await Self.startForward(guest, ["--auto", "5500-5899"])
         var listeners = try await guest.listen(ports: Self.ports)
         try await rum.waits(for: "Auto-forwarding", times: 400)
         withExtendedLifetime(listeners) {}
@@ -137,18 +147,19 @@ struct UnreadTests {
         let guest = try await Guest()
         let agent = try await guest.startAgent()
         let ports: Range<UInt16> = 5000..<5700
-        let rum = try guest.startForward(["--auto", "5000-5699", "--json"], unread: [STDOUT_FILENO])
+        let rum = try await Self.startForward(
+            guest, ["--auto", "5000-5699", "--json"], unread: [STDOUT_FILENO])
         var listeners: [TestListener] = []
         // Some 200 bytes an event, of which 512 KiB are kept.
         for _ in 0..<3 {
             listeners = []
-            try await eventually("no port open") { Self.openPorts(ports) == 0 }
+            try await eventually("no port open") { Self.openPorts(ports, of: rum) == 0 }
             listeners = try await guest.listen(ports: ports)
-            try await eventually("700 ports open") { Self.openPorts(ports) == 700 }
+            try await eventually("700 ports open") { Self.openPorts(ports, of: rum) == 700 }
         }
         // These close while nobody reads, so their `closed` is among the lines that are missing.
         listeners.removeFirst(100)
-        try await eventually("600 ports open") { Self.openPorts(ports) == 600 }
+        try await eventually("600 ports open") { Self.openPorts(ports, of: rum) == 600 }
         try rum.readUnread()
         try await rum.waits(for: #""event":"dropped""#)
         let place = try #require(rum.lines.firstIndex { $0.contains(#""event":"dropped""#) })
