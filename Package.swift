@@ -100,8 +100,12 @@ let package = Package(
             ] + grpc, swiftSettings: rules),
         .target(
             name: "AgentSession",
-            dependencies: ["AgentAPI", "AgentChannel", "CLinux", "Linux", "Ports"] + grpc,
-            swiftSettings: rules),
+            dependencies: [
+                "AgentAPI", "AgentChannel", "CLinux", "Linux", "Ports",
+                // To see the status of an answer before gRPC does.
+                .product(name: "NIOHPACK", package: "swift-nio-http2"),
+                .product(name: "NIOHTTP2", package: "swift-nio-http2"),
+            ] + grpc, swiftSettings: rules),
 
         // The host's configuration and machine.
         .target(name: "RumConfig", dependencies: ["Linux", "Ports"], swiftSettings: rules),

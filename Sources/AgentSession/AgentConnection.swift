@@ -40,6 +40,11 @@ package struct AgentConnection: Sendable {
         config.connection.flushCoalescing = nil
         // What an agent may send ahead of its reader: as small messages, the default of 8 MiB is hundreds in memory.
         config.http2.targetWindowSize = 128 << 10
+        config.channelDebuggingCallbacks.onCreateHTTP2Stream = { call in
+            call.eventLoop.makeCompletedFuture {
+                try call.pipeline.syncOperations.addHandler(AnswerHandler(), position: .first)
+            }
+        }
         let number = try await dial().release()
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let transport = try await HTTP2ClientTransport.WrappedChannel.wrapping(config: config) { configure in

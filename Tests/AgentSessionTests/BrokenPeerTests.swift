@@ -2,6 +2,7 @@ import AgentAPI
 import AgentChannel
 import AgentService
 import AgentSession
+import GRPCCore
 import Glibc
 import Linux
 import NIOCore
@@ -53,6 +54,40 @@ struct BrokenPeerTests {
                 try await withAgent(in: directory, showing: token) { #expect($0.info.hostname == "guest") }
             }
         }
+    }
+
+    @Test("A status below zero, or of no sense, ends the agent's connection only")
+    func status() async {
+        await #expect(processExitsWith: .success) {
+            for status in ["-1", "-200", "0", "99", "x", "", "1000", "99999999999999999999"] {
+                let (host, agent) = try Self.pair()
+                async let answer: Void = Self.answerCall(on: agent, status: status)
+                await #expect(throws: RPCError.self) {
+                    try await AgentConnection.with(
+                        token: nil, dial: { OwnedDescriptor(owning: host) }, { $0.info.hostname })
+                }
+                try await answer
+            }
+        }
+    }
+
+    private static func pair() throws -> (Int32, Int32) {
+        var ends: [Int32] = [-1, -1]
+        _ = try SystemError.check("socketpair", socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends))
+        return (ends[0], ends[1])
+    }
+
+    /// Answers the first call over a socket, which it closes.
+    private static func answerCall(on number: Int32, status: String) async throws {
+        let agent = OwnedDescriptor(owning: number)
+        _ = send(agent.rawValue, RawCall.settings, RawCall.settings.count, Int32(MSG_NOSIGNAL))
+        try await eventually("a call comes") {
+            var said = [UInt8](repeating: 0, count: 4096)
+            let count = recv(agent.rawValue, &said, said.count, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
+            return RawCall.hasCall(Array(said.prefix(max(0, count))))
+        }
+        let bytes = RawCall.answer(status: status)
+        _ = send(agent.rawValue, bytes, bytes.count, Int32(MSG_NOSIGNAL))
     }
 
     @Test(

@@ -26,6 +26,30 @@ enum RawCall {
         ]
         if let token { fields.append((AgentMetadata.tokenKey, token)) }
         if let timeout { fields.append(("grpc-timeout", timeout)) }
+        return headers(fields)
+    }
+
+    /// A server's empty SETTINGS.
+    static let settings = frame(type: 4, flags: 0, stream: 0, [])
+
+    /// The head of an answer to a client's first call, and its end.
+    static func answer(status: String) -> [UInt8] {
+        headers([(":status", status), ("content-type", "application/grpc")])
+            + frame(type: 3, flags: 0, stream: 1, [0, 0, 0, 8])
+    }
+
+    /// Whether the first call is among what a client has said.
+    static func hasCall(_ said: [UInt8]) -> Bool {
+        var rest = said.dropFirst(24)
+        while rest.count >= 9 {
+            let header = Array(rest.prefix(9))
+            if header[3] == 1 { return true }
+            rest = rest.dropFirst(9 + Int(header[0]) << 16 + Int(header[1]) << 8 + Int(header[2]))
+        }
+        return false
+    }
+
+    private static func headers(_ fields: [(String, String)]) -> [UInt8] {
         // Each a literal that is not indexed, with a new name, both without Huffman coding.
         let block = fields.flatMap { name, value -> [UInt8] in
             [0, UInt8(name.utf8.count)] + Array(name.utf8) + [UInt8(value.utf8.count)] + Array(value.utf8)
