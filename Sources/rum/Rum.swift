@@ -32,6 +32,7 @@ struct Rum: AsyncParsableCommand {
 
     static func main() async {
         StandardDescriptors.reserve()
+        SessionFolder.find()
         await runToExit(leading: leading, amend: CompletionScript.offeringNames)
     }
 
