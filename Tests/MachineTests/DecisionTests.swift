@@ -104,6 +104,31 @@ struct DecisionTests {
         #expect(error.meansNoKVM == noKVM)
     }
 
+    @Test(
+        "Who may not use libvirt is told to join its group, but not where only a file is in the way",
+        arguments: [
+            ("qemu:///system", Int32(EACCES), "Join the group libvirt"),
+            ("qemu:///system", ENOENT, "systemctl start libvirtd"),
+            ("qemu:///session", EACCES, "unset XDG_RUNTIME_DIR"),
+            ("qemu:///session", ENOENT, "apt install libvirt-daemon"),
+        ])
+    func connectionHints(uri: String, code: Int32, says: String) {
+        // VIR_ERR_SYSTEM_ERROR and VIR_ERR_AUTH_CANCELLED of virterror.h.
+        let (system, cancelled) = (UInt32(38), UInt32(79))
+        let error = LibvirtError(code: system, systemCode: code, message: "", operation: "connect")
+            .connectionError(uri)
+        #expect(error.hint.contains(says))
+        #expect(error.kind == (code == EACCES ? .permission : .noLibvirt))
+
+        let file = LibvirtError(
+            code: system, systemCode: EACCES, message: "", operation: "define the machine")
+        #expect(file.machineError(.startFailed).hint.hasPrefix("Check the owner and mode"))
+        let user = LibvirtError(
+            code: cancelled, systemCode: 0, message: "",
+            operation: "define the machine")
+        #expect(user.machineError(.startFailed, hint: "other").hint.hasPrefix("Join the group"))
+    }
+
     @Test("The CPU flag is a whole word of the flags line")
     func cpuFlags() {
         let intel = "processor\t: 0\nflags\t\t: fpu vme sse vmx smx\nvmx flags\t: vnmi\n"

@@ -108,6 +108,11 @@ def deaf_libvirt(place):
     os.chmod(place.path("libvirt-sock"), 0)
     place.stack.callback(listener.close)
     place.config(TOML + f'[advanced]\nlibvirt_uri = "qemu:///system?socket={place.path("libvirt-sock")}"\n')
+    own_home(place)
+
+
+def own_home(place):
+    """A folder for machines that belongs to the user of the row."""
     os.makedirs(place.path("home"))
     if os.geteuid() == 0:
         os.chown(place.path("home"), NOBODY, NOBODY)
@@ -131,6 +136,8 @@ HOST = [
     up("The agent's bundle is missing", env={"RUM_AGENT_BUNDLE": "/usr/share/rum/rum-agent.tar.gz"}),
     up("libvirt does not run", toml=TOML + '[advanced]\nlibvirt_uri = "qemu:///system?socket=/nowhere/libvirt-sock"\n'),
     up("libvirt does not let this user in", prepare=deaf_libvirt, user=NOBODY),
+    up("The session of libvirt has another user's folder, as after su", prepare=own_home, user=NOBODY,
+       toml=TOML + '[advanced]\nlibvirt_uri = "qemu:///session"\n', env={"XDG_RUNTIME_DIR": "/root"}),
     up("RUM_DOMAIN_TYPE is no accelerator", env={"RUM_DOMAIN_TYPE": "xen"}),
     up("The machine's folder has too long a name for sockets", env={"RUM_HOME": "$DIR" + "/deep" * 20}),
     up("The machine's folder cannot be made", env={"RUM_HOME": "/proc/rum"}),

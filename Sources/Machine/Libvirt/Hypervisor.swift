@@ -42,12 +42,7 @@ actor Hypervisor {
         }
         try LibvirtEventLoop.start()
         guard let new = virConnectOpen(uri) else {
-            let cure =
-                uri.contains(":///session")
-                ? "Install its daemon, which a session starts by itself (apt install libvirt-daemon)"
-                : "Start its daemon (systemctl start libvirtd)"
-            throw LibvirtError.last("connect to libvirt at \(uri)").machineError(
-                .noLibvirt, hint: "\(cure), and check the address.")
+            throw LibvirtError.last("connect to libvirt at \(uri)").connectionError(uri)
         }
         // A daemon that hangs counts as lost some time later. Drivers without a daemon refuse, which is fine.
         let keepAlive = MachineLimits.keepAlive

@@ -31,23 +31,45 @@ struct LibvirtError: Error, Hashable, Sendable {
 
     /// As the user sees it. `kind` is used where the code does not tell a better one.
     func machineError(_ kind: MachineError.Kind, hint: String? = nil) -> MachineError {
-        MachineError(
-            isDenied ? .permission : kind, "cannot \(operation): \(message)",
-            hint: isDenied
-                ? Self.deniedHint : hint ?? "Look at libvirt's log, as with: journalctl -u libvirtd")
+        let otherwise =
+            isFileDenied ? Self.fileHint : "Look at libvirt's log, as with: journalctl -u libvirtd"
+        return MachineError(
+            isUserDenied || isFileDenied ? .permission : kind, "cannot \(operation): \(message)",
+            hint: isUserDenied ? Self.groupHint : hint ?? otherwise)
     }
 
-    private static let deniedHint =
-        "Join the group libvirt (sudo usermod -aG libvirt $USER, then log in again), or use qemu:///session."
+    /// The same for a connection that cannot be made. A session's daemon has this user's rights: what denies access is a file.
+    func connectionError(_ uri: String) -> MachineError {
+        if uri.contains(":///session") {
+            return machineError(
+                .noLibvirt,
+                hint: isFileDenied
+                    ? "Make what it names your own; if XDG_RUNTIME_DIR is another user's, as after su: unset XDG_RUNTIME_DIR."
+                    : "Install its daemon, which a session starts by itself (apt install libvirt-daemon), and check the address."
+            )
+        }
+        return machineError(
+            .noLibvirt,
+            hint: isFileDenied
+                ? Self.groupHint : "Start its daemon (systemctl start libvirtd), and check the address.")
+    }
 
-    private var isDenied: Bool {
+    private static let groupHint =
+        "Join the group libvirt (sudo usermod -aG libvirt $USER, then log in again), or use qemu:///session."
+    private static let fileHint = "Check the owner and mode of what it names, and of the folders above it."
+
+    /// Whether libvirt does not let this user do it.
+    private var isUserDenied: Bool {
         switch virErrorNumber(code) {
         case VIR_ERR_AUTH_FAILED, VIR_ERR_AUTH_CANCELLED, VIR_ERR_AUTH_UNAVAILABLE, VIR_ERR_ACCESS_DENIED,
             VIR_ERR_OPERATION_DENIED:
             true
-        default: systemCode == EACCES || systemCode == EPERM
+        default: false
         }
     }
+
+    /// Whether a file was in the way, of libvirt or of its daemon.
+    private var isFileDenied: Bool { systemCode == EACCES || systemCode == EPERM }
 
     /// Whether a start failed for want of vsock on this host. Other faults, such as too little memory, would only be
     /// hidden by a second try with another channel.
