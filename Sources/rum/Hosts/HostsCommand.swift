@@ -125,7 +125,9 @@ struct HostsCommand: AsyncParsableCommand {
         }
         guard new != old else { return StandardError.line("rum: \(file) is as it should be") }
         if !yes {
-            for line in lines { StandardError.line(line.printable(limit: 300)) }
+            for line in lines {
+                StandardError.line(line.replacing("\t", with: " ").printable(limit: 300))
+            }
             guard try await confirmed(question) else { return StandardError.line("rum: Nothing was written") }
         }
         try writer.replace(with: new)
