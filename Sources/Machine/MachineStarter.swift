@@ -197,7 +197,7 @@ struct MachineStarter {
         throw MachineError(
             .conflict, "\(machine.domain) of libvirt has its disk in \(current), as after a snapshot",
             hint: """
-                Merge it into the machine's own disk: virsh start \(machine.domain), then virsh blockcommit \
+                Merge it into the machine's own disk: \(machine.virsh) start \(machine.domain), then \(machine.virsh) blockcommit \
                 \(machine.domain) vda --base '\(files.disk)' --active --pivot --wait. Or start from a fresh disk: `rum up --reset`.
                 """)
     }

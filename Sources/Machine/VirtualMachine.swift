@@ -31,8 +31,8 @@ package struct VirtualMachine: Sendable {
         self.environment = environment
         files = MachineFiles(machine: config.name, environment: environment)
         domain = "rum-\(config.name)"
-        let standard = geteuid() == 0 ? "qemu:///system" : "qemu:///session"
-        let fallback = environment["LIBVIRT_DEFAULT_URI"].flatMap { $0.isEmpty ? nil : $0 } ?? standard
+        let fallback =
+            environment["LIBVIRT_DEFAULT_URI"].flatMap { $0.isEmpty ? nil : $0 } ?? Self.usualURI
         hypervisor = Hypervisor(uri: config.advanced.libvirtURI ?? fallback, tell: tell)
     }
 
@@ -64,6 +64,24 @@ package struct VirtualMachine: Sendable {
     package var libvirtURI: String { hypervisor.uri }
     /// Whether libvirt is the host's one daemon, and not one of the user's.
     var isSystemDaemon: Bool { libvirtURI.contains(":///system") }
+
+    /// How a hint begins that has the user ask libvirt about the machine: with its address, where virsh(1) would take another.
+    package var virsh: String {
+        let standard = ["VIRSH_DEFAULT_CONNECT_URI", "LIBVIRT_DEFAULT_URI"].lazy.compactMap {
+            environment[$0]
+        }
+        .first { !$0.isEmpty }
+        guard libvirtURI != standard ?? Self.usualURI else { return "virsh" }
+        // A shell would take some of what is in an address with a socket for its own.
+        let isPlain = libvirtURI.allSatisfy {
+            $0.isASCII && ($0.isLetter || $0.isNumber || ":/+._-".contains($0))
+        }
+        let word = isPlain ? libvirtURI : "'\(libvirtURI.replacing("'", with: #"'\''"#))'"
+        return "virsh -c \(word)"
+    }
+
+    /// What libvirt takes where nothing else is said.
+    private static var usualURI: String { geteuid() == 0 ? "qemu:///system" : "qemu:///session" }
 
     /// Where libvirt by default keeps what the machine's QEMU prints (libvirt.org/kbase, debug logs). The user's daemon has
     /// it in the cache of whoever started it (qemu_conf.c), which a command of libvirt does when none runs.
@@ -201,7 +219,7 @@ package struct VirtualMachine: Sendable {
             if let other = try await hypervisor.name(ofUUID: record.uuid), other != domain {
                 throw MachineError(
                     .conflict, "libvirt has the machine \(config.name) under another name, \(other)",
-                    hint: "Rename it back while it is off: virsh domrename \(other) \(domain)")
+                    hint: "Rename it back while it is off: \(virsh) domrename \(other) \(domain)")
             }
             return
         }
@@ -209,7 +227,7 @@ package struct VirtualMachine: Sendable {
             throw MachineError(
                 .conflict, "libvirt already has a domain \(domain) that is not this machine",
                 hint:
-                    "Give this one another `name`, or remove that: virsh undefine \(domain)")
+                    "Give this one another `name`, or remove that: \(virsh) undefine \(domain)")
         }
     }
 

@@ -52,10 +52,11 @@ struct ConsoleReaderTests {
         for news in [
             ConsoleNews.noCloudInit, .ignition, .notBootable, .installFailed("x"), .panic, .emergency,
         ] {
-            #expect(news.sentence(domain: "rum-dev") != nil)
+            #expect(news.sentence(domain: "rum-dev", virsh: "virsh") != nil)
         }
         #expect(
-            ConsoleNews.noCloudInit.sentence(domain: "rum-dev")?.contains("virsh console rum-dev") == true)
-        #expect(ConsoleNews.installed.sentence(domain: "d") == nil)
+            ConsoleNews.noCloudInit.sentence(domain: "rum-dev", virsh: "virsh -c x")?
+                .contains("virsh -c x console rum-dev") == true)
+        #expect(ConsoleNews.installed.sentence(domain: "d", virsh: "virsh") == nil)
     }
 }

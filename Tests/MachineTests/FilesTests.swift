@@ -47,6 +47,28 @@ struct FilesTests {
         #expect(VirtualMachine(config: config, agentBundle: "", environment: environment).qemuLog == log)
     }
 
+    @Test(
+        "A hint names libvirt's address where virsh would take another one",
+        arguments: [
+            (nil, [:], "virsh"), ("test:///default", [:], "virsh -c test:///default"),
+            ("test:///default", ["LIBVIRT_DEFAULT_URI": "test:///default"], "virsh"),
+            (nil, ["LIBVIRT_DEFAULT_URI": "test:///default"], "virsh"),
+            (
+                "test:///default",
+                ["LIBVIRT_DEFAULT_URI": "test:///default", "VIRSH_DEFAULT_CONNECT_URI": "qemu:///system"],
+                "virsh -c test:///default"
+            ),
+            (
+                "qemu+unix:///system?socket=/run/l", [:],
+                "virsh -c 'qemu+unix:///system?socket=/run/l'"
+            ),
+        ] as [(String?, [String: String], String)])
+    func virsh(uri: String?, environment: [String: String], expected: String) {
+        var config = MachineConfig(name: "m", file: "/w/rum.toml")
+        config.advanced.libvirtURI = uri
+        #expect(VirtualMachine(config: config, agentBundle: "", environment: environment).virsh == expected)
+    }
+
     @Test("Root's files are where the system's libvirt can reach them")
     func rootPlaces() {
         let files = MachineFiles(machine: "m", environment: ["HOME": "/root"], isRoot: true)

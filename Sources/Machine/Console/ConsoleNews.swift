@@ -17,8 +17,8 @@ package enum ConsoleNews: Hashable, Sendable {
     case emergency
     case panic
 
-    /// What the user reads about it; nil for what goes as it should.
-    package func sentence(domain: String) -> String? {
+    /// What the user reads about it; nil for what goes as it should. `virsh` reaches the libvirt that has the domain.
+    package func sentence(domain: String, virsh: String) -> String? {
         switch self {
         case .seedFound, .installed: nil
         case .noVsock: "the guest's kernel has no vsock; its agent is reached by tcp"
@@ -27,7 +27,7 @@ package enum ConsoleNews: Hashable, Sendable {
         case .noCloudInit:
             """
             the guest has booted, but nothing in it has read the seed: its image seems to have no cloud-init. Take an \
-            image with cloud-init (`rum images list`), or log in (virsh console \(domain)) and install the agent as \
+            image with cloud-init (`rum images list`), or log in (\(virsh) console \(domain)) and install the agent as \
             root: mount -o ro /dev/disk/by-label/CIDATA /mnt && sh /mnt/install
             """
         case .ignition:

@@ -37,7 +37,7 @@ extension Owner {
                 """
                 \(name) stands still since its disk cannot be written, as when the host's disk is full; free some \
                 space for \(machine.files.directory), then let it go on: \
-                virsh resume \(machine.domain)
+                \(machine.virsh) resume \(machine.domain)
                 """)
         case .resumed: voice.say("\(name) goes on")
         case .rebooted: voice.say("\(name) reboots")

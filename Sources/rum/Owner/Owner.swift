@@ -198,7 +198,9 @@ final class Owner: Sendable {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { [machine, voice] in
                 try await machine.watchConsole { news in
-                    if let sentence = news.sentence(domain: machine.domain) { voice.say(sentence) }
+                    if let sentence = news.sentence(domain: machine.domain, virsh: machine.virsh) {
+                        voice.say(sentence)
+                    }
                     if news == .noVsock { try await self.reachWithoutVsock(session, guest) }
                 }
             }
