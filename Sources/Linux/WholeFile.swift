@@ -15,8 +15,7 @@ package enum WholeFile {
         lasts: Bool = true, prepare: (Int32) throws(SystemError) -> Void = { _ in }
     ) throws(SystemError) {
         let temporary = "\(path).\(getpid()).new"
-        // Of an earlier process with the same number that was killed.
-        unlink(temporary)
+        removeLeftovers(of: path)
         let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC
         let file = OwnedDescriptor(owning: try SystemError.check("open", open(temporary, flags, mode)))
         defer { unlink(temporary) }
@@ -28,6 +27,25 @@ package enum WholeFile {
         } else {
             // Unlike rename(2), link(2) replaces nothing.
             _ = try SystemError.check("link", link(temporary, path))
+        }
+    }
+
+    /// Removes what writers of `path` have left that were killed before they were done.
+    private static func removeLeftovers(of path: String) {
+        let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
+        let folder = slash.map { String(path[...$0]) } ?? "./"
+        let prefix = (slash.map { path[path.utf8.index(after: $0)...] } ?? path[...]) + "."
+        guard let entries = opendir(folder) else { return }
+        defer { closedir(entries) }
+        while let entry = readdir(entries) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            guard name.hasPrefix(prefix), name.hasSuffix(".new"),
+                let pid = pid_t(name.dropFirst(prefix.count).dropLast(".new".count)), pid > 0
+            else { continue }
+            // One of this process's number is of an earlier process, since this one has none yet.
+            if pid == getpid() || kill(pid, 0) != 0 && errno == ESRCH { unlink(folder + name) }
         }
     }
 }

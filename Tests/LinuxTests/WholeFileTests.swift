@@ -32,4 +32,20 @@ struct WholeFileTests {
         #expect(try SmallFile.text(of: path) == "one")
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["file"])
     }
+
+    @Test("What a writer that was killed has left goes with the next write, and a living one's stays")
+    func leftovers() throws {
+        let folder = try TestFolder()
+        let path = folder.path + "/file"
+        // More than the kernel gives out (proc(5), pid_max).
+        _ = try folder.file("file.\(Int32.max).new")
+        let others = [
+            "file.\(getppid()).new", "file.new", "file.x.new", "file.0.new", "other.\(Int32.max).new",
+        ]
+        for name in others { _ = try folder.file(name) }
+        try WholeFile.write("one".utf8, to: path)
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
+                == (others + ["file"]).sorted())
+    }
 }
