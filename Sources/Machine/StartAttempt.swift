@@ -31,7 +31,7 @@ struct StartAttempt {
         try MachineFiles.write([], to: machine.files.consoleLog, mode: 0o600)
         try MachineError.checkInterruption()
         try await machine.hypervisor.define(
-            domainXML(accelerator, channel, driver).document, hint: definitionHint)
+            domainXML(accelerator, channel, driver).document, hint: definitionHint(after:))
         let verb = isSaved ? "Restoring" : "Starting"
         if let driver { progress(MachineStep("Mounting the host's folders with \(driver.reason)")) }
         progress(MachineStep("\(verb) \(config.name) with \(accelerator.reason)"))
@@ -74,9 +74,9 @@ struct StartAttempt {
 
     /// What libvirt says of a type of machine that does not exist, or lacks what rum needs, names something else: "No PCI
     /// buses available".
-    private var definitionHint: String? {
+    @Sendable private func definitionHint(after error: LibvirtError) -> String? {
         let (type, standard) = (config.advanced.machine, MachineConfig.Advanced().machine)
-        return type == standard
+        return type == standard || !error.mayMean(machineType: type)
             ? nil : "Correct advanced.machine, which is \"\(type)\"; the default is \"\(standard)\"."
     }
 

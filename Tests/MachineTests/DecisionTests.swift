@@ -129,6 +129,20 @@ struct DecisionTests {
         #expect(user.machineError(.startFailed, hint: "other").hint.hasPrefix("Join the group"))
     }
 
+    @Test(
+        "The type of machine is blamed where libvirt's words are about it",
+        arguments: [
+            ("Emulator '/usr/bin/qemu-system-x86_64' does not support machine type 'nope'", true),
+            ("XML error: No PCI buses available", true), ("unsupported configuration: no such 'Nope'", true),
+            ("unsupported configuration: This QEMU doesn't support vhost-vsock", false),
+            ("operation failed: domain 'rum-dev' already exists with uuid 1", false),
+            ("cannot open file '/etc/libvirt/qemu/rum-nope.xml': No space left on device", false),
+        ])
+    func machineType(message: String, isBlamed: Bool) {
+        let error = LibvirtError(code: 1, systemCode: 0, message: message, operation: "define the machine")
+        #expect(error.mayMean(machineType: "nope") == isBlamed)
+    }
+
     @Test("The CPU flag is a whole word of the flags line")
     func cpuFlags() {
         let intel = "processor\t: 0\nflags\t\t: fpu vme sse vmx smx\nvmx flags\t: vnmi\n"

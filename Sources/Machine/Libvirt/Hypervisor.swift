@@ -138,11 +138,13 @@ actor Hypervisor {
 
     /// Creates the domain of `document`, or replaces the definition of the one with its name and UUID. `hint` tells what to do
     /// where libvirt's words do not.
-    func define(_ document: String, hint: String? = nil) throws(MachineError) {
+    func define(
+        _ document: String, hint: @Sendable (LibvirtError) -> String? = { _ in nil }
+    ) throws(MachineError) {
         guard let domain = virDomainDefineXMLFlags(try openConnection(), document, 0) else {
             let error = LibvirtError.last("define the machine")
             throw error.machineError(
-                .startFailed, hint: error.meansNoFirmware ? LibvirtError.firmwareHint : hint)
+                .startFailed, hint: error.meansNoFirmware ? LibvirtError.firmwareHint : hint(error))
         }
         virDomainFree(domain)
     }

@@ -81,6 +81,11 @@ struct LibvirtError: Error, Hashable, Sendable {
     /// Whether QEMU has no machines of the type that was asked for.
     var meansNoMachineType: Bool { says(["is not supported by emulator"]) }
 
+    /// Whether a definition may have failed for its type of machine: libvirt names that, or a bus that machines of the type lack.
+    func mayMean(machineType: String) -> Bool {
+        says(["machine type", "'\(machineType.lowercased())'", "no pci buses", "pcie-root"])
+    }
+
     /// Whether a start failed for want of virtiofs on this host.
     var meansNoVirtiofs: Bool { says(Self.virtiofsComplaints) }
 
