@@ -12,11 +12,12 @@ actor Hypervisor {
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    /// `tell` hears of calls that take long, as of a daemon that hangs.
+    /// `tell` hears of calls that take long: of a daemon that hangs, or of a start that reads a saved guest's memory. Its words
+    /// are right for both.
     init(uri: String, tell: @escaping MachineProgress = { _ in }) {
         self.uri = uri
         executor = LibvirtExecutor {
-            tell(MachineStep("Waiting for libvirt at \(uri), which takes long to answer"))
+            tell(MachineStep("Waiting for libvirt at \(uri)"))
         }
     }
 
