@@ -1,5 +1,5 @@
 /// Every limit of this module, with its reason.
-enum ConfigLimits {
+package enum ConfigLimits {
     /// Larger files are no rum.toml.
     static let file = 1 << 20
     /// HEAD and the file `.git` hold one line, with a path at the most.
@@ -20,7 +20,7 @@ enum ConfigLimits {
     /// Each takes a PCI port of the machine.
     static let mounts = 16
     /// Every listener of the guest is held against all of them, at each of its tables.
-    static let rules = 64
+    package static let rules = 64
     /// What a label of a host name may have.
     static let label = 63
     /// 16 MiB to 64 TiB.

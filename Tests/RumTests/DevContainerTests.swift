@@ -271,6 +271,84 @@ struct DevContainerTests {
                 == "3000 lies outside auto_ports.range 5000-6000, so this rule never matches it")
     }
 
+    @Test("What is forwarded in any case comes before a range or a text that is ignored")
+    func forwardedInIgnored() throws {
+        let text = #"""
+            { "forwardPorts": [4500, 9000], "appPort": 4600,
+              "portsAttributes": {
+                "4000-4500": { "label": "Some" }, "4000-5000": { "onAutoForward": "ignore" },
+                "node": { "onAutoForward": "ignore" } } }
+            """#
+        var fixed = PortRule()
+        fixed.match.ports = [4500, 9000, 4600].map { PortRange(port($0), port($0)) }.compactMap { $0 }
+        #expect(
+            try rules(text) == [
+                Self.rule("4000-4500") { $0.label = "some" }, fixed,
+                Self.rule("4000-5000") { $0.action = .ignore },
+                Self.rule { rule in
+                    rule.match.command = try? TextPattern(text: "/node/")
+                    rule.action = .ignore
+                },
+            ])
+    }
+
+    @Test("A published port keeps its host port and its attributes, and is not ignored")
+    func published() throws {
+        let text = #"""
+            { "appPort": ["8080:3000", "8081:3001", "8082:3001", "8083:4000"], "forwardPorts": [4000],
+              "portsAttributes": {
+                "3000": { "label": "Web", "onAutoForward": "ignore" }, "3000-4000": { "label": "Some" } } }
+            """#
+        #expect(
+            try rules(text) == [
+                Self.rule("3000") { ($0.label, $0.firstHostPort) = ("web", port(8080)) },
+                Self.rule("3001") { ($0.label, $0.firstHostPort) = ("some", port(8081)) },
+                Self.rule("3000-4000") { $0.label = "some" }, Self.rule("4000"),
+            ])
+        #expect(
+            try take(text).leftOut == [
+                #"appPort "8082:3001", since port 3001 has a host port already"#,
+                #"appPort "8083:4000", since port 4000 has a host port already"#,
+            ])
+    }
+
+    @Test("Attributes of all other ports are those of forwarded ports without any, too")
+    func otherAttributes() throws {
+        let text = #"""
+            { "forwardPorts": [3000],
+              "otherPortsAttributes": { "protocol": "https", "onAutoForward": "ignore" } }
+            """#
+        #expect(
+            try rules(text) == [
+                Self.rule("3000") { $0.scheme = .https }, Self.rule { $0.action = .ignore },
+            ])
+        #expect(try take(text).leftOut == [])
+    }
+
+    @Test("No more rules than a rum.toml may have, and a text of nothing is none")
+    func tooMany() throws {
+        let ports = (3000..<3100).map { #""\#($0)": { "label": "p\#($0)" }"# } + [#""": { "label": "x" }"#]
+        let text = """
+            { "portsAttributes": { \(ports.joined(separator: ", ")) },
+              "otherPortsAttributes": { "onAutoForward": "ignore" } }
+            """
+        let rules = try rules(text)
+        #expect(rules.count == 64 && rules.last == Self.rule { $0.action = .ignore })
+        #expect(
+            try take(text).leftOut == [
+                #"portsAttributes "", which names no port"#,
+                "37 of portsAttributes and appPort, since a rum.toml has 64 rules at most",
+            ])
+    }
+
+    @Test("A range that holds a port of the system is refused")
+    func wideRange() throws {
+        var answers = InitAnswers(path: "/srv/app/rum.toml")
+        answers.take(try DevContainer(text: #"{ "forwardPorts": [80] }"#))
+        answers.autoPorts = "1-9999"
+        #expect(answers.problem(with: "auto_ports.range")?.contains("host port 80 lies in") == true)
+    }
+
     @Test("Types that nobody expects are passed over")
     func types() throws {
         let text = """

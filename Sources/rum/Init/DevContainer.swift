@@ -1,6 +1,7 @@
 import Foundation
 import Linux
 import Ports
+import RumConfig
 
 /// What a devcontainer.json says about ports, as rules of a rum.toml (containers.dev, the JSON reference).
 struct DevContainer: Equatable, Sendable {
@@ -12,7 +13,21 @@ struct DevContainer: Equatable, Sendable {
     struct Rule: Equatable, Sendable {
         /// For the comment in front; empty for none.
         var title = ""
+        /// The ports that it is about; nil where it is about others.
+        var ports: PortRange?
         var lines: [String]
+
+        var isExact: Bool { ports.map { $0.lower == $0.upper } ?? false }
+        var ignores: Bool { lines.contains(DevContainer.ignoring) }
+    }
+
+    /// What `appPort` says.
+    private struct Published {
+        /// On the host's port of the same number.
+        var plain: [PortNumber] = []
+        /// The host port of each guest port that has another one.
+        var moved: [PortNumber: PortNumber] = [:]
+        var leftOut: [String] = []
     }
 
     private(set) var rules: [Rule] = []
@@ -25,6 +40,7 @@ struct DevContainer: Equatable, Sendable {
 
     private static let portKeys = ["forwardPorts", "appPort", "portsAttributes", "otherPortsAttributes"]
     private static let attributeKeys = ["label", "protocol", "onAutoForward", "requireLocalPort"]
+    private static let ignoring = "action = \"ignore\""
     private static let lowest = PortNumber(1024) ?? .lowest
 
     /// Reads JSON with comments.
@@ -42,17 +58,19 @@ struct DevContainer: Equatable, Sendable {
         } catch {
             throw Problem(message: "it is no JSON, with or without comments")
         }
-        let always = forwardPorts(members["forwardPorts"])
-        var named: Set<PortNumber> = []
+        let forwarded = forwardPorts(members["forwardPorts"])
+        addFixed(forwarded)
+        let published = appPorts(members["appPort"], beside: forwarded)
+        let always = forwarded + published.plain
         for (key, attributes) in Self.sorted(members["portsAttributes"]) {
-            add(key, attributes, always, &named)
+            add(key, attributes, always, published.moved)
         }
-        addRemaining(always.filter { !named.contains($0) })
-        addAppPorts(members["appPort"])
-        if case .object(let others)? = members["otherPortsAttributes"] {
-            let lines = self.lines(of: others, named: "otherPortsAttributes")
-            if !lines.isEmpty { rules.append(Rule(title: "All other ports.", lines: lines)) }
-        }
+        leftOut += published.leftOut
+        let (last, unnamed) = otherLines(members["otherPortsAttributes"])
+        addMoved(published.moved, unnamed)
+        addRemaining(always, unnamed)
+        cutRules(to: ConfigLimits.rules - (last.isEmpty ? 0 : 1))
+        if !last.isEmpty { rules.append(Rule(title: "All other ports.", lines: last)) }
         let others = members.keys.filter { !Self.portKeys.contains($0) && $0 != "$schema" && $0 != "name" }
         if !others.isEmpty {
             leftOut.append("what is not about ports: " + others.sorted().joined(separator: ", "))
@@ -70,13 +88,54 @@ struct DevContainer: Equatable, Sendable {
         }
     }
 
-    private mutating func addRemaining(_ ports: [PortNumber]) {
-        addFixed(ports)
-        let high = ports.filter { $0 >= Self.lowest }
+    /// Those that are forwarded in any case and have no rule of their own, with the attributes of all other ports. They come
+    /// before what ignores ports; a range or text before that gives them its attributes.
+    private mutating func addRemaining(_ ports: [PortNumber], _ lines: [String]) {
+        var high: [PortNumber] = []
+        for port in ports where port >= Self.lowest && !high.contains(port) && !hasRule(port) {
+            high.append(port)
+        }
         for port in high { widen(to: PortRange(port, port)) }
         guard !high.isEmpty else { return }
         let list = high.map(\.description).joined(separator: ", ")
-        rules.append(Rule(lines: ["port = " + (high.count == 1 ? list : "[\(list)]")]))
+        rules.insert(
+            Rule(lines: ["port = " + (high.count == 1 ? list : "[\(list)]")] + lines),
+            at: rules.firstIndex { !$0.isExact && $0.ignores } ?? rules.endIndex)
+    }
+
+    /// Those with another host port, which no wider rule may take from them: it would be lost.
+    private mutating func addMoved(_ ports: [PortNumber: PortNumber], _ lines: [String]) {
+        for (guest, host) in ports.sorted(by: { $0.key < $1.key }) where !hasRule(guest) {
+            widen(to: PortRange(guest, guest))
+            let attributes = rules.first { $0.ports?.contains(guest) == true }?.lines.dropFirst()
+            let kept = attributes.map { $0.filter { $0 != Self.ignoring } } ?? lines
+            rules.insert(
+                Rule(
+                    ports: PortRange(guest, guest),
+                    lines: ["port = \(guest)"] + kept + ["host_port = \(host)"]),
+                at: rules.firstIndex { !$0.isExact } ?? rules.endIndex)
+        }
+    }
+
+    private func hasRule(_ port: PortNumber) -> Bool {
+        rules.contains { $0.isExact && $0.ports?.contains(port) == true }
+    }
+
+    /// The last rule, and what of it is for ports that are forwarded in any case.
+    private mutating func otherLines(_ value: JSONValue?) -> (last: [String], forwarded: [String]) {
+        guard case .object(var attributes)? = value else { return ([], []) }
+        let isIgnoring = attributes["onAutoForward"]?.text == "ignore"
+        if isIgnoring { attributes["onAutoForward"] = nil }
+        let lines = lines(of: attributes, named: "otherPortsAttributes")
+        return (isIgnoring ? [Self.ignoring] : lines, lines)
+    }
+
+    private mutating func cutRules(to most: Int) {
+        guard rules.count > most else { return }
+        leftOut.append(
+            "\(rules.count - most) of portsAttributes and appPort, since a rum.toml has \(ConfigLimits.rules) rules at most"
+        )
+        rules.removeSubrange(most...)
     }
 
     private mutating func addFixed(_ ports: [PortNumber]) {
@@ -84,27 +143,32 @@ struct DevContainer: Equatable, Sendable {
     }
 
     /// `8080`, `"8080"` or `"8080:80"`, or a list of them.
-    private mutating func addAppPorts(_ value: JSONValue?) {
-        guard let value else { return }
+    private mutating func appPorts(_ value: JSONValue?, beside forwarded: [PortNumber]) -> Published {
+        var published = Published()
+        guard let value else { return published }
         var values = [value]
         if case .array(let list) = value { values = list }
-        // All that is fixed comes before the rules, which can't ask for its host ports.
-        addFixed(values.compactMap(\.port))
-        for value in values {
-            if let port = value.port {
-                addRemaining([port])
-            } else if case .string(let text) = value, let pair = Self.pair(text), pair.guest >= Self.lowest {
-                guard !fixedPorts.contains(pair.host) else {
-                    leftOut.append(
-                        "appPort \(value.shown), since host port \(pair.host) leads to port \(pair.host)")
-                    continue
-                }
-                widen(to: PortRange(pair.guest, pair.guest))
-                rules.append(Rule(lines: ["port = \(pair.guest)", "host_port = \(pair.host)"]))
+        // Each of them has its own number on the host, which no other can ask for.
+        published.plain = values.compactMap(\.port)
+        addFixed(published.plain)
+        for value in values where value.port == nil {
+            guard case .string(let text) = value, let pair = Self.pair(text), pair.guest >= Self.lowest else {
+                published.leftOut.append("appPort \(value.shown)")
+                continue
+            }
+            if fixedPorts.contains(pair.host) {
+                published.leftOut.append(
+                    "appPort \(value.shown), since host port \(pair.host) leads to port \(pair.host)")
+            } else if (forwarded + published.plain).contains(pair.guest)
+                || published.moved[pair.guest] != nil
+            {
+                published.leftOut.append(
+                    "appPort \(value.shown), since port \(pair.guest) has a host port already")
             } else {
-                leftOut.append("appPort \(value.shown)")
+                published.moved[pair.guest] = pair.host
             }
         }
+        return published
     }
 
     private static func pair(_ text: String) -> (host: PortNumber, guest: PortNumber)? {
@@ -138,11 +202,16 @@ struct DevContainer: Equatable, Sendable {
 
     private mutating func add(
         _ key: String, _ attributes: [String: JSONValue], _ always: [PortNumber],
-        _ named: inout Set<PortNumber>
+        _ moved: [PortNumber: PortNumber]
     ) {
         let name = "portsAttributes \"\(key.printable(limit: 60))\""
+        guard !key.isEmpty else {
+            leftOut.append("\(name), which names no port")
+            return
+        }
         let match: String
         var attributes = attributes
+        var hostPort: PortNumber?
         if let range = PortRange(text: key) {
             guard range.lower >= Self.lowest else {
                 leftOut.append("\(name), a port below 1024")
@@ -152,9 +221,11 @@ struct DevContainer: Equatable, Sendable {
             match = "port = " + (isSingle ? "\(range.lower)" : Self.quoted("\(range)"))
             widen(to: range)
             if isSingle {
-                named.insert(range.lower)
+                hostPort = moved[range.lower]
                 // What is forwarded in any case is not ignored when it is found.
-                if always.contains(range.lower), attributes["onAutoForward"]?.text == "ignore" {
+                if always.contains(range.lower) || hostPort != nil,
+                    attributes["onAutoForward"]?.text == "ignore"
+                {
                     attributes["onAutoForward"] = nil
                 }
             }
@@ -170,14 +241,16 @@ struct DevContainer: Equatable, Sendable {
                 return
             }
         }
+        let lines = lines(of: attributes, named: name) + (hostPort.map { ["host_port = \($0)"] } ?? [])
         rules.append(
-            Rule(title: attributes["label"]?.text ?? "", lines: [match] + lines(of: attributes, named: name)))
+            Rule(
+                title: attributes["label"]?.text ?? "", ports: PortRange(text: key), lines: [match] + lines))
     }
 
     private mutating func lines(of attributes: [String: JSONValue], named name: String) -> [String] {
         var lines: [String] = []
         let action = attributes["onAutoForward"]?.text
-        if action == "ignore" { lines.append("action = \"ignore\"") }
+        if action == "ignore" { lines.append(Self.ignoring) }
         if let text = attributes["label"]?.text {
             if let label = Self.label(text) {
                 lines.append("label = \(Self.quoted(label))")

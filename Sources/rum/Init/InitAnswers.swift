@@ -65,10 +65,10 @@ struct InitAnswers: Equatable, Sendable {
             _ = try MachineConfig.parse(document, file: "/rum.toml")
             return nil
         } catch {
-            // Rules of a devcontainer.json lie in the range, or can't be taken over.
-            let isRange = key == "auto_ports.range"
-            return error.problems.first {
-                $0.key == key || isRange && $0.key?.hasPrefix("auto_ports.rule") == true
+            // Rules of a devcontainer.json lie in the range and its ports of the system outside, or can't be taken over.
+            let parts = key == "auto_ports.range" ? ["auto_ports.rule", "ports"] : []
+            return error.problems.first { problem in
+                problem.key == key || parts.contains { problem.key?.hasPrefix($0) == true }
             }?.message
         }
     }
