@@ -208,6 +208,19 @@ struct BackgroundTests {
         try await eventually("it ended") { up.status != nil }
     }
 
+    @Test("A start that finds the ports forwarded waits for the agent as long as it was told to")
+    func lateAgent() async throws {
+        let place = try Place(host: 5686)
+        let owner = try await place.leaveOwner()
+        defer { kill(owner, SIGKILL) }
+        let late = try await place.run(["up", "-d", "bg", "--timeout", "1s"])
+        #expect(late.status == 1)
+        #expect(
+            late.lines.contains("error: the guest's agent did not answer within 1s"), "\(late.lines)")
+        #expect(late.lines.last?.hasPrefix("hint: ") == true, "\(late.lines)")
+        #expect(Client.reaches(5686) && kill(owner, 0) == 0)
+    }
+
     @Test("A reset without an image, and a destroy by another rum.toml, leave the forwards alone")
     func refused() async throws {
         let place = try Place(host: 5685)

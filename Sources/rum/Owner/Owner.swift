@@ -27,6 +27,8 @@ final class Owner: Sendable {
     private let isFresh: Bool
     /// nil where nobody could answer.
     private let questions: TerminalQuestions?
+    /// The agent has come back after a loss.
+    private let returns = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
     let libvirtIsLost = Atomic(false)
     /// As rum.toml is by now.
     let provision: Mutex<MachineConfig.Provision>
@@ -67,8 +69,9 @@ final class Owner: Sendable {
         let pages = PageOpener(environment: ProcessInfo.processInfo.environment, say: voice.say)
         let session = ForwardSession(
             agent: running.address, token: running.token, policy: policy, engine: engine
-        ) { [voice, questions] event in
+        ) { [voice, questions, returns] event in
             voice.tell(event)
+            if event.name == .agentBack { returns.continuation.yield() }
             questions?.take(EventDocument(event))
             pages.take(event)
         }
@@ -147,6 +150,8 @@ final class Owner: Sendable {
                 try await self.tellProvisioning(once: ready.stream)
                 await files
             }
+            // For those who came while it was lost, and wait until it answers.
+            group.addTask { [returns] in for await _ in returns.stream { await service.tellReport() } }
             voice.say("Waiting for the agent in the guest")
             let greetings = AsyncStream<AgentInfo>.makeStream()
             group.addTask {

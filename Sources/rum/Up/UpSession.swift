@@ -154,7 +154,7 @@ final class UpSession: Sendable {
                 try await reload(running)
                 keepSaying(
                     "the ports of \(name) stay forwarded (pid \(hello.pid)); `rum down` stops the machine")
-                try await follower.run(until: .ready)
+                try await untilReady(follower)
                 try await waitForPorts()
                 return tell(
                     hello,
@@ -185,6 +185,29 @@ final class UpSession: Sendable {
         keepSaying("the ports of \(name) stay forwarded (pid \(hello.pid)); `rum down` stops the machine")
         try await waitForPorts()
         tell(hello, "are forwarded in the background")
+    }
+
+    /// Waits as long as a process that has just been started would.
+    private func untilReady(_ follower: OwnerFollower) async throws {
+        let isReady = try await withThrowingTaskGroup(of: Bool.self) { [agentTimeout] group in
+            group.addTask {
+                try await follower.run(until: .ready)
+                return true
+            }
+            group.addTask {
+                try await Task.sleep(for: agentTimeout.duration)
+                return false
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? false
+        }
+        guard isReady else {
+            throw CommandFailure(
+                "the guest's agent did not answer within \(agentTimeout)",
+                hint: """
+                    see what the guest says (`rum logs`); its ports stay forwarded, and `rum up -d` waits again (--timeout)
+                    """)
+        }
     }
 
     private func tell(_ hello: ControlHello, _ what: String) {
