@@ -36,7 +36,7 @@ package enum AgentLimits {
     static let longestDescription = 1024
     /// Unicode scalars of a process's name, and of other text that an agent sends to be shown; the host cuts off the rest. Names of
     /// the kernel have 15. With all forwards named so, a message of the control socket still holds them.
-    static let longestName = 64
+    package static let longestName = 64
     static let longestText = 1000
 
     /// Forwards that a host tells of; and how soon after a list the next one goes.

@@ -68,14 +68,6 @@ extension ProcessDetails {
     }
 }
 
-extension ListeningProcess {
-    /// That of a message; nil when it names none.
-    init?(pid: Int32, sentName name: String) {
-        guard pid > 0 else { return nil }
-        self.init(pid: pid, name: name.cut(to: AgentLimits.longestName))
-    }
-}
-
 extension ListeningSocket {
     package init?(_ message: Rum_V1_Listener) {
         guard let port = PortNumber(exactly: Int(message.port)),
@@ -83,7 +75,7 @@ extension ListeningSocket {
         else { return nil }
         self.init(
             address: address, port: port, ipv6Only: message.ipv6Only, interfaceIndex: message.ifindex,
-            process: ListeningProcess(pid: message.pid, sentName: message.process),
+            process: message.pid > 0 ? ListeningProcess(pid: message.pid, name: message.process) : nil,
             listenedAt: message.listenedAtNs == 0 ? nil : message.listenedAtNs)
     }
 

@@ -83,7 +83,8 @@ extension PortExplanation {
 
 extension PortExplanation.Listener {
     package init?(_ message: Rum_V1_PortListener) {
-        guard let socket = ListeningSocket(message.listener) else { return nil }
+        guard var socket = ListeningSocket(message.listener) else { return nil }
+        if let name = socket.process?.name { socket.process?.name = name.cut(to: AgentLimits.longestName) }
         let knowsQueue = message.waiting != 0 || message.queueLimit != 0
         self.init(
             socket: socket,

@@ -70,7 +70,7 @@ extension ListenTable.Row {
         guard let address, let number = PortNumber(exactly: Int(port)) else { return }
         listener = ListeningSocket(
             address: address, port: number, ipv6Only: onlyV6, interfaceIndex: interface,
-            process: ListeningProcess(pid: pid, sentName: name),
+            process: pid > 0 ? ListeningProcess(pid: pid, name: name) : nil,
             listenedAt: time == 0 ? nil : time)
     }
 }

@@ -144,7 +144,9 @@ package final class ForwardSession: Sendable {
         case .table(let table, let offset):
             // Not yet, when a connection has ended before its tables were paid for.
             guard await intake.wait() else { return }
-            await reconciler.apply(table, hostMinusGuest: offset.hostMinusGuest)
+            // What it costs to read is paid for, whatever is kept of it.
+            let kept = table.cuttingNames(to: AgentLimits.longestName)
+            await reconciler.apply(kept, hostMinusGuest: offset.hostMinusGuest)
             tellReady(ready)
             intake.pay(for: table)
             _ = await intake.wait()

@@ -18,7 +18,7 @@ final class TableIntake: Sendable {
 
     private let limit = Mutex(RateLimit(atOnce: rowsAtOnce, interval: rowInterval))
 
-    /// Pays for a table.
+    /// Pays for a table, as it has come.
     func pay(for table: ListenTable) {
         let now = SystemClock.monotonic
         let names = table.listeners.reduce(0) { $0 + ($1.process?.name.utf8.count ?? 0) }

@@ -47,6 +47,17 @@ package struct ListenTable: Equatable, Sendable {
         return copy
     }
 
+    /// The table with names of processes of at most so many Unicode scalars.
+    package func cuttingNames(to limit: Int) -> ListenTable {
+        guard listeners.contains(where: { ($0.process?.name.utf8.count ?? 0) > limit }) else { return self }
+        var copy = self
+        for index in listeners.indices {
+            guard let name = listeners[index].process?.name, name.utf8.count > limit else { continue }
+            copy.listeners[index].process?.name = String(name.unicodeScalars.prefix(limit))
+        }
+        return copy
+    }
+
     /// The same listeners from the same source, whatever the revision.
     package func sameContent(as other: ListenTable) -> Bool {
         source == other.source && listeners == other.listeners

@@ -50,7 +50,9 @@ struct MessageTests {
                 Data(IPAddress.anyV4.networkBytes), 5001, 7, text
             )
             let socket = try #require(ListeningSocket(row))
-            #expect(socket.process?.name.unicodeScalars.count == 64)
+            let source = ListenSource(mode: .netlink, push: .tracepoint)
+            let table = ListenTable(revision: 1, source: source, listeners: [socket]).cuttingNames(to: 64)
+            #expect(table.listeners.first?.process?.name.unicodeScalars.count == 64)
             var pong = Rum_V1_PingResponse()
             (pong.version, pong.degraded, pong.pushReason) = (text, text, text)
             let info = AgentInfo(pong)

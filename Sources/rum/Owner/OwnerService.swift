@@ -191,7 +191,12 @@ final class OwnerService: Sendable {
             }
             // An older agent knows its own network namespace alone.
             let table = try await agent.listeningPorts(range, timeout: GuestQuestions.timeout)
-            return (table.listeners.map { PortFacts.Listener(socket: $0) }, false)
+            return (
+                table.cuttingNames(to: AgentLimits.longestName).listeners.map {
+                    PortFacts.Listener(socket: $0)
+                },
+                false
+            )
         }
         facts.listeners = answer?.0
         facts.sawOtherNamespaces = answer?.1 ?? false
