@@ -1,3 +1,5 @@
+internal import Linux
+
 /// Everything that listens in a guest, or in a range of its ports, at one moment.
 package struct ListenTable: Equatable, Sendable {
     /// Grows with every published change of one agent; meaningless across agent starts.
@@ -49,11 +51,11 @@ package struct ListenTable: Equatable, Sendable {
 
     /// The table with names of processes of at most so many Unicode scalars.
     package func cuttingNames(to limit: Int) -> ListenTable {
-        guard listeners.contains(where: { ($0.process?.name.utf8.count ?? 0) > limit }) else { return self }
         var copy = self
+        // Almost never is any so long, and then nothing is copied.
         for index in listeners.indices {
             guard let name = listeners[index].process?.name, name.utf8.count > limit else { continue }
-            copy.listeners[index].process?.name = String(name.unicodeScalars.prefix(limit))
+            copy.listeners[index].process?.name = name.cut(to: limit)
         }
         return copy
     }

@@ -46,7 +46,7 @@ struct HostileAgentTests {
             let size = rum.lines.reduce(0) { $0 + $1.utf8.count }
             print("\(flood): \(core) of a core, \(after.memory >> 20) MiB (+\(growth >> 20))")
             print("\(flood): \(lines) lines a second, \(size) bytes")
-            // Of one and the same release, 0.25 to 0.46 were measured on machines of different speed.
+            // Release builds on a slow machine: 0.40 to 0.46 with flapping and with new ports, less with the others.
             #expect(core < (Program.isRelease ? 0.6 : 1.2))
             #expect(after.memory < 200 << 20 && growth < 16 << 20)
             #expect(lines < 300)

@@ -11,11 +11,11 @@ struct RuntimeChangeTests {
     let clock = ManualClock()
     let log = EventLog()
 
-    func make() async -> ForwardReconciler {
+    func make(_ policy: ForwardPolicy = ForwardReconcilerTests.policy) async -> ForwardReconciler {
         let log = log
-        let reconciler = ForwardReconciler(
-            policy: ForwardReconcilerTests.policy, binder: binder, clock: clock.clock
-        ) { log.append($0) }
+        let reconciler = ForwardReconciler(policy: policy, binder: binder, clock: clock.clock) {
+            log.append($0)
+        }
         await reconciler.start()
         await reconciler.apply(table([5001]))
         _ = log.take()
@@ -89,13 +89,7 @@ struct RuntimeChangeTests {
         next.onConflict = .next
         var policy = ForwardReconcilerTests.policy
         policy.autoPorts?.rules = [next]
-        let log = log
-        let reconciler = ForwardReconciler(policy: policy, binder: binder, clock: clock.clock) {
-            log.append($0)
-        }
-        await reconciler.start()
-        await reconciler.apply(table([5001]))
-        #expect(log.take() == ["opened:8080", "opened:5001"])
+        let reconciler = await make(policy)
         policy.staticPorts.append(Self.forward(5001, 80))
         await reconciler.apply(policy)
         await reconciler.apply(table([5001]))
@@ -108,12 +102,7 @@ struct RuntimeChangeTests {
         ask.action = .ask
         var policy = ForwardReconcilerTests.policy
         policy.autoPorts?.rules = [ask]
-        let log = log
-        let reconciler = ForwardReconciler(policy: policy, binder: binder, clock: clock.clock) {
-            log.append($0)
-        }
-        await reconciler.start()
-        await reconciler.apply(table([5001]))
+        let reconciler = await make(policy)
         await reconciler.answer(.allow, about: port(5001))
         #expect(binder.openPorts == [5001, 8080])
         _ = log.take()
